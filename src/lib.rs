@@ -1,0 +1,14 @@
+//! Bellhop: self-hosted sign-up and login whose side effects never hold a request up and are never lost.
+//!
+//! # Layout
+//!
+//! A module may use those below it, never those above; a test reads the `use` lines and holds it to that.
+//!
+//! * [`cli`], [`app`]: composition; they may see everything
+//! * [`http`], [`listeners`]: the two doors, a request in and a message in; they never see each other
+//! * [`account`], [`event`]: meaning
+//! * [`messaging`], [`mail`]: movement; they never see an account
+//! * [`db`], [`clock`], [`config`], [`locale`], [`telemetry`]: ground
+
+pub mod clock;
+pub mod messaging;

@@ -1,0 +1,49 @@
+//! A message under way, as it looks on both brokers.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+
+/// An event on its way. On RabbitMQ `id` is the AMQP `message_id`, the other fields beside `body` are headers of our own
+/// (`attempt`, `first-at`, `reason`, `dead-queue`, `traceparent`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The event's id; consumers fold repeats by it.
+    pub id: Uuid,
+    /// The event's type, which is also the routing key it was first published with (`user.registered`).
+    pub kind: String,
+    /// `CloudEvents` 1.0 JSON.
+    pub body: Vec<u8>,
+    /// W3C trace context of the request that caused it.
+    pub traceparent: Option<String>,
+    /// How often a listener has tried and parked it before: 0 on the first delivery.
+    pub attempt: u32,
+    /// Set on what rests in a `.dead` queue, and on what waits for another attempt.
+    pub failure: Option<Failure>,
+}
+
+/// Why a message waits or rests, and since when it has been failing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The queue it failed in (short name).
+    pub queue: String,
+    /// The last error, one line, at most 1,000 characters.
+    pub reason: String,
+    /// When it failed first.
+    pub first_at: Timestamp,
+    /// When it failed last.
+    pub last_at: Timestamp,
+}
+
+/// What a listener says about a delivery. An `Err` beside it means: try again later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; the message goes.
+    Ack,
+    /// Never again, for this reason: the message rests in `<queue>.dead`.
+    Reject(String),
+    /// Not now: it comes back to this queue after about this long.
+    Later(Duration),
+}

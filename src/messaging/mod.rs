@@ -1,0 +1,13 @@
+//! How a message travels: out of the outbox, through a broker, into a consumer.
+//!
+//! This module knows nothing of accounts. What an event means is said in [`crate::event`], what is done about it in
+//! [`crate::listeners`].
+//!
+//! * `topology`: the exchanges, queues and bindings, as data, the same for every broker
+//! * `broker`: publish, consume, settle, over `embedded` (tables of our database) or `rabbit` (RabbitMQ)
+//! * `outbox`, `relay`: from the transaction that made an event true to the broker
+//! * `consumer`, `layers`: from a queue to a listener, and the one place that settles
+
+pub mod broker;
+pub mod message;
+pub mod topology;
