@@ -11,4 +11,8 @@
 //! * [`db`], [`clock`], [`config`], [`locale`], [`telemetry`]: ground
 
 pub mod clock;
+pub mod config;
+pub mod db;
+pub mod event;
 pub mod messaging;
+pub mod telemetry;

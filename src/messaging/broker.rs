@@ -1,10 +1,15 @@
 //! Publish, consume, settle: one surface over the brokers there are.
 //!
-//! There is no trait: two brokers, one enum (`Broker`), each method a `match`. What a broker must do is said here and
-//! held to by the conformance tests, which both pass.
+//! There is no trait: two brokers, one enum, each method a `match`. What a broker must do is said here and held to by
+//! the conformance tests, which both pass.
 
+use anyhow::Result;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::messaging::embedded::{self, Embedded};
 use crate::messaging::message::Message;
-use crate::messaging::topology::Exchange;
+use crate::messaging::topology::{Exchange, Queue};
 
 /// A message and where it goes.
 #[derive(Clone, Debug)]
@@ -35,4 +40,126 @@ pub enum Health {
     Up,
     /// They do not, for this reason; what is published waits in the outbox.
     Degraded(String),
+}
+
+/// How full a queue is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Short name.
+    pub queue: String,
+    /// Messages that are ready; on the embedded broker also those in hand.
+    pub messages: u64,
+}
+
+/// The broker of this process. Clones are the same broker.
+#[derive(Clone, Debug)]
+pub enum Broker {
+    /// Tables of our database.
+    Embedded(Embedded),
+}
+
+impl Broker {
+    /// Publishes, and answers for each publication in its order. Never hangs: what is not known to be stored in time
+    /// is [`Published::Failed`].
+    pub async fn publish(&self, publications: Vec<Publication>) -> Vec<Published> {
+        match self {
+            Broker::Embedded(broker) => broker.publish(publications).await,
+        }
+    }
+
+    /// Hands out messages of a queue, at most `prefetch` unsettled at a time, until `stop`.
+    ///
+    /// # Errors
+    /// When the queue cannot be consumed at all; interruptions later are waited out.
+    pub async fn consume(&self, queue: &Queue, prefetch: u16, stop: CancellationToken) -> Result<Deliveries> {
+        match self {
+            Broker::Embedded(broker) => Ok(Deliveries::Embedded(broker.consume(queue, prefetch, stop).await?)),
+        }
+    }
+
+    /// How it is.
+    pub async fn health(&self) -> Health {
+        match self {
+            // it is as well as the database, which readiness asks by itself
+            Broker::Embedded(_) => Health::Up,
+        }
+    }
+
+    /// How full each queue is.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub async fn depths(&self) -> Result<Vec<Depth>> {
+        match self {
+            Broker::Embedded(broker) => broker.depths().await,
+        }
+    }
+}
+
+/// The messages of a queue, one after the other.
+#[derive(Debug)]
+pub enum Deliveries {
+    /// From our tables.
+    Embedded(embedded::Deliveries),
+}
+
+impl Deliveries {
+    /// The next message, or none once stopped.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        match self {
+            Deliveries::Embedded(deliveries) => deliveries.next().await.map(Delivery::Embedded),
+        }
+    }
+
+    /// Some while messages flow; the number grows with each gap in which some may have been missed.
+    #[must_use]
+    pub fn subscribed(&self) -> watch::Receiver<Option<u64>> {
+        match self {
+            Deliveries::Embedded(deliveries) => deliveries.subscribed(),
+        }
+    }
+}
+
+/// A message in hand, to be settled by the consumer and nobody else.
+#[derive(Debug)]
+pub enum Delivery {
+    /// Leased from our tables.
+    Embedded(embedded::Delivery),
+}
+
+impl Delivery {
+    /// What travels.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        match self {
+            Delivery::Embedded(delivery) => &delivery.message,
+        }
+    }
+
+    /// It is done; false if somebody else has it by now.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub(super) async fn ack(&self) -> Result<bool> {
+        match self {
+            Delivery::Embedded(delivery) => delivery.ack().await,
+        }
+    }
+
+    /// Tells the broker that it is still being worked at; false if it was lost.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub(super) async fn renew(&self) -> Result<bool> {
+        match self {
+            Delivery::Embedded(delivery) => delivery.renew().await,
+        }
+    }
+
+    /// Gives it back to the queue at once.
+    pub(super) async fn release(self) {
+        match self {
+            Delivery::Embedded(delivery) => delivery.release().await,
+        }
+    }
 }

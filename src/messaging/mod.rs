@@ -3,11 +3,19 @@
 //! This module knows nothing of accounts. What an event means is said in [`crate::event`], what is done about it in
 //! [`crate::listeners`].
 //!
-//! * `topology`: the exchanges, queues and bindings, as data, the same for every broker
-//! * `broker`: publish, consume, settle, over `embedded` (tables of our database) or `rabbit` (RabbitMQ)
-//! * `outbox`, `relay`: from the transaction that made an event true to the broker
-//! * `consumer`, `layers`: from a queue to a listener, and the one place that settles
+//! * [`topology`]: the exchanges, queues and bindings, as data, the same for every broker
+//! * [`broker`]: publish, consume, settle, over [`embedded`] (tables of our database) or `rabbit` (RabbitMQ)
+//! * [`outbox`], [`relay`]: from the transaction that made an event true to the broker
+//! * [`consumer`], [`layers`], [`inbox`]: from a queue to a listener, and the one place that settles
+//! * [`wake`]: who waits is told
 
 pub mod broker;
+pub mod consumer;
+pub mod embedded;
+pub mod inbox;
+pub mod layers;
 pub mod message;
+pub mod outbox;
+pub mod relay;
 pub mod topology;
+pub mod wake;

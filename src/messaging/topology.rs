@@ -78,21 +78,8 @@ pub struct Binding {
     pub to: Target,
 }
 
-/// How long parked messages may wait, shortest first; each tier is an exchange and a queue named `wait.<name>`.
-pub const TIERS: [(&str, Duration); 5] = [
-    ("wait.10s", Duration::from_secs(10)),
-    ("wait.1m", Duration::from_secs(60)),
-    ("wait.10m", Duration::from_secs(600)),
-    ("wait.1h", Duration::from_secs(3_600)),
-    ("wait.6h", Duration::from_secs(21_600)),
-];
-
-/// The tier that waits nearest to `delay`: the longest that is not longer, and never less than the shortest.
-#[must_use]
-pub fn tier(delay: Duration) -> Exchange {
-    let name = TIERS.iter().rev().find(|(_, ttl)| *ttl <= delay).map_or(TIERS[0].0, |(name, _)| name);
-    Exchange { name, kind: ExchangeKind::Fanout }
-}
+/// The names of the wait tiers, shortest first; each is a fanout exchange and the queue behind it.
+pub const TIERS: [&str; 5] = ["wait.10s", "wait.1m", "wait.10m", "wait.1h", "wait.6h"];
 
 /// All that is declared on a broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,28 +93,128 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The topology of these listeners: a pair of (queue, routing keys it is bound to) each.
+    /// The topology of these listeners, a pair of (queue, routing keys it is bound to) each, with the waits of the
+    /// tiers in the order of [`TIERS`].
     #[must_use]
-    pub fn new<'a>(listeners: impl IntoIterator<Item = (&'a str, &'a [&'a str])>) -> Self {
+    pub fn new<'a>(
+        listeners: impl IntoIterator<Item = (&'a str, &'a [&'a str])>,
+        waits: [Duration; TIERS.len()],
+    ) -> Self {
         let mut topology = Topology { exchanges: vec![EVENTS, BROADCAST, RETRY], ..Self::default() };
         topology.bindings.push(Binding { from: EVENTS.name, key: "#".into(), to: Target::Exchange(BROADCAST.name) });
-        for (name, ttl) in TIERS {
+        for (name, ttl) in TIERS.into_iter().zip(waits) {
             topology.exchanges.push(Exchange { name, kind: ExchangeKind::Fanout });
             topology.queues.push(Queue { name: name.into(), kind: QueueKind::Wait { ttl } });
             topology.bindings.push(Binding { from: name, key: String::new(), to: Target::Queue(name.into()) });
         }
         for (queue, keys) in listeners {
+            // the dead letters first: the work queue's fuse points there
+            topology.queues.push(Queue { name: dead(queue), kind: QueueKind::Dead });
             topology.queues.push(Queue { name: queue.into(), kind: QueueKind::Work });
-            topology.queues.push(Queue { name: format!("{queue}.dead"), kind: QueueKind::Dead });
             topology.bindings.push(Binding { from: RETRY.name, key: queue.into(), to: Target::Queue(queue.into()) });
             for key in keys {
-                topology.bindings.push(Binding {
-                    from: EVENTS.name,
-                    key: (*key).into(),
-                    to: Target::Queue(queue.into()),
-                });
+                let to = Target::Queue(queue.into());
+                topology.bindings.push(Binding { from: EVENTS.name, key: (*key).into(), to });
             }
         }
         topology
+    }
+
+    /// The tier that waits nearest to `delay`: the longest that is not longer, and never less than the shortest.
+    #[must_use]
+    pub fn tier(&self, delay: Duration) -> Exchange {
+        let waits = self.queues.iter().filter_map(|queue| match queue.kind {
+            QueueKind::Wait { ttl } => Some((ttl, queue.name.as_str())),
+            _ => None,
+        });
+        let longest = waits.filter(|(ttl, _)| *ttl <= delay).max().map_or(TIERS[0], |(_, name)| name);
+        let name = TIERS.into_iter().find(|tier| *tier == longest).unwrap_or(TIERS[0]);
+        Exchange { name, kind: ExchangeKind::Fanout }
+    }
+
+    /// Whether one of our own listeners wants events of this routing key. An event that nobody wants is published all
+    /// the same (others may bind a queue of theirs), and being returned then means nothing.
+    #[must_use]
+    pub fn is_wanted(&self, key: &str) -> bool {
+        self.bindings.iter().any(|binding| {
+            binding.from == EVENTS.name && matches!(binding.to, Target::Queue(_)) && matches(&binding.key, key)
+        })
+    }
+}
+
+/// The name of the queue where dead letters of `queue` rest.
+#[must_use]
+pub fn dead(queue: &str) -> String {
+    format!("{queue}.dead")
+}
+
+/// Whether a topic pattern takes a routing key: words are separated by dots, `*` is exactly one word, `#` zero or more,
+/// and a star inside a word is just a star (AMQP 0-9-1, topic exchanges). The empty key has no words.
+#[must_use]
+pub fn matches(pattern: &str, key: &str) -> bool {
+    fn words(text: &str) -> Vec<&str> {
+        if text.is_empty() { Vec::new() } else { text.split('.').collect() }
+    }
+    fn walk(pattern: &[&str], key: &[&str]) -> bool {
+        match (pattern.split_first(), key.split_first()) {
+            (None, None) => true,
+            (Some((&"#", rest)), _) => (0..=key.len()).any(|skip| walk(rest, key.get(skip..).unwrap_or_default())),
+            (Some((&"*", rest)), Some((_, key))) => walk(rest, key),
+            (Some((word, rest)), Some((first, key))) => word == first && walk(rest, key),
+            _ => false,
+        }
+    }
+    walk(&words(pattern), &words(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_one_word_and_a_hash_is_zero_or_more() {
+        // measured on RabbitMQ 3.10: the patterns that take each key
+        let patterns = [
+            "user.*",
+            "user.#",
+            "#",
+            "*",
+            "*.*",
+            "#.created",
+            "user.*.created",
+            "user.#.created",
+            "*.#",
+            "user",
+            "us*",
+            "",
+        ];
+        for (key, takers) in [
+            ("user", vec!["user.#", "#", "*", "*.#", "user"]),
+            ("user.created", vec!["user.*", "user.#", "#", "*.*", "#.created", "user.#.created", "*.#"]),
+            ("user.email.created", vec!["user.#", "#", "#.created", "user.*.created", "user.#.created", "*.#"]),
+            ("user.a.b.created", vec!["user.#", "#", "#.created", "user.#.created", "*.#"]),
+            ("created", vec!["#", "*", "#.created", "*.#"]),
+            ("", vec!["#", ""]),
+            ("user..created", vec!["user.#", "#", "#.created", "user.*.created", "user.#.created", "*.#"]),
+            ("user.created.", vec!["user.#", "#", "*.#"]),
+        ] {
+            let found: Vec<&str> = patterns.into_iter().filter(|pattern| matches(pattern, key)).collect();
+            assert_eq!(found, takers, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_delay_waits_in_the_longest_tier_that_is_not_longer() {
+        let topology = Topology::new([], [10, 60, 600, 3_600, 21_600].map(Duration::from_secs));
+        for (seconds, tier) in [(0, 0), (10, 0), (59, 0), (60, 1), (3_599, 2), (3_600, 3), (100_000, 4)] {
+            assert_eq!(topology.tier(Duration::from_secs(seconds)).name, TIERS[tier], "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn an_event_is_wanted_when_a_listener_is_bound_for_it() {
+        let topology = Topology::new([("login-log", &["login.*"][..])], [Duration::ZERO; 5]);
+        assert!(topology.is_wanted("login.failed"));
+        assert!(!topology.is_wanted("user.confirmed"));
     }
 }

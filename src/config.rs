@@ -1,0 +1,533 @@
+//! The settings: the only reader of the environment.
+//!
+//! Each setting is a row of [`SETTINGS`] and may come, strongest first, from a flag (`--listen`), the environment
+//! (`BELLHOP_LISTEN`) or a key of the TOML file named by `BELLHOP_CONFIG` (`listen = …`). A secret may also come from a
+//! file (`BELLHOP_SECRET_KEY_FILE`) and never from a flag, where every process of the machine could read it. What is
+//! unknown, cannot be parsed or does not fit together stops the start with one line that names it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+/// A row of the settings table.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Without the prefix: `LISTEN` for `BELLHOP_LISTEN`, `--listen` and `listen =`.
+    pub name: &'static str,
+    /// What it means, for `--help`.
+    pub help: &'static str,
+    /// Whether it holds a secret.
+    pub secret: bool,
+    /// Whether it may be set for one queue alone by putting the queue's name behind it.
+    pub per_queue: bool,
+}
+
+const fn setting(name: &'static str, help: &'static str) -> Setting {
+    Setting { name, help, secret: false, per_queue: false }
+}
+
+const fn secret(name: &'static str, help: &'static str) -> Setting {
+    Setting { name, help, secret: true, per_queue: false }
+}
+
+const fn per_queue(name: &'static str, help: &'static str) -> Setting {
+    Setting { name, help, secret: false, per_queue: true }
+}
+
+/// Every setting there is.
+pub const SETTINGS: &[Setting] = &[
+    setting("LISTEN", "where HTTP listens [127.0.0.1:8080]"),
+    setting("PUBLIC_URL", "base of every link in a mail; https turns on Secure, __Host- and HSTS [http://<listen>]"),
+    setting("DATA_DIR", "SQLite file, mailbox, generated secret [./data]"),
+    secret("DATABASE_URL", "postgres://… [SQLite in the data directory]"),
+    secret("BROKER_URL", "amqp://… or amqps://… [queues in the database]"),
+    secret("SMTP_URL", "smtp://user:pass@host:port or smtps://…, ?tls=required|opportunistic|none [the local mailbox]"),
+    setting("MAIL_FROM", "sender of the mails [Bellhop <no-reply@localhost>]"),
+    secret("SECRET_KEY", "signs links, at least 32 characters [made once in the data directory]"),
+    setting("TRUSTED_PROXIES", "networks whose X-Forwarded-For counts, separated by commas [none]"),
+    setting("HASH_THREADS", "threads that hash passwords [one a core]"),
+    setting("HASH_QUEUE", "passwords that may wait for a thread; past that the answer is 503 [64 a thread]"),
+    setting("HASH_MEMORY", "Argon2id memory in KiB, at least 19456 [19456]"),
+    setting("HASH_PASSES", "Argon2id passes, at least 2 [2]"),
+    setting("MIGRATE", "whether serve brings the schema up to date: true or false [true]"),
+    setting("TOPOLOGY", "apply, or verify: only check the broker's exchanges, queues and bindings [apply]"),
+    per_queue("PREFETCH", "messages a consumer may hold [1]"),
+    per_queue("LISTENER_CONCURRENCY", "consumers of a queue in this process [4]"),
+    setting("LIMITS", "on, or off: no limits on requests (load tests) [on]"),
+    setting("LOG", "tracing filter [info]"),
+    setting("LOG_FORMAT", "text or json [text]"),
+];
+
+/// A setting that stops the start: one line that names it and says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    /// `name` is wrong in the way that `problem` says.
+    pub fn new(name: &str, problem: impl fmt::Display) -> Self {
+        ConfigError(format!("BELLHOP_{name}: {problem}"))
+    }
+
+    /// Something that is not a setting's value is wrong.
+    pub fn other(problem: impl fmt::Display) -> Self {
+        ConfigError(problem.to_string())
+    }
+}
+
+/// What the settings say, checked as far as they can be without opening anything.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `BELLHOP_LISTEN`
+    pub listen: SocketAddr,
+    /// `BELLHOP_PUBLIC_URL`, without a path.
+    pub public_url: Url,
+    /// `BELLHOP_DATA_DIR`
+    pub data_dir: PathBuf,
+    /// `BELLHOP_DATABASE_URL`; none is `SQLite` in the data directory.
+    pub database_url: Option<SecretString>,
+    /// `BELLHOP_BROKER_URL`; none is queues in the database.
+    pub broker_url: Option<SecretString>,
+    /// `BELLHOP_SMTP_URL`; none is the local mailbox.
+    pub smtp_url: Option<SecretString>,
+    /// `BELLHOP_MAIL_FROM`
+    pub mail_from: String,
+    /// `BELLHOP_SECRET_KEY`; none is one made once in the data directory.
+    pub secret_key: Option<SecretString>,
+    /// `BELLHOP_TRUSTED_PROXIES`
+    pub trusted_proxies: Vec<IpNet>,
+    /// `BELLHOP_HASH_THREADS`
+    pub hash_threads: NonZeroUsize,
+    /// `BELLHOP_HASH_QUEUE`
+    pub hash_queue: usize,
+    /// `BELLHOP_HASH_MEMORY`, in KiB.
+    pub hash_memory: u32,
+    /// `BELLHOP_HASH_PASSES`
+    pub hash_passes: u32,
+    /// `BELLHOP_MIGRATE`
+    pub migrate: bool,
+    /// `BELLHOP_TOPOLOGY`
+    pub topology: TopologyMode,
+    /// `BELLHOP_PREFETCH` and `BELLHOP_PREFETCH_<QUEUE>`
+    pub prefetch: PerQueue,
+    /// `BELLHOP_LISTENER_CONCURRENCY` and `BELLHOP_LISTENER_CONCURRENCY_<QUEUE>`
+    pub concurrency: PerQueue,
+    /// `BELLHOP_LIMITS`
+    pub limits: bool,
+    /// `BELLHOP_LOG`
+    pub log: String,
+    /// `BELLHOP_LOG_FORMAT`
+    pub log_format: LogFormat,
+    /// How long parked messages wait, tier by tier. Not a setting: tests shorten it.
+    pub patience: Patience,
+}
+
+/// What to do about the broker's exchanges, queues and bindings at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopologyMode {
+    /// Declare them.
+    Apply,
+    /// Only look whether they are there, for users without the configure right.
+    Verify,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A number that may differ by queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PerQueue {
+    default: u16,
+    queues: BTreeMap<String, u16>,
+}
+
+impl PerQueue {
+    /// The same for every queue.
+    #[must_use]
+    pub fn all(default: u16) -> Self {
+        PerQueue { default, queues: BTreeMap::new() }
+    }
+
+    /// For the queue of this short name.
+    #[must_use]
+    pub fn of(&self, queue: &str) -> u16 {
+        self.queues.get(queue).copied().unwrap_or(self.default)
+    }
+
+    /// The queues that are set apart, by short name.
+    pub fn queues(&self) -> impl Iterator<Item = &str> {
+        self.queues.keys().map(String::as_str)
+    }
+}
+
+/// How long a message that fails is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// The wait of each tier, shortest first.
+    pub tiers: [Duration; 5],
+    /// Since the first failure; past that it becomes a dead letter.
+    pub total: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            tiers: [10, 60, 600, 3_600, 21_600].map(Duration::from_secs),
+            total: Duration::from_secs(48 * 3_600),
+        }
+    }
+}
+
+/// Values by setting name, before they are parsed.
+#[derive(Clone, Debug, Default)]
+struct Values(BTreeMap<String, String>);
+
+impl Config {
+    /// Reads flags, the process's environment and the settings file.
+    ///
+    /// # Errors
+    /// One line that names the setting that is unknown or wrong.
+    pub fn load(flags: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+        let environment = std::env::vars_os();
+        Self::from_sources(flags, environment)
+    }
+
+    /// As [`Config::load`], with the environment handed in.
+    ///
+    /// # Errors
+    /// One line that names the setting that is unknown or wrong.
+    pub fn from_sources(
+        flags: BTreeMap<String, String>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let mut named = BTreeMap::new();
+        for (key, value) in environment {
+            let Some(name) = key.to_str().and_then(|key| key.strip_prefix("BELLHOP_")) else { continue };
+            let value = value.into_string().map_err(|_| ConfigError::new(name, "is not UTF-8"))?;
+            named.insert(name.to_owned(), value);
+        }
+        let mut values = match named.remove("CONFIG").filter(|path| !path.is_empty()) {
+            Some(path) => Values::from_file(Path::new(&path))?,
+            None => Values::default(),
+        };
+        for (name, value) in named {
+            values.set(&name, value)?;
+        }
+        for (name, value) in flags {
+            values.set(&name, value)?;
+        }
+        values.parse()
+    }
+}
+
+impl Values {
+    fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let wrong = |problem: String| ConfigError::new("CONFIG", format!("{}: {problem}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))?;
+        let mut values = Values::default();
+        for (key, value) in table {
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Array(items) => {
+                    items.iter().map(|item| item.as_str().unwrap_or_default()).collect::<Vec<_>>().join(",")
+                }
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(yes) => yes.to_string(),
+                _ => {
+                    return Err(wrong(format!("{key}: must be a text, a whole number, true, false or a list of texts")));
+                }
+            };
+            values.set(&key.to_uppercase(), text).map_err(|error| wrong(error.to_string()))?;
+        }
+        Ok(values)
+    }
+
+    /// Takes a value under its name, or what a secret's file holds. An empty value is no value.
+    fn set(&mut self, name: &str, value: String) -> Result<(), ConfigError> {
+        let known = |name: &str| {
+            SETTINGS.iter().any(|setting| {
+                setting.name == name
+                    || setting.per_queue
+                        && name.strip_prefix(setting.name).is_some_and(|rest| rest.len() > 1 && rest.starts_with('_'))
+            })
+        };
+        if known(name) {
+            if value.is_empty() {
+                self.0.remove(name);
+            } else {
+                self.0.insert(name.to_owned(), value);
+            }
+            return Ok(());
+        }
+        let of_file = name.strip_suffix("_FILE").filter(|name| SETTINGS.iter().any(|s| s.secret && s.name == *name));
+        let Some(of_file) = of_file else {
+            return Err(ConfigError::new(name, format!("there is no such setting{}", nearest(name))));
+        };
+        if self.0.contains_key(of_file) {
+            return Err(ConfigError::new(name, format!("BELLHOP_{of_file} is set too; keep one of them")));
+        }
+        let text =
+            std::fs::read_to_string(&value).map_err(|error| ConfigError::new(name, format!("{value}: {error}")))?;
+        self.0.insert(of_file.to_owned(), text.trim_end_matches(['\r', '\n']).to_owned());
+        Ok(())
+    }
+
+    fn take<T: FromStr<Err: fmt::Display>>(&mut self, name: &str) -> Result<Option<T>, ConfigError> {
+        let parse =
+            |value: String| value.trim().parse().map_err(|error| ConfigError::new(name, format!("{value:?}: {error}")));
+        self.0.remove(name).map(parse).transpose()
+    }
+
+    fn take_secret(&mut self, name: &str) -> Option<SecretString> {
+        self.0.remove(name).map(SecretString::from)
+    }
+
+    /// One of a few words.
+    fn take_word<T: Copy>(&mut self, name: &str, words: &[(&str, T)], default: T) -> Result<T, ConfigError> {
+        let Some(value) = self.0.remove(name) else { return Ok(default) };
+        words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            ConfigError::new(name, format!("{value:?} is not one of {}", words.join(", ")))
+        })
+    }
+
+    fn take_per_queue(&mut self, name: &str, default: u16) -> Result<PerQueue, ConfigError> {
+        let at_least_one = |name: &str, number: u16| {
+            if number == 0 { Err(ConfigError::new(name, "must be at least 1")) } else { Ok(number) }
+        };
+        let default = at_least_one(name, self.take(name)?.unwrap_or(default))?;
+        let prefix = format!("{name}_");
+        let names: Vec<String> = self.0.keys().filter(|key| key.starts_with(&prefix)).cloned().collect();
+        let mut queues = BTreeMap::new();
+        for name in names {
+            let queue = name[prefix.len()..].to_lowercase().replace('_', "-");
+            if let Some(number) = self.take(&name)? {
+                queues.insert(queue, at_least_one(&name, number)?);
+            }
+        }
+        Ok(PerQueue { default, queues })
+    }
+
+    fn parse(mut self) -> Result<Config, ConfigError> {
+        let listen = self.take("LISTEN")?.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let hash_threads = self.take("HASH_THREADS")?.unwrap_or(cores);
+        let config = Config {
+            listen,
+            public_url: public_url(self.0.remove("PUBLIC_URL"), listen)?,
+            data_dir: self.take("DATA_DIR")?.unwrap_or_else(|| PathBuf::from("./data")),
+            database_url: self.take_secret("DATABASE_URL"),
+            broker_url: self.take_secret("BROKER_URL"),
+            smtp_url: self.take_secret("SMTP_URL"),
+            mail_from: self.take("MAIL_FROM")?.unwrap_or_else(|| "Bellhop <no-reply@localhost>".to_owned()),
+            secret_key: secret_key(self.take_secret("SECRET_KEY"))?,
+            trusted_proxies: trusted_proxies(self.0.remove("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
+            hash_threads,
+            hash_queue: self.take("HASH_QUEUE")?.unwrap_or(64 * hash_threads.get()),
+            hash_memory: self.take("HASH_MEMORY")?.unwrap_or(19_456),
+            hash_passes: self.take("HASH_PASSES")?.unwrap_or(2),
+            migrate: self.take("MIGRATE")?.unwrap_or(true),
+            topology: self.take_word(
+                "TOPOLOGY",
+                &[("apply", TopologyMode::Apply), ("verify", TopologyMode::Verify)],
+                TopologyMode::Apply,
+            )?,
+            prefetch: self.take_per_queue("PREFETCH", 1)?,
+            concurrency: self.take_per_queue("LISTENER_CONCURRENCY", 4)?,
+            limits: self.take_word("LIMITS", &[("on", true), ("off", false)], true)?,
+            log: self.take("LOG")?.unwrap_or_else(|| "info".to_owned()),
+            log_format: self.take_word(
+                "LOG_FORMAT",
+                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+                LogFormat::Text,
+            )?,
+            patience: Patience::default(),
+        };
+        // OWASP's floor for Argon2id; 4 GiB and 100 passes are past every sensible setting
+        if !(19_456..=4_194_304).contains(&config.hash_memory) {
+            return Err(ConfigError::new("HASH_MEMORY", "must be from 19456 to 4194304 KiB"));
+        }
+        if !(2..=100).contains(&config.hash_passes) {
+            return Err(ConfigError::new("HASH_PASSES", "must be from 2 to 100"));
+        }
+        if config.hash_threads.get() > 1_024 {
+            return Err(ConfigError::new("HASH_THREADS", "must be at most 1024"));
+        }
+        Ok(config)
+    }
+}
+
+/// " (did you mean …?)" when a setting's name is within two letters.
+fn nearest(name: &str) -> String {
+    let distance = |a: &str, b: &str| {
+        let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+        let mut row: Vec<usize> = (0..=b.len()).collect();
+        for (i, x) in a.iter().enumerate() {
+            let mut diagonal = i;
+            let mut left = i + 1;
+            for (slot, y) in row.iter_mut().skip(1).zip(&b) {
+                let here = (diagonal + usize::from(x != y)).min(left + 1).min(*slot + 1);
+                diagonal = std::mem::replace(slot, here);
+                left = here;
+            }
+            if let Some(first) = row.first_mut() {
+                *first = i + 1;
+            }
+        }
+        row.last().copied().unwrap_or_default()
+    };
+    SETTINGS
+        .iter()
+        .map(|setting| (distance(name, setting.name), setting.name))
+        .min()
+        .filter(|(distance, _)| *distance <= 2)
+        .map(|(_, name)| format!(" (did you mean BELLHOP_{name}?)"))
+        .unwrap_or_default()
+}
+
+fn public_url(value: Option<String>, listen: SocketAddr) -> Result<Url, ConfigError> {
+    let wrong = |problem: String| ConfigError::new("PUBLIC_URL", problem);
+    let text = value.unwrap_or_else(|| format!("http://{listen}"));
+    let url = Url::parse(&text).map_err(|error| wrong(format!("{text:?}: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(wrong(format!("{text:?} is not an http:// or https:// address")));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return Err(wrong(format!("{text:?} must be scheme, host and port alone")));
+    }
+    Ok(url)
+}
+
+fn trusted_proxies(value: &str) -> Result<Vec<IpNet>, ConfigError> {
+    let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| {
+            entry.parse::<IpNet>().or_else(|_| entry.parse::<std::net::IpAddr>().map(IpNet::from)).map_err(|_| {
+                ConfigError::new("TRUSTED_PROXIES", format!("{entry:?} is not a network such as 10.0.0.0/8"))
+            })
+        })
+        .collect()
+}
+
+fn secret_key(key: Option<SecretString>) -> Result<Option<SecretString>, ConfigError> {
+    if let Some(key) = &key {
+        check_key(key.expose_secret()).map_err(|problem| ConfigError::new("SECRET_KEY", problem))?;
+    }
+    Ok(key)
+}
+
+/// Refuses keys that a person could guess: short ones, those of few different characters, and placeholders.
+///
+/// # Errors
+/// What is wrong with the key and how to make a good one; never the key.
+pub fn check_key(key: &str) -> Result<(), &'static str> {
+    let distinct: std::collections::BTreeSet<u8> = key.bytes().collect();
+    let lower = key.to_lowercase();
+    if key.len() < 32 {
+        Err("is shorter than 32 characters; make one with: openssl rand -hex 32")
+    } else if distinct.len() < 8 {
+        Err("has too few different characters; make one with: openssl rand -hex 32")
+    } else if ["example", "changeme", "change-me", "password", "insecure", "0123456789abcdef0123"]
+        .iter()
+        .any(|word| lower.contains(word))
+    {
+        Err("looks like a placeholder; make one with: openssl rand -hex 32")
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_sources(BTreeMap::new(), environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))))
+    }
+
+    #[test]
+    fn nothing_configured_is_enough() {
+        let config = load(&[("PATH", "/bin")]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.public_url.as_str(), "http://127.0.0.1:8080/");
+        assert!(config.database_url.is_none() && config.broker_url.is_none() && config.smtp_url.is_none());
+        assert_eq!(config.hash_queue, 64 * config.hash_threads.get());
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_in_one_line() {
+        let key = "k".repeat(40);
+        for (name, value, expected) in [
+            ("BELLHOP_LISTNE", "x", "did you mean BELLHOP_LISTEN?"),
+            ("BELLHOP_NONSENSE", "x", "no such setting"),
+            ("BELLHOP_LISTEN", "nowhere", "BELLHOP_LISTEN"),
+            ("BELLHOP_PUBLIC_URL", "ftp://a", "http"),
+            ("BELLHOP_PUBLIC_URL", "https://a.example/path", "scheme, host and port"),
+            ("BELLHOP_TRUSTED_PROXIES", "10.0.0.0/8, x", "\"x\""),
+            ("BELLHOP_HASH_MEMORY", "8192", "19456"),
+            ("BELLHOP_HASH_PASSES", "1", "from 2"),
+            ("BELLHOP_HASH_THREADS", "0", "BELLHOP_HASH_THREADS"),
+            ("BELLHOP_TOPOLOGY", "maybe", "apply, verify"),
+            ("BELLHOP_PREFETCH_CONFIRMATION", "0", "at least 1"),
+            ("BELLHOP_LIMITS", "no", "on, off"),
+            ("BELLHOP_SECRET_KEY", "short", "32 characters"),
+            ("BELLHOP_SECRET_KEY", key.as_str(), "few different"),
+            ("BELLHOP_SECRET_KEY_FILE", "/nonexistent", "BELLHOP_SECRET_KEY_FILE"),
+            ("BELLHOP_CONFIG", "/nonexistent.toml", "BELLHOP_CONFIG"),
+        ] {
+            let error = load(&[(name, value)]).expect_err(name).to_string();
+            assert!(error.contains(expected), "{name}={value}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+            assert!(!error.contains(&key), "the key is shown: {error}");
+        }
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bellhop.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:1\"\nhash_threads = 3\nprefetch_login_log = 7\nlimits = \"off\"\n")
+            .unwrap();
+        let environment = [
+            ("BELLHOP_CONFIG", file.to_str().unwrap()),
+            ("BELLHOP_LISTEN", "127.0.0.1:2"),
+            ("BELLHOP_HASH_QUEUE", "5"),
+        ];
+        let flags = BTreeMap::from([("HASH_QUEUE".to_owned(), "9".to_owned())]);
+        let config =
+            Config::from_sources(flags, environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))))
+                .unwrap();
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!((config.hash_threads.get(), config.hash_queue), (3, 9));
+        assert_eq!((config.prefetch.of("login-log"), config.prefetch.of("confirmation")), (7, 1));
+        assert!(!config.limits);
+    }
+
+    #[test]
+    fn a_secret_may_come_from_a_file_and_is_never_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        let key = "9f8e7d6c5b4a39281706f5e4d3c2b1a0aabbccdd";
+        std::fs::write(&file, format!("{key}\n")).unwrap();
+        let config = load(&[("BELLHOP_SECRET_KEY_FILE", file.to_str().unwrap())]).unwrap();
+        assert_eq!(config.secret_key.as_ref().unwrap().expose_secret(), key);
+        assert!(!format!("{config:?}").contains(key));
+    }
+}

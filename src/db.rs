@@ -1,0 +1,444 @@
+//! One SQL text over two engines.
+//!
+//! Reads take [`Db`], writes take [`Tx`]: a signature says what is atomic with yours. A statement is a `&'static str`
+//! (so nothing typed by a person can become part of it) with `$1` placeholders, which both engines take. Where the
+//! dialects truly differ, both texts stand side by side in one [`Sql`].
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPool, PgPoolOptions, PgRow};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Arguments as _, Connection as _, Encode, Executor as _, FromRow, Postgres, Sqlite, Transaction, Type};
+use uuid::Uuid;
+
+/// How long a request waits for a connection before it is told that the service is busy.
+const ACQUIRE: Duration = Duration::from_secs(2);
+/// How long `SQLite` waits for another process's write lock.
+const BUSY: Duration = Duration::from_secs(5);
+/// Statements the connection remembers; each costs a few KiB, and there are about a hundred in all.
+const STATEMENTS: usize = 64;
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// A database that is open. Clones share the connections.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// A file: one connection that writes, several that read.
+    Sqlite {
+        /// Readers; WAL lets them see the last commit while somebody writes.
+        read: SqlitePool,
+        /// The one writer, so writers queue here instead of failing with "database is locked".
+        write: SqlitePool,
+    },
+    /// A server.
+    Postgres(PgPool),
+}
+
+/// Where a database is.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// The path of the file, made if it is missing.
+    Sqlite(PathBuf),
+    /// The options of a `postgres://` URL. Their `Debug` shows no password.
+    Postgres(Box<PgConnectOptions>),
+}
+
+/// A statement, where the dialects differ in both texts.
+#[derive(Clone, Copy, Debug)]
+pub struct Sql {
+    /// For `SQLite`.
+    pub sqlite: &'static str,
+    /// For `PostgreSQL`.
+    pub postgres: &'static str,
+}
+
+impl From<&'static str> for Sql {
+    fn from(both: &'static str) -> Self {
+        Sql { sqlite: both, postgres: both }
+    }
+}
+
+/// What can be bound to a placeholder on both engines.
+pub trait Value:
+    for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> + Send
+{
+}
+impl<T> Value for T where
+    T: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> + Send
+{
+}
+
+/// What a row can become on both engines: `#[derive(sqlx::FromRow)]` or a tuple.
+pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+impl Db {
+    /// Opens the database, with at most `connections` at once. A server that is away is an error here: what cannot be
+    /// written cannot be promised.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or the server cannot be reached.
+    pub async fn open(location: &Location, connections: u32) -> anyhow::Result<Self> {
+        match location {
+            Location::Sqlite(path) => Self::open_sqlite(path, connections).await,
+            Location::Postgres(options) => {
+                let options = options
+                    .as_ref()
+                    .clone()
+                    .statement_cache_capacity(STATEMENTS)
+                    // a rollback outside a transaction is our habit (see below), not worth a line in the log
+                    .options([
+                        ("client_min_messages", "error"),
+                        ("statement_timeout", "10s"),
+                        ("lock_timeout", "5s"),
+                        ("idle_in_transaction_session_timeout", "10s"),
+                    ]);
+                let pool = PgPoolOptions::new()
+                    .max_connections(connections)
+                    .acquire_timeout(ACQUIRE)
+                    .max_lifetime(Duration::from_secs(600))
+                    // sqlx 0.9 gives a connection back inside an open transaction when the future of `begin` is dropped
+                    .after_release(|connection, _| {
+                        Box::pin(async move {
+                            connection.execute("rollback").await?;
+                            Ok(true)
+                        })
+                    })
+                    .connect_with(options)
+                    .await
+                    .context("cannot connect to PostgreSQL")?;
+                Ok(Db::Postgres(pool))
+            }
+        }
+    }
+
+    async fn open_sqlite(path: &Path, connections: u32) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // NORMAL may lose the last commits when the power goes
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .statement_cache_capacity(STATEMENTS)
+            .pragma("cache_size", "-2000")
+            .optimize_on_close(true, None);
+        let context = || format!("cannot open the database {}", path.display());
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(BUSY)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // fails when there is nothing to roll back, which is how it should be
+                    let _ = connection.execute("rollback").await;
+                    Ok(true)
+                })
+            })
+            .connect_with(options.clone())
+            .await
+            .with_context(context)?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(connections.clamp(1, 4))
+            .acquire_timeout(ACQUIRE)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .with_context(context)?;
+        Ok(Db::Sqlite { read, write })
+    }
+
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// When a migration fails, or the database is newer than this program.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        let done = match self {
+            Db::Sqlite { write, .. } => SQLITE_MIGRATIONS.run(write).await,
+            Db::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
+        };
+        done.context("cannot bring the database's schema up to date")
+    }
+
+    /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    /// When no connection is free in time or the database is away.
+    pub async fn begin(&self) -> sqlx::Result<Tx> {
+        match self {
+            // a deferred transaction that turns into a writer fails at once when another one writes
+            Db::Sqlite { write, .. } => Ok(Tx::Sqlite(write.begin_with("begin immediate").await?)),
+            Db::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+        }
+    }
+
+    /// A read.
+    pub fn query(&self, sql: impl Into<Sql>) -> Query<'_> {
+        let sql = sql.into();
+        match self {
+            Db::Sqlite { read, .. } => Query::Sqlite {
+                sql: sql.sqlite,
+                arguments: SqliteArguments::default(),
+                on: OnSqlite::Pool(read),
+                error: None,
+            },
+            Db::Postgres(pool) => Query::Postgres {
+                sql: sql.postgres,
+                arguments: PgArguments::default(),
+                on: OnPostgres::Pool(pool),
+                error: None,
+            },
+        }
+    }
+
+    /// A listener for notifications of other processes; none on `SQLite`, which has no server to send them.
+    ///
+    /// # Errors
+    /// When the server is away.
+    pub async fn listener(&self) -> sqlx::Result<Option<PgListener>> {
+        match self {
+            Db::Sqlite { .. } => Ok(None),
+            Db::Postgres(pool) => {
+                // of its own: it is never given back
+                let connection =
+                    PgPoolOptions::new().max_connections(1).connect_lazy_with((*pool.connect_options()).clone());
+                PgListener::connect_with(&connection).await.map(Some)
+            }
+        }
+    }
+
+    /// What kind of database it is, for people.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Db::Sqlite { .. } => "SQLite",
+            Db::Postgres(_) => "PostgreSQL",
+        }
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> sqlx::Result<()> {
+        match self {
+            Db::Sqlite { read, .. } => read.acquire().await?.ping().await,
+            Db::Postgres(pool) => pool.acquire().await?.ping().await,
+        }
+    }
+
+    /// Closes every connection, waiting for those in use.
+    pub async fn close(&self) {
+        match self {
+            Db::Sqlite { read, write } => {
+                read.close().await;
+                write.close().await;
+            }
+            Db::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A transaction that may write. Dropped without [`Tx::commit`] it is rolled back.
+#[derive(Debug)]
+pub enum Tx {
+    /// On the one writing connection.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// On a connection of the pool.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// A statement in this transaction.
+    pub fn query(&mut self, sql: impl Into<Sql>) -> Query<'_> {
+        let sql = sql.into();
+        match self {
+            Tx::Sqlite(tx) => Query::Sqlite {
+                sql: sql.sqlite,
+                arguments: SqliteArguments::default(),
+                on: OnSqlite::Connection(tx),
+                error: None,
+            },
+            Tx::Postgres(tx) => Query::Postgres {
+                sql: sql.postgres,
+                arguments: PgArguments::default(),
+                on: OnPostgres::Connection(tx),
+                error: None,
+            },
+        }
+    }
+
+    /// Wakes the processes that listen on `channel` when this transaction commits; nothing on `SQLite`.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn notify(&mut self, channel: &'static str) -> sqlx::Result<()> {
+        if let Tx::Postgres(tx) = self {
+            sqlx::query("select pg_notify($1, '')").bind(channel).execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes it so.
+    ///
+    /// # Errors
+    /// When the database is away or refuses; whether it was written is then not known.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Tx::Sqlite(tx) => tx.commit().await,
+            Tx::Postgres(tx) => tx.commit().await,
+        }
+    }
+}
+
+/// A statement with its arguments, on its way to a pool or a transaction.
+#[must_use = "a statement does nothing until it is run"]
+#[derive(Debug)]
+pub enum Query<'e> {
+    #[doc(hidden)]
+    Sqlite { sql: &'static str, arguments: SqliteArguments, on: OnSqlite<'e>, error: Option<sqlx::error::BoxDynError> },
+    #[doc(hidden)]
+    Postgres { sql: &'static str, arguments: PgArguments, on: OnPostgres<'e>, error: Option<sqlx::error::BoxDynError> },
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum OnSqlite<'e> {
+    Pool(&'e SqlitePool),
+    Connection(&'e mut sqlx::SqliteConnection),
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum OnPostgres<'e> {
+    Pool(&'e PgPool),
+    Connection(&'e mut sqlx::PgConnection),
+}
+
+/// Runs `$run` of a sqlx query on whichever engine and connection it is for; what could not be bound fails here.
+macro_rules! run {
+    ($query:expr, $make:path, $run:ident) => {
+        match $query {
+            Query::Sqlite { error: Some(error), .. } | Query::Postgres { error: Some(error), .. } => {
+                Err(sqlx::Error::Encode(error))
+            }
+            Query::Sqlite { sql, arguments, on: OnSqlite::Pool(on), .. } => $make(sql, arguments).$run(on).await,
+            Query::Sqlite { sql, arguments, on: OnSqlite::Connection(on), .. } => $make(sql, arguments).$run(on).await,
+            Query::Postgres { sql, arguments, on: OnPostgres::Pool(on), .. } => $make(sql, arguments).$run(on).await,
+            Query::Postgres { sql, arguments, on: OnPostgres::Connection(on), .. } => {
+                $make(sql, arguments).$run(on).await
+            }
+        }
+    };
+}
+
+impl Query<'_> {
+    /// Binds the next placeholder.
+    pub fn bind(mut self, value: impl Value) -> Self {
+        let (added, error) = match &mut self {
+            Query::Sqlite { arguments, error, .. } => (arguments.add(value), error),
+            Query::Postgres { arguments, error, .. } => (arguments.add(value), error),
+        };
+        if let Err(wrong) = added {
+            error.get_or_insert(wrong);
+        }
+        self
+    }
+
+    /// Binds the next placeholder to a set of ids: an array on `PostgreSQL` (`= any($1)`), a JSON array of hexadecimal
+    /// strings on `SQLite` (`in (select unhex(value) from json_each($1))`).
+    pub fn bind_ids(mut self, ids: &[Uuid]) -> Self {
+        let (added, error) = match &mut self {
+            Query::Sqlite { arguments, error, .. } => {
+                let hex: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
+                (arguments.add(sqlx::types::Json(hex)), error)
+            }
+            Query::Postgres { arguments, error, .. } => (arguments.add(ids), error),
+        };
+        if let Err(wrong) = added {
+            error.get_or_insert(wrong);
+        }
+        self
+    }
+
+    /// Runs it and tells how many rows it touched.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn execute(self) -> sqlx::Result<u64> {
+        match self {
+            Query::Sqlite { error: Some(error), .. } | Query::Postgres { error: Some(error), .. } => {
+                Err(sqlx::Error::Encode(error))
+            }
+            Query::Sqlite { sql, arguments, on, .. } => {
+                let query = sqlx::query_with(sql, arguments);
+                let done = match on {
+                    OnSqlite::Pool(on) => query.execute(on).await,
+                    OnSqlite::Connection(on) => query.execute(on).await,
+                };
+                done.map(|done| done.rows_affected())
+            }
+            Query::Postgres { sql, arguments, on, .. } => {
+                let query = sqlx::query_with(sql, arguments);
+                let done = match on {
+                    OnPostgres::Pool(on) => query.execute(on).await,
+                    OnPostgres::Connection(on) => query.execute(on).await,
+                };
+                done.map(|done| done.rows_affected())
+            }
+        }
+    }
+
+    /// The row, or none.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn optional<T: Row>(self) -> sqlx::Result<Option<T>> {
+        run!(self, sqlx::query_as_with, fetch_optional)
+    }
+
+    /// The row there must be.
+    ///
+    /// # Errors
+    /// When there is none, or the database refuses or is away.
+    pub async fn one<T: Row>(self) -> sqlx::Result<T> {
+        run!(self, sqlx::query_as_with, fetch_one)
+    }
+
+    /// Every row.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn all<T: Row>(self) -> sqlx::Result<Vec<T>> {
+        run!(self, sqlx::query_as_with, fetch_all)
+    }
+}
+
+/// Whether an error means "not now": the database is away, busy or out of connections. What failed may be asked again,
+/// and a person is told 503 instead of 500.
+#[must_use]
+pub fn is_unavailable(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<sqlx::Error>()).any(|error| match error {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::WorkerCrashed => true,
+        // 08 connection, 53 out of resources, 57 operator, 40 rolled back by the server, 55P03 lock not available;
+        // SQLite 5 busy, 6 locked, 13 full and their extended codes
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57", "40", "55P03"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || code.parse::<u32>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 6 | 13))
+        }),
+        _ => false,
+    })
+}

@@ -1,0 +1,157 @@
+//! The loop that owns a queue, and the one place that settles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tower::{Service as _, ServiceExt as _};
+
+use crate::clock::Clock;
+use crate::config::Patience;
+use crate::messaging::broker::{Broker, Delivery, Publication, Published};
+use crate::messaging::embedded::LEASE;
+use crate::messaging::layers::Stack;
+use crate::messaging::message::{Failure, Message, Outcome};
+use crate::messaging::topology::{DEFAULT, Queue, QueueKind, Topology, dead};
+
+/// How long a message that could not be put aside is held on to before it is given back.
+const REFUSED: Duration = Duration::from_secs(5);
+
+/// Consumes a queue. Several may run on one queue; who is fast takes more.
+#[derive(Clone)]
+pub struct Consumer {
+    /// Where the queue is.
+    pub broker: Broker,
+    /// For the age of failures.
+    pub clock: Clock,
+    /// For the waits.
+    pub topology: Arc<Topology>,
+    /// How long failing messages are tried.
+    pub patience: Patience,
+    /// Short name of the queue.
+    pub queue: &'static str,
+    /// What is done about its messages.
+    pub listener: Stack,
+    /// Messages in hand at a time.
+    pub prefetch: u16,
+}
+
+impl Consumer {
+    /// Consumes until `stop`; the message in hand is finished.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let queue = Queue { name: self.queue.to_owned(), kind: QueueKind::Work };
+        let mut deliveries = loop {
+            match self.broker.consume(&queue, self.prefetch, stop.clone()).await {
+                Ok(deliveries) => break deliveries,
+                Err(error) => {
+                    tracing::warn!(queue = self.queue, error = format!("{error:#}"), "cannot consume, trying again")
+                }
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_none() {
+                return;
+            }
+        };
+        while let Some(delivery) = deliveries.next().await {
+            self.handle(delivery).await;
+        }
+    }
+
+    /// Has the listener do its work, and settles.
+    pub async fn handle(&mut self, delivery: Delivery) {
+        let message = Arc::new(delivery.message().clone());
+        let listener = &mut self.listener;
+        let call = async { listener.ready().await?.call(message).await };
+        let outcome = tokio::select! {
+            outcome = call => outcome,
+            () = keep(&delivery) => {
+                return tracing::warn!(queue = self.queue, "lost a message in hand; somebody else has it");
+            }
+        };
+        let settlement = match outcome {
+            Ok(Outcome::Ack) => Settlement::Done,
+            Ok(Outcome::Reject(reason)) => Settlement::Dead(reason),
+            Ok(Outcome::Later(wait)) => Settlement::Wait(wait, "asked to be called later".to_owned()),
+            Err(error) => self.patience_with(delivery.message(), describe(&*error)),
+        };
+        self.settle(delivery, settlement).await;
+    }
+
+    /// A failure waits for another attempt, until it has been failing for too long.
+    fn patience_with(&self, message: &Message, error: String) -> Settlement {
+        let now = self.clock.now();
+        let first_at = message.failure.as_ref().map_or(now, |failure| failure.first_at);
+        if (now - first_at).to_std().unwrap_or_default() >= self.patience.total {
+            return Settlement::Dead(format!("gave up after {} attempts: {error}", message.attempt + 1));
+        }
+        let longest = self.patience.tiers.len() - 1;
+        let tier = usize::try_from(message.attempt).map_or(longest, |attempt| attempt.min(longest));
+        Settlement::Wait(self.patience.tiers.get(tier).copied().unwrap_or_default(), error)
+    }
+
+    /// The one place that settles: the message goes, waits or rests, and only when it has safely arrived there is it
+    /// taken from the queue.
+    async fn settle(&self, delivery: Delivery, settlement: Settlement) {
+        let message = delivery.message();
+        let (exchange, key, reason) = match settlement {
+            Settlement::Done => return self.ack(&delivery).await,
+            Settlement::Wait(wait, reason) => (self.topology.tier(wait), self.queue.to_owned(), reason),
+            Settlement::Dead(reason) => (DEFAULT, dead(self.queue), reason),
+        };
+        if exchange == DEFAULT {
+            tracing::error!(queue = self.queue, event = %message.id, reason, "dead letter");
+        } else {
+            tracing::warn!(queue = self.queue, event = %message.id, attempt = message.attempt, reason, "parked");
+        }
+        let now = self.clock.now();
+        let failure = Failure {
+            queue: self.queue.to_owned(),
+            reason,
+            first_at: message.failure.as_ref().map_or(now, |failure| failure.first_at),
+            last_at: now,
+        };
+        let message = Message { attempt: message.attempt + 1, failure: Some(failure), ..message.clone() };
+        let publication = Publication { exchange, routing_key: key, message };
+        match self.broker.publish(vec![publication]).await.as_slice() {
+            [Published::Confirmed] => self.ack(&delivery).await,
+            other => {
+                tracing::warn!(queue = self.queue, ?other, "cannot put a message aside; giving it back");
+                // not at once, or a broker that refuses would be asked as fast as it can answer
+                tokio::time::sleep(REFUSED).await;
+                delivery.release().await;
+            }
+        }
+    }
+
+    async fn ack(&self, delivery: &Delivery) {
+        match delivery.ack().await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(queue = self.queue, "done, but somebody else has the message by now"),
+            // it comes again, and the inbox knows it
+            Err(error) => tracing::warn!(queue = self.queue, error = format!("{error:#}"), "done, but cannot say so"),
+        }
+    }
+}
+
+/// What becomes of a message.
+enum Settlement {
+    Done,
+    Wait(Duration, String),
+    Dead(String),
+}
+
+/// Holds on to a message for as long as it is worked at; returns when it was lost.
+async fn keep(delivery: &Delivery) {
+    loop {
+        tokio::time::sleep(LEASE / 3).await;
+        if let Ok(false) = delivery.renew().await {
+            return;
+        }
+    }
+}
+
+/// An error with its causes in one line of at most 1,000 characters.
+fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let text = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect()
+}

@@ -1,0 +1,60 @@
+//! What each listener has done, so that a second delivery of an event does nothing.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::db::{Db, Tx};
+
+/// How long a mark stays; longer than an event can still come again.
+pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// Marks an event as done by `listener`, in the transaction of its effect. False means that it was done before: the
+/// transaction of the first waits or wins, so two at once cannot both get true.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn mark(tx: &mut Tx, clock: &Clock, listener: &str, event: Uuid) -> sqlx::Result<bool> {
+    let marked = tx
+        .query("insert into inbox (listener, event_id, seen_at) values ($1, $2, $3) on conflict do nothing")
+        .bind(listener.to_owned())
+        .bind(event)
+        .bind(clock.now())
+        .execute()
+        .await?;
+    Ok(marked == 1)
+}
+
+/// Whether `listener` has done this event.
+///
+/// # Errors
+/// When the database is away.
+pub async fn is_marked(db: &Db, listener: &str, event: Uuid) -> sqlx::Result<bool> {
+    let found: Option<(i32,)> = db
+        .query("select 1 from inbox where listener = $1 and event_id = $2")
+        .bind(listener.to_owned())
+        .bind(event)
+        .optional()
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Deletes marks older than [`RETENTION`], at most `limit`, and tells how many went.
+///
+/// # Errors
+/// When the database is away.
+pub async fn purge(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<u64> {
+    let mut tx = db.begin().await?;
+    let gone = tx
+        .query(
+            "delete from inbox
+             where (listener, event_id) in (select listener, event_id from inbox where seen_at < $1 limit $2)",
+        )
+        .bind(clock.now() - RETENTION)
+        .bind(limit)
+        .execute()
+        .await?;
+    tx.commit().await?;
+    Ok(gone)
+}

@@ -1,0 +1,191 @@
+//! What happened, written in the transaction that makes it true.
+//!
+//! A row is either there with the change it tells of or neither is; a publish failure can never undo an account and a
+//! crash can never lose an event. The relay takes rows from here to the broker and marks them; they stay for
+//! [`RETENTION`] as the log of truth.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::clock::{Clock, Timestamp};
+use crate::db::{Db, Sql, Tx};
+use crate::messaging::message::Message;
+use crate::telemetry;
+
+/// How long published rows stay.
+pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// How long a relay may hold a row before another one may take it; longer than a publish may last.
+const CLAIM: Duration = Duration::from_secs(30);
+
+/// The channel on which `PostgreSQL` tells relays of other processes that there is something to carry.
+pub const CHANNEL: &str = "bellhop_outbox";
+
+/// Something that happened, in the form in which it travels.
+pub trait Happening {
+    /// Its type and routing key: `user.registered`.
+    fn kind(&self) -> &'static str;
+    /// Its body, `CloudEvents` 1.0 JSON.
+    fn body(&self, id: Uuid, at: Timestamp) -> String;
+}
+
+/// Writes down that something happened, in the transaction that makes it true, and returns the event's id.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn append(tx: &mut Tx, clock: &Clock, happening: &impl Happening) -> anyhow::Result<Uuid> {
+    let now = clock.now();
+    let id = clock.new_id();
+    tx.query(
+        "insert into outbox (id, type, body, traceparent, created_at, due_at, attempts)
+         values ($1, $2, $3, $4, $5, $5, 0)",
+    )
+    .bind(id)
+    .bind(happening.kind())
+    .bind(happening.body(id, now))
+    .bind(telemetry::current_trace())
+    .bind(now)
+    .execute()
+    .await
+    .context("cannot write the event down")?;
+    tx.notify(CHANNEL).await?;
+    Ok(id)
+}
+
+#[derive(FromRow)]
+struct Claimed {
+    id: Uuid,
+    #[sqlx(rename = "type")]
+    kind: String,
+    body: String,
+    traceparent: Option<String>,
+}
+
+/// Takes up to `limit` due events for publishing, oldest first; nobody else gets them for [`CLAIM`].
+///
+/// # Errors
+/// When the database is away.
+pub(super) async fn claim(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<Vec<Message>> {
+    let now = clock.now();
+    let mut tx = db.begin().await?;
+    let rows: Vec<Claimed> = tx
+        .query(Sql {
+            sqlite: "update outbox
+                     set claimed_until = $2, attempts = attempts + 1
+                     where id in (
+                       select id from outbox
+                       where published_at is null and due_at <= $1
+                         and (claimed_until is null or claimed_until <= $1)
+                       order by due_at, id
+                       limit $3)
+                     returning id, type, body, traceparent",
+            postgres: "update outbox
+                       set claimed_until = $2, attempts = attempts + 1
+                       where id in (
+                         select id from outbox
+                         where published_at is null and due_at <= $1
+                           and (claimed_until is null or claimed_until <= $1)
+                         order by due_at, id
+                         limit $3
+                         for update skip locked)
+                       returning id, type, body, traceparent",
+        })
+        .bind(now)
+        .bind(now + CLAIM)
+        .bind(limit)
+        .all()
+        .await
+        .context("cannot claim events")?;
+    tx.commit().await?;
+    let mut messages: Vec<Message> = rows
+        .into_iter()
+        .map(|row| Message {
+            id: row.id,
+            kind: row.kind,
+            body: row.body.into_bytes(),
+            traceparent: row.traceparent,
+            attempt: 0,
+            failure: None,
+        })
+        .collect();
+    // `returning` promises no order; ids sort by time
+    messages.sort_unstable_by_key(|message| message.id);
+    Ok(messages)
+}
+
+/// Marks events as published.
+///
+/// # Errors
+/// When the database is away; they will be published again, which consumers fold.
+pub(super) async fn published(db: &Db, clock: &Clock, ids: &[Uuid]) -> anyhow::Result<()> {
+    let mut tx = db.begin().await?;
+    tx.query(Sql {
+        sqlite: "update outbox
+                 set published_at = $1, claimed_until = null, last_error = null
+                 where id in (select unhex(value) from json_each($2))",
+        postgres: "update outbox
+                   set published_at = $1, claimed_until = null, last_error = null
+                   where id = any($2)",
+    })
+    .bind(clock.now())
+    .bind_ids(ids)
+    .execute()
+    .await
+    .context("cannot mark events as published")?;
+    Ok(tx.commit().await?)
+}
+
+/// Gives events back that could not be published, to be tried again after `pause`.
+///
+/// # Errors
+/// When the database is away; the claim runs out by itself.
+pub(super) async fn failed(db: &Db, clock: &Clock, ids: &[Uuid], error: &str, pause: Duration) -> anyhow::Result<()> {
+    let mut tx = db.begin().await?;
+    tx.query(Sql {
+        sqlite: "update outbox
+                 set claimed_until = $1, last_error = $3
+                 where id in (select unhex(value) from json_each($2))",
+        postgres: "update outbox
+                   set claimed_until = $1, last_error = $3
+                   where id = any($2)",
+    })
+    .bind(clock.now() + pause)
+    .bind_ids(ids)
+    .bind(error.chars().take(500).collect::<String>())
+    .execute()
+    .await
+    .context("cannot give events back")?;
+    Ok(tx.commit().await?)
+}
+
+/// How many events wait for the broker, and since when the oldest has been due.
+///
+/// # Errors
+/// When the database is away.
+pub async fn backlog(db: &Db, clock: &Clock) -> anyhow::Result<(i64, Option<Timestamp>)> {
+    let backlog = db
+        .query("select count(*), min(due_at) from outbox where published_at is null and due_at <= $1")
+        .bind(clock.now())
+        .one()
+        .await?;
+    Ok(backlog)
+}
+
+/// Deletes what was published longer than [`RETENTION`] ago, at most `limit` rows, and tells how many went.
+///
+/// # Errors
+/// When the database is away.
+pub async fn purge(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<u64> {
+    let mut tx = db.begin().await?;
+    let gone = tx
+        .query("delete from outbox where id in (select id from outbox where published_at < $1 limit $2)")
+        .bind(clock.now() - RETENTION)
+        .bind(limit)
+        .execute()
+        .await?;
+    tx.commit().await?;
+    Ok(gone)
+}

@@ -1,0 +1,88 @@
+//! "There is something to do": from whoever wrote to whoever waits, in this process at once, in others by
+//! `PostgreSQL`'s notifications. A wake-up may be missed, so everybody who waits also polls.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::Db;
+use crate::messaging::{embedded, outbox};
+
+/// How often one looks without having been woken.
+pub const POLL: Duration = Duration::from_secs(1);
+
+/// The bells of this process. Clones ring the same ones.
+#[derive(Clone, Debug)]
+pub struct Wake {
+    outbox: watch::Sender<()>,
+    queues: watch::Sender<()>,
+}
+
+/// An ear at one of the bells. Listen before you look: what rings while you look is not missed.
+#[derive(Clone, Debug)]
+pub struct Ear(watch::Receiver<()>);
+
+impl Default for Wake {
+    fn default() -> Self {
+        Wake { outbox: watch::Sender::new(()), queues: watch::Sender::new(()) }
+    }
+}
+
+impl Wake {
+    /// Something was written into the outbox.
+    pub fn outbox(&self) {
+        self.outbox.send_replace(());
+    }
+
+    /// Something was put into a queue of the embedded broker.
+    pub fn queues(&self) {
+        self.queues.send_replace(());
+    }
+
+    /// An ear for [`Wake::outbox`].
+    #[must_use]
+    pub fn on_outbox(&self) -> Ear {
+        Ear(self.outbox.subscribe())
+    }
+
+    /// An ear for [`Wake::queues`].
+    #[must_use]
+    pub fn on_queues(&self) -> Ear {
+        Ear(self.queues.subscribe())
+    }
+
+    /// Rings the bells for what other processes write, until `stop`. Returns at once where there are none (`SQLite`).
+    pub async fn hear_others(self, db: Db, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let heard = stop.run_until_cancelled(self.hear(&db)).await;
+            match heard {
+                Some(Ok(())) | None => return,
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "cannot hear other processes, polling instead");
+                    stop.run_until_cancelled(tokio::time::sleep(5 * POLL)).await;
+                }
+            }
+        }
+    }
+
+    async fn hear(&self, db: &Db) -> sqlx::Result<()> {
+        let Some(mut listener) = db.listener().await? else { return Ok(()) };
+        listener.listen_all([outbox::CHANNEL, embedded::CHANNEL]).await?;
+        loop {
+            // what was written before we listened, or while the connection was away
+            self.outbox();
+            self.queues();
+            while let Some(notification) = listener.try_recv().await? {
+                if notification.channel() == outbox::CHANNEL { self.outbox() } else { self.queues() }
+            }
+        }
+    }
+}
+
+impl Ear {
+    /// Waits for the bell, at most `limit`.
+    pub async fn wait(&mut self, limit: Duration) {
+        let _ = tokio::time::timeout(limit, self.0.changed()).await;
+    }
+}
