@@ -11,7 +11,9 @@ create table users (
   created_at      timestamptz not null,
   disabled_at     timestamptz,
   -- when somebody last registered this address again and was told so by mail
-  reminded_at     timestamptz
+  reminded_at     timestamptz,
+  -- the registration that caused it, so that a repeat of the same event is not taken for another one
+  reminded_for    uuid
 );
 
 -- A wish to become a user. Several may wait for one address; confirming one deletes its rivals.
@@ -34,6 +36,7 @@ create table registrations (
   link_expires_at timestamptz
 );
 create index registrations_by_address on registrations (email_canonical);
+create index registrations_by_browser on registrations (browser_hash, created_at);
 create index registrations_by_expiry on registrations (expires_at);
 
 -- One per signed-in browser. The cookie holds 256 random bits, the table only their SHA-256.

@@ -1,0 +1,96 @@
+//! Purpose keys, all from one root secret (HKDF-SHA-256, RFC 5869): what one of them leaks says nothing of the others.
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// What a key is for. The same input under another purpose gives another code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Links that confirm an address.
+    ConfirmLink,
+    /// Pseudonyms of addresses that were tried at the login.
+    Attempted,
+}
+
+impl Purpose {
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Purpose::ConfirmLink => b"bellhop confirm link v1",
+            Purpose::Attempted => b"bellhop attempted address v1",
+        }
+    }
+}
+
+/// The root secret and what is derived from it. Prints nothing and is wiped when dropped.
+pub struct Keys {
+    root: Zeroizing<[u8; 32]>,
+    id: u8,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Keys {
+    /// The keys of this root secret.
+    #[must_use]
+    pub fn new(root: &SecretString) -> Self {
+        let (extracted, _) = Hkdf::<Sha256>::extract(Some(b"bellhop root v1"), root.expose_secret().as_bytes());
+        let mut bytes = Zeroizing::new([0; 32]);
+        bytes.copy_from_slice(&extracted);
+        let id = Sha256::digest([bytes.as_slice(), b"key id"].concat()).first().copied().unwrap_or_default();
+        Keys { root: bytes, id }
+    }
+
+    /// Names the root secret in what it signs, so that two can live side by side while one replaces the other.
+    #[must_use]
+    pub fn id(&self) -> u8 {
+        self.id
+    }
+
+    /// The code (HMAC-SHA-256) of `parts`. Each part goes in with its length, so that moving a byte from one part to
+    /// the next gives another code.
+    #[must_use]
+    pub fn code(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
+        let mut key = Zeroizing::new([0; 32]);
+        // both fail only for lengths that these are not: 32 of at most 8,160 bytes, and any key length is fine
+        let expanded = Hkdf::<Sha256>::from_prk(self.root.as_slice())
+            .is_ok_and(|hkdf| hkdf.expand(purpose.label(), key.as_mut_slice()).is_ok());
+        debug_assert!(expanded, "HKDF takes a root of 32 bytes");
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_slice()) else { return [0; 32] };
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Whether `code` is the code of `parts`, in a time that does not depend on where they differ.
+    #[must_use]
+    pub fn verify(&self, purpose: Purpose, parts: &[&[u8]], code: &[u8]) -> bool {
+        self.code(purpose, parts).ct_eq(code).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_purpose_root_or_split_gives_another_code() {
+        let keys = Keys::new(&SecretString::from("one root secret of thirty-two bytes"));
+        let other = Keys::new(&SecretString::from("another root secret of enough bytes"));
+        let code = keys.code(Purpose::ConfirmLink, &[b"ab", b"c"]);
+        assert!(keys.verify(Purpose::ConfirmLink, &[b"ab", b"c"], &code));
+        assert!(!keys.verify(Purpose::Attempted, &[b"ab", b"c"], &code));
+        assert!(!other.verify(Purpose::ConfirmLink, &[b"ab", b"c"], &code));
+        assert!(!keys.verify(Purpose::ConfirmLink, &[b"a", b"bc"], &code));
+        assert!(!keys.verify(Purpose::ConfirmLink, &[b"ab", b"c"], &code[..31]));
+        assert!(!format!("{keys:?}").contains("root secret"));
+    }
+}

@@ -1,0 +1,115 @@
+//! Somebody signs in.
+//!
+//! Every refusal does the same work and gets the same answer: one look-up, one hash (against a decoy where there is
+//! nothing to compare with), one row in the outbox. Why it was refused stands in the event alone.
+
+use anyhow::Context as _;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::account::Accounts;
+use crate::account::address::Address;
+use crate::account::keys::Purpose;
+use crate::account::session::{self, Begun};
+use crate::account::strength::Password;
+use crate::account::token::TokenHash;
+use crate::clock::Timestamp;
+use crate::event::{Event, Origin, Refusal};
+use crate::messaging::outbox;
+
+/// The login was refused. There is one message for all causes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the address or the password is wrong")]
+pub struct Refused;
+
+/// What is known of an address. All columns but the last are empty when nobody has it.
+#[derive(FromRow)]
+struct Known {
+    id: Option<Uuid>,
+    password_hash: Option<String>,
+    disabled_at: Option<Timestamp>,
+    registrations: i64,
+}
+
+/// Signs in with what was typed, whatever it is. The session of `replaces` ends: a browser has one.
+///
+/// # Errors
+/// [`Refused`]; [`super::password::Busy`]; otherwise the database's.
+pub async fn login(
+    accounts: &Accounts,
+    email: &str,
+    password: &str,
+    replaces: Option<TokenHash>,
+    origin: Origin,
+) -> anyhow::Result<Begun> {
+    let typed = Password::normalise(password).ok();
+    let malformed = typed.is_none();
+    // what can be no password is hashed all the same, in the form of one that can
+    let typed = typed.map_or_else(|| Password::normalise("what was typed can be no password"), Ok)?;
+    let canonical = Address::parse(email).map_or_else(|_| String::new(), |address| address.canonical().to_owned());
+
+    let known = look_up(accounts, &canonical).await?;
+    let (verdict, typed) = accounts.hasher.verify(typed, known.password_hash.as_deref()).await?;
+    let refusal = match &known {
+        _ if malformed => Some(Refusal::Malformed),
+        Known { id: None, registrations: 0, .. } => Some(Refusal::UnknownAddress),
+        Known { id: None, .. } => Some(Refusal::Unconfirmed),
+        _ if !verdict.right => Some(Refusal::WrongPassword),
+        Known { disabled_at: Some(_), .. } => Some(Refusal::Disabled),
+        _ => None,
+    };
+    let (None, Some(user)) = (refusal, known.id) else {
+        let attempted = accounts.keys.code(Purpose::Attempted, &[canonical_or(&canonical, email).as_bytes()]);
+        let failed = Event::LoginFailed {
+            user: known.id,
+            attempted: attempted.iter().take(16).map(|byte| format!("{byte:02x}")).collect(),
+            reason: refusal.unwrap_or(Refusal::UnknownAddress),
+            origin,
+        };
+        let mut tx = accounts.db.begin().await.context("cannot refuse the login")?;
+        outbox::append(&mut tx, &accounts.clock, &failed).await?;
+        accounts.commit(tx).await?;
+        return Err(Refused.into());
+    };
+    // hashed before the transaction begins: nobody else waits for it
+    let rehashed = if verdict.outdated { Some(accounts.hasher.hash(typed).await?) } else { None };
+
+    let mut tx = accounts.db.begin().await.context("cannot sign in")?;
+    if let Some(hash) = rehashed {
+        tx.query("update users set password_hash = $2 where id = $1 and password_hash = $3")
+            .bind(user)
+            .bind(hash)
+            .bind(known.password_hash)
+            .execute()
+            .await
+            .context("cannot store the new hash")?;
+    }
+    if let Some(token) = replaces {
+        session::revoke_in(&mut tx, accounts, token).await?;
+    }
+    let begun = session::begin(&mut tx, accounts, user, &origin).await?;
+    let succeeded = Event::LoginSucceeded { user, session: begun.session, origin };
+    outbox::append(&mut tx, &accounts.clock, &succeeded).await?;
+    accounts.commit(tx).await?;
+    Ok(begun)
+}
+
+/// One statement for known and unknown addresses: always one row.
+async fn look_up(accounts: &Accounts, canonical: &str) -> anyhow::Result<Known> {
+    accounts
+        .db
+        .query(
+            "select u.id, u.password_hash, u.disabled_at,
+               (select count(*) from registrations r where r.email_canonical = $1) as registrations
+             from (select 1 as one) o left join users u on u.email_canonical = $1",
+        )
+        .bind(canonical.to_owned())
+        .one()
+        .await
+        .context("cannot look the address up")
+}
+
+/// What was tried, for the pseudonym: the canonical form if it has one.
+fn canonical_or<'a>(canonical: &'a str, typed: &'a str) -> &'a str {
+    if canonical.is_empty() { typed } else { canonical }
+}
