@@ -10,9 +10,14 @@
 //! * [`messaging`], [`mail`]: movement; they never see an account
 //! * [`db`], [`clock`], [`config`], [`locale`], [`telemetry`]: ground
 
+pub mod account;
 pub mod clock;
 pub mod config;
 pub mod db;
 pub mod event;
+pub mod http;
+pub mod listeners;
+pub mod locale;
+pub mod mail;
 pub mod messaging;
 pub mod telemetry;

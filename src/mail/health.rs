@@ -1,0 +1,46 @@
+//! How a transport fares, for readiness and the admin's page.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::one_line;
+use crate::clock::Timestamp;
+
+/// How the last attempt went. A recipient who is refused is no illness of the transport.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing was sent yet.
+    #[default]
+    Untried,
+    /// The last attempt reached a server that does its work.
+    Working {
+        /// When that was.
+        at: Timestamp,
+    },
+    /// Every attempt since `since` failed.
+    Failing {
+        /// The first failure in a row.
+        since: Timestamp,
+        /// The last one's reason, one line, no secret.
+        reason: String,
+    },
+}
+
+/// A [`Health`] that attempts write to.
+#[derive(Debug, Default)]
+pub(super) struct HealthRecord(Mutex<Health>);
+
+impl HealthRecord {
+    pub(super) fn get(&self) -> Health {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn worked(&self, at: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Health::Working { at };
+    }
+
+    pub(super) fn failed(&self, at: Timestamp, reason: &str) {
+        let mut health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = if let Health::Failing { since, .. } = *health { since } else { at };
+        *health = Health::Failing { since, reason: one_line(reason) };
+    }
+}

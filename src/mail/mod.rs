@@ -1,0 +1,57 @@
+//! Mails: building them, and the ways they leave. Knows addresses and texts, never an account.
+//!
+//! * `message`: from a [`Mail`] to bytes that nobody's name can break out of
+//! * `smtp`: handing it to a mail server over a few connections
+//!
+//! Sending is at least once: a mail whose last answer is lost is sent again under the same Message-ID, which
+//! mailboxes fold.
+
+mod health;
+mod message;
+mod smtp;
+
+pub use health::Health;
+pub use message::{Built, Mail, MailError, Sender, build};
+pub use smtp::{Limits, Login, Smtp, SmtpSettings, Tls, UrlError};
+
+/// Characters of a text from a server that are kept.
+const TEXT_LIMIT: usize = 500;
+
+/// Proof that somebody else is responsible for the mail now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// What the server said, one line, at most 500 characters.
+    pub response: String,
+}
+
+/// Why a mail was not handed over. The texts are one line of at most 500 characters and hold no credentials.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Try again later: network, TLS, time limit, a login that is refused, or a 4xx answer. After a lost answer to the
+    /// final dot the server may have the mail.
+    #[error("{0}")]
+    Temporary(String),
+    /// Trying again does not help.
+    #[error("{code} {text}")]
+    Permanent {
+        /// The 5xx reply code (RFC 5321 section 4.2.3), or 0 if the mail could not be built and never left.
+        code: u16,
+        /// The server's words without the code.
+        text: String,
+        /// Whether the address is at fault, so that the person can correct it.
+        recipient: bool,
+    },
+}
+
+impl From<MailError> for SendError {
+    fn from(error: MailError) -> Self {
+        Self::Permanent { code: 0, text: error.to_string(), recipient: error == MailError::Recipient }
+    }
+}
+
+/// A stranger's text as one line, at most [`TEXT_LIMIT`] characters, without control characters.
+fn one_line(text: &str) -> String {
+    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    words.join(" ").chars().take(TEXT_LIMIT).collect()
+}
