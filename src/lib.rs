@@ -11,4 +11,7 @@
 //! * [`db`], [`clock`], [`config`], [`locale`], [`telemetry`]: ground
 
 pub mod clock;
+pub mod http;
+pub mod listeners;
+pub mod locale;
 pub mod messaging;
