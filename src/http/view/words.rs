@@ -104,7 +104,8 @@ pub fn text_parts(text: &str) -> Vec<TextPart> {
     let mut rest = text;
     while let Some(at) = ["https://", "http://"].iter().filter_map(|scheme| rest.find(scheme)).min() {
         let (before, from_link) = rest.split_at(at);
-        let end = from_link.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"')).unwrap_or(from_link.len());
+        let end =
+            from_link.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"')).unwrap_or(from_link.len());
         let link = from_link.get(..end).unwrap_or(from_link).trim_end_matches(['.', ',', ';', ')', '。', '，', '）']);
         plain.push_str(before);
         rest = from_link.get(link.len()..).unwrap_or_default();

@@ -1,7 +1,8 @@
 use super::*;
 use crate::locale::Locale;
 
-const LINK: &str = "https://desk.example/confirm?token=AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGhIjKlMnOpQrStUvWxYz0123456789";
+const LINK: &str =
+    "https://desk.example/confirm?token=AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGhIjKlMnOpQrStUvWxYz0123456789";
 
 fn confirmation(locale: Locale, name: &str) -> Rendered {
     let mail = Confirmation {
