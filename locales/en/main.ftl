@@ -1,0 +1,214 @@
+# Every text a person reads, in English. The same keys and placeholders stand in every language; a test compares them.
+
+# the frame of every page
+
+skip-link = Skip to the content
+nav-label = Main navigation
+nav-home = Bellhop, to the front page
+nav-sign-in = Sign in
+nav-register = Create account
+nav-account = Your account
+footer-language = In English, the language your browser asks for.
+footer-mailbox = Local mailbox
+footer-api = API
+error-title = Please correct: { $title }
+errors-heading = Something here needs another look
+language-en = English
+language-zh-cn = Simplified Chinese
+
+# fields
+
+field-name = Your name
+field-name-hint = As you would like to be addressed.
+field-email = Email address
+field-email-hint = We send one mail to it, with the link that completes your registration.
+field-password = Password
+field-new-password-hint = At least 15 characters. A few words in a row are easy to keep and hard to guess.
+password-show = Show password
+password-hide = Hide password
+
+# what can be wrong in a form
+
+mistake-form = We could not read this form. Please fill it in once more.
+mistake-name-missing = Please tell us your name.
+mistake-name-long = This name is too long. Please shorten it to 100 characters.
+mistake-name-characters = This name has characters in it that cannot be shown. Please type it again.
+mistake-email-missing = Please enter your email address.
+mistake-email-invalid = This does not look like an email address. It should read like name@example.org.
+mistake-email-long = This address is longer than an email address can be.
+mistake-password-missing = Please choose a password.
+mistake-password-short = This is shorter than 15 characters. One or two more words will do.
+mistake-password-long = This is longer than 256 characters. Please choose something shorter.
+mistake-password-common = This password is on the lists that attackers try first. Please choose another one.
+mistake-password-personal = This is too close to your name, your address or the name of this site. Please choose another one.
+mistake-password-weak = This is easy to guess. Words that have nothing to do with each other make a better password.
+mistake-password-characters = A password can hold any character but the NUL character. Please type it again.
+
+# the front page
+
+home-title = Welcome
+home-headline = Check in now. Your bags follow.
+home-lead = Bellhop signs you up on the spot and lets you in whenever you come back. Whatever takes longer, such as the confirmation mail, is carried up after you, and nothing you hand over is lost.
+home-signed-in = You are signed in as { $name }.
+home-how = How it goes
+home-step-1 = You check in
+home-step-1-text = A name, an email address, a password of a few words.
+home-step-2 = We write to you
+home-step-2-text = A mail with your link sets off by itself. You can watch it go.
+home-step-3 = You get your key
+home-step-3-text = One button confirms your address, and you are in.
+
+# signing up
+
+register-title = Create your account
+register-lead = Three lines, and you are checked in.
+register-submit = Create account
+register-other = Been here before?
+register-other-link = Sign in
+
+# the page after signing up
+
+sent-title = Check your inbox
+sent-lead = We are writing to { $address }. Open the link in that mail to confirm that the address is yours.
+sent-lead-unknown = When you register, we write to your address. Open the link in that mail to confirm that it is yours.
+sent-progress = Where your mail is
+sent-step-1 = Checked in
+sent-step-2 = On its way
+sent-step-3 = Handed over
+delivery-unknown = From this browser we cannot see where your mail is. If you have just registered, look in your inbox in a minute or two.
+delivery-queued = Your mail is on its way. It leaves the desk in a moment.
+delivery-sent = Your mail has been handed over to the mail server. Look in your inbox, and in the junk folder if it is not there.
+delivery-delayed = The mail server is not taking your mail just now. We keep trying, you need not do anything, and your link stays good while it waits.
+delivery-rejected = The mail server refused this address, so our mail cannot reach you. Please correct the address and register again.
+delivery-confirmed = Your address is confirmed. We are taking you to your account.
+sent-wrong = Is the address wrong?
+sent-correct = Correct the address
+sent-resend = Send the mail again
+
+# confirming an address
+
+confirm-title = Confirm your address
+confirm-lead = One press of the button, and your account is ready.
+confirm-password-lead = This is not the browser you registered with. Type the password you chose then, so that nobody but you can open the account.
+confirm-submit = Confirm my address
+confirm-password-wrong = This is not the password that was chosen at registration. Please try again.
+confirm-invalid-title = This link opens nothing
+confirm-invalid-lead = It may have been used before, it may have expired, or a part of it may be missing. If you have confirmed your address already, sign in. If not, register again.
+
+# signing in and out
+
+login-title = Sign in
+login-lead = Welcome back.
+login-submit = Sign in
+login-refused = That did not work. Please check the address and the password. If you have just registered, confirm your address first.
+login-other = New here?
+login-other-link = Create an account
+sign-out = Sign out
+
+# the account
+
+account-title = Your account
+account-greeting = Good to see you, { $name }.
+account-details = Your registration
+account-name = Name
+account-email = Email address
+account-since = Guest since
+account-language = Language
+activity-title = Latest sign-ins
+activity-lead = Every time your account was opened, and every time somebody tried. Newest first.
+activity-empty = The first entry appears in a moment.
+activity-when = When
+activity-what = What happened
+activity-device = Device
+activity-ip = Network address
+activity-mark-ok = All right:
+activity-mark-refused = Refused:
+
+# what happened, in words
+
+activity-user-registered = Registered
+activity-user-confirmed = Address confirmed
+activity-user-updated = Profile changed
+activity-user-deletion-scheduled = Deletion scheduled
+activity-user-deleted = Account deleted
+activity-login-succeeded = Signed in
+activity-login-failed = Sign-in refused
+activity-login-failed-password = Sign-in refused: wrong password
+activity-login-failed-throttled = Sign-in refused: too many attempts
+activity-login-failed-unconfirmed = Sign-in refused: address not confirmed
+activity-login-failed-disabled = Sign-in refused: account disabled
+activity-login-new-device = Signed in from a new device
+activity-session-revoked = Signed out
+activity-password-changed = Password changed
+activity-password-reset-requested = Password reset requested
+activity-email-change-requested = Change of address requested
+activity-email-changed = Address changed
+activity-mail-sent = Mail handed over
+activity-mail-delayed = Mail delayed
+activity-mail-rejected = Mail refused by the mail server
+device-on = { $browser } on { $system }
+device-unknown = Unknown device
+
+# the local mailbox
+
+mailbox-title = Local mailbox
+mailbox-lead = No mail server is set up, so every mail stays here and can be read on this machine only.
+mailbox-empty = No mail yet. The next registration puts one here.
+mailbox-subject = Subject
+mailbox-to = To
+mailbox-at = Received
+mailbox-back = All mails
+
+# the page of the API
+
+api-title = API
+api-lead = Everything the pages do, a program can do too: JSON in, JSON out, mistakes as problem details (RFC 9457).
+api-document = OpenAPI 3.1 document
+api-path = Path
+api-summary = What it does
+
+# when something is not as it should be
+
+problem-home = To the front page
+problem-400-title = We could not read this request
+problem-400-detail = Something in it is incomplete or out of order. Go back, reload the page, and try again.
+problem-403-title = This is not open to you
+problem-403-detail = The request seems to come from another site, or your account may not do this. Reload the page and try again.
+problem-404-title = Nothing at this address
+problem-404-detail = The page may have moved, or there may be a slip in the address.
+problem-405-title = This address does not take that
+problem-405-detail = The page is here, but it cannot be used in this way. Start again from the front page.
+problem-413-title = That is too much at once
+problem-413-detail = What was sent is larger than this page accepts. Please shorten it and try again.
+problem-415-title = We cannot read this format
+problem-415-detail = The request has a content type that this address does not accept.
+problem-421-title = This is not our address
+problem-421-detail = The request was meant for a host that this site does not answer for. Please use the address you were given.
+problem-429-title = One moment, please
+problem-429-detail = There were many requests from your network in a short time. Wait a minute, then try again.
+problem-500-title = That went wrong on our side
+problem-500-detail = The mistake has been written down for those who run this site. Please try again in a while.
+problem-503-title = All hands are busy
+problem-503-detail = There is more to do at this moment than we can do at once. Please try again in a few seconds.
+
+# mails
+
+mail-greeting = Hello { $name },
+mail-greeting-plain = Hello,
+mail-automatic = { $site } sent this mail because somebody entered this address there. Nobody reads replies to it.
+mail-confirmation-subject = Please confirm your email address
+mail-confirmation-preview = One press of a button, and your account is ready.
+mail-confirmation-lead = Your account is nearly ready. Please confirm that this address is yours:
+mail-confirmation-button = Confirm my address
+mail-confirmation-paste = If the button does nothing, copy this address into your browser:
+mail-confirmation-expiry = { $hours ->
+    [one] The link works for { $hours } hour, and once.
+   *[other] The link works for { $hours } hours, and once.
+}
+mail-confirmation-not-you = You did not register? Then do nothing. Without the link, no account comes about.
+mail-already-subject = You already have an account
+mail-already-preview = Somebody registered with your address. Nothing has changed.
+mail-already-lead = Somebody has just registered with this address, but you already have an account. Nothing about it has changed.
+mail-already-you = Was it you? Then simply sign in:
+mail-already-button = Sign in
+mail-already-not-you = Was it somebody else? Then do nothing. They have learned nothing about you, and your password is as it was.

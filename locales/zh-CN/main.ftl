@@ -1,0 +1,213 @@
+# 人会读到的每一句话，简体中文。各语言的键与占位符必须一致，有测试比对。
+
+# 每个页面的框架
+
+skip-link = 跳到正文
+nav-label = 主导航
+nav-home = Bellhop，返回首页
+nav-sign-in = 登录
+nav-register = 注册
+nav-account = 我的账号
+footer-language = 页面语言随浏览器设置：简体中文。
+footer-mailbox = 本地邮箱
+footer-api = API
+error-title = 请修改：{ $title }
+errors-heading = 有些内容需要修改
+language-en = 英语
+language-zh-cn = 简体中文
+
+# 表单字段
+
+field-name = 姓名
+field-name-hint = 您希望我们怎样称呼您。
+field-email = 邮箱地址
+field-email-hint = 我们会发送一封邮件，点开其中的链接即可完成注册。
+field-password = 密码
+field-new-password-hint = 至少 15 个字符。用几个不相干的词连成一句，好记又难猜。
+password-show = 显示密码
+password-hide = 隐藏密码
+
+# 填写有误时
+
+mistake-form = 无法读取这份表单，请重新填写。
+mistake-name-missing = 请填写姓名。
+mistake-name-long = 姓名太长，请控制在 100 个字符以内。
+mistake-name-characters = 姓名里有无法显示的字符，请重新输入。
+mistake-email-missing = 请填写邮箱地址。
+mistake-email-invalid = 这不像是邮箱地址，正确的格式如 name@example.org。
+mistake-email-long = 这个地址超出了邮箱地址允许的长度。
+mistake-password-missing = 请设置密码。
+mistake-password-short = 密码不足 15 个字符，再加一两个词就够了。
+mistake-password-long = 密码超过了 256 个字符，请缩短一些。
+mistake-password-common = 这个密码在攻击者最先尝试的名单里，请换一个。
+mistake-password-personal = 这个密码与您的姓名、邮箱或本站名称太接近，请换一个。
+mistake-password-weak = 这个密码容易被猜到。几个互不相干的词连在一起会更安全。
+mistake-password-characters = 密码可以包含除空字符（NUL）以外的任何字符，请重新输入。
+
+# 首页
+
+home-title = 欢迎
+home-headline = 先办入住，行李随后就到。
+home-lead = Bellhop 让您当场完成注册，之后随时登录。确认邮件这类需要时间的事由我们随后送达，您交给我们的一件也不会丢。
+home-signed-in = 您已登录：{ $name }。
+home-how = 三步即可
+home-step-1 = 登记
+home-step-1-text = 姓名、邮箱，再加一句只有您知道的密码。
+home-step-2 = 收信
+home-step-2-text = 带链接的邮件会自动寄出，走到哪一步随时可见。
+home-step-3 = 取钥匙
+home-step-3-text = 点一下按钮确认邮箱，就可以进门了。
+
+# 注册
+
+register-title = 创建账号
+register-lead = 填好三行，即刻入住。
+register-submit = 创建账号
+register-other = 已有账号？
+register-other-link = 登录
+
+# 注册之后
+
+sent-title = 请查收邮件
+sent-lead = 我们正在给 { $address } 发邮件。请点开邮件中的链接，确认这个邮箱属于您。
+sent-lead-unknown = 注册后，我们会给您的邮箱发一封邮件。请点开其中的链接，确认邮箱属于您。
+sent-progress = 邮件走到哪一步了
+sent-step-1 = 已登记
+sent-step-2 = 寄送中
+sent-step-3 = 已交付
+delivery-unknown = 在这个浏览器里看不到邮件的进度。如果您刚刚注册，请过一两分钟查看收件箱。
+delivery-queued = 邮件正在路上，马上就会发出。
+delivery-sent = 邮件已交给邮件服务器。请查看收件箱；如果没有，再看看垃圾邮件。
+delivery-delayed = 邮件服务器暂时没有收下邮件。我们会继续尝试，您无需操作，等待期间链接不会失效。
+delivery-rejected = 邮件服务器拒收了这个地址，我们的邮件无法送达。请更正邮箱后重新注册。
+delivery-confirmed = 邮箱已确认，正在前往您的账号。
+sent-wrong = 邮箱填错了？
+sent-correct = 更正邮箱
+sent-resend = 再发一次
+
+# 确认邮箱
+
+confirm-title = 确认邮箱
+confirm-lead = 点一下按钮，账号就可以使用了。
+confirm-password-lead = 这不是您注册时使用的浏览器。请输入当时设置的密码，以确保只有您本人能开通账号。
+confirm-submit = 确认我的邮箱
+confirm-password-wrong = 这不是注册时设置的密码，请重试。
+confirm-invalid-title = 这个链接已无法使用
+confirm-invalid-lead = 它可能已经用过、已经过期，或者不完整。如果您已确认过邮箱，请直接登录；如果还没有，请重新注册。
+
+# 登录与退出
+
+login-title = 登录
+login-lead = 欢迎回来。
+login-submit = 登录
+login-refused = 登录未成功，请检查邮箱和密码。如果您刚刚注册，请先确认邮箱。
+login-other = 第一次来？
+login-other-link = 创建账号
+sign-out = 退出登录
+
+# 账号
+
+account-title = 我的账号
+account-greeting = { $name }，您好。
+account-details = 登记信息
+account-name = 姓名
+account-email = 邮箱地址
+account-since = 入住时间
+account-language = 语言
+activity-title = 最近登录
+activity-lead = 每一次登录和每一次尝试都在这里，最近的排在最前。
+activity-empty = 第一条记录稍后就会出现。
+activity-when = 时间
+activity-what = 事件
+activity-device = 设备
+activity-ip = 网络地址
+activity-mark-ok = 正常：
+activity-mark-refused = 未通过：
+
+# 事件的说法
+
+activity-user-registered = 已注册
+activity-user-confirmed = 邮箱已确认
+activity-user-updated = 资料已修改
+activity-user-deletion-scheduled = 已申请注销
+activity-user-deleted = 账号已注销
+activity-login-succeeded = 登录成功
+activity-login-failed = 登录未通过
+activity-login-failed-password = 登录未通过：密码错误
+activity-login-failed-throttled = 登录未通过：尝试次数过多
+activity-login-failed-unconfirmed = 登录未通过：邮箱尚未确认
+activity-login-failed-disabled = 登录未通过：账号已停用
+activity-login-new-device = 在新设备上登录
+activity-session-revoked = 已退出登录
+activity-password-changed = 密码已修改
+activity-password-reset-requested = 申请重置密码
+activity-email-change-requested = 申请更换邮箱
+activity-email-changed = 邮箱已更换
+activity-mail-sent = 邮件已交付
+activity-mail-delayed = 邮件延迟
+activity-mail-rejected = 邮件被邮件服务器拒收
+device-on = { $system } 上的 { $browser }
+device-unknown = 未知设备
+
+# 本地邮箱
+
+mailbox-title = 本地邮箱
+mailbox-lead = 尚未配置邮件服务器，所有邮件都留在这里，只能在本机阅读。
+mailbox-empty = 还没有邮件。下一次注册的邮件会出现在这里。
+mailbox-subject = 主题
+mailbox-to = 收件人
+mailbox-at = 收到时间
+mailbox-back = 全部邮件
+
+# API 页面
+
+api-title = API
+api-lead = 页面能做的，程序也都能做：收发均为 JSON，出错时返回 RFC 9457 问题详情。
+api-document = OpenAPI 3.1 文档
+api-path = 路径
+api-summary = 用途
+
+# 出了问题时
+
+problem-home = 返回首页
+problem-400-title = 无法读取这个请求
+problem-400-detail = 请求内容不完整或格式有误。请返回、刷新页面后再试。
+problem-403-title = 您无法使用这里
+problem-403-detail = 请求似乎来自其他网站，或者您的账号没有这项权限。请刷新页面后再试。
+problem-404-title = 这里什么也没有
+problem-404-detail = 页面可能已经移走，或者地址有误。
+problem-405-title = 这个地址不支持该操作
+problem-405-detail = 页面是有的，但不能这样使用。请从首页重新开始。
+problem-413-title = 一次送来的太多了
+problem-413-detail = 提交的内容超出了这个页面的限制，请缩短后再试。
+problem-415-title = 无法识别这种格式
+problem-415-detail = 这个地址不接受该请求的内容类型。
+problem-421-title = 这不是我们的地址
+problem-421-detail = 请求指向了本站不负责的主机。请使用您得到的网址访问。
+problem-429-title = 请稍等片刻
+problem-429-detail = 短时间内来自您所在网络的请求太多。请等一分钟再试。
+problem-500-title = 我们这边出错了
+problem-500-detail = 错误已经记录下来，交由本站的管理者处理。请稍后再试。
+problem-503-title = 人手正忙
+problem-503-detail = 此刻要处理的事情太多。请过几秒再试。
+
+# 邮件
+
+mail-greeting = { $name }，您好：
+mail-greeting-plain = 您好：
+mail-automatic = 有人在 { $site } 填写了这个邮箱，因此发出此邮件。请勿直接回复。
+mail-confirmation-subject = 请确认您的邮箱
+mail-confirmation-preview = 点一下按钮，账号就可以使用了。
+mail-confirmation-lead = 您的账号就快准备好了。请确认这个邮箱属于您：
+mail-confirmation-button = 确认我的邮箱
+mail-confirmation-paste = 如果按钮没有反应，请把下面的地址复制到浏览器：
+mail-confirmation-expiry = { $hours ->
+   *[other] 链接在 { $hours } 小时内有效，只能使用一次。
+}
+mail-confirmation-not-you = 如果不是您注册的，无需理会。不打开链接，账号就不会建立。
+mail-already-subject = 您已经有账号了
+mail-already-preview = 有人用您的邮箱注册。您的账号没有任何变化。
+mail-already-lead = 刚才有人用这个邮箱注册，而您已经有账号了。您的账号没有任何变化。
+mail-already-you = 如果是您本人，直接登录即可：
+mail-already-button = 登录
+mail-already-not-you = 如果不是您，无需理会。对方没有得到您的任何信息，您的密码也没有改变。

@@ -1,0 +1,135 @@
+use super::*;
+use crate::locale::Locale;
+
+const LINK: &str =
+    "https://desk.example/confirm?token=AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGhIjKlMnOpQrStUvWxYz0123456789";
+
+fn confirmation(locale: Locale, name: &str) -> Rendered {
+    let mail = Confirmation {
+        t: locale.text(),
+        name: name.to_owned(),
+        link: LINK.to_owned(),
+        hours: 24,
+        site: "desk.example".to_owned(),
+    };
+    mail.render().unwrap()
+}
+
+fn already_registered(locale: Locale, name: &str) -> Rendered {
+    let mail = AlreadyRegistered {
+        t: locale.text(),
+        name: name.to_owned(),
+        login_url: LINK.to_owned(),
+        site: "desk.example".to_owned(),
+    };
+    mail.render().unwrap()
+}
+
+fn all(name: &str) -> Vec<(Locale, Rendered)> {
+    Locale::ALL
+        .into_iter()
+        .flat_map(|locale| [(locale, confirmation(locale, name)), (locale, already_registered(locale, name))])
+        .collect()
+}
+
+#[test]
+fn every_mail_says_the_same_in_both_parts() {
+    for (locale, mail) in all("Ada Lovelace") {
+        assert!(mail.text.contains("Ada Lovelace") && mail.html.contains("Ada Lovelace"), "{locale}");
+        assert!(mail.html.contains(&format!("lang=\"{locale}\"")), "{locale}");
+        assert!(mail.html.contains(&format!("href=\"{LINK}\"")), "{locale}");
+        assert!(mail.html.contains(&format!(">{LINK}</a>")), "the link stands there to be read, too: {}", mail.html);
+        assert!(mail.text.contains("desk.example") && mail.html.contains("desk.example"), "{locale}");
+    }
+}
+
+#[test]
+fn the_link_stands_alone_on_its_line_and_other_lines_are_short() {
+    for (locale, mail) in all("Ada Lovelace") {
+        assert!(mail.text.lines().any(|line| line == LINK), "{locale}: {}", mail.text);
+        for line in mail.text.lines().filter(|line| *line != LINK) {
+            let width: usize = line.chars().map(columns).sum();
+            assert!(width <= COLUMNS, "{locale}: {line}");
+            assert_eq!(line.trim_end(), line);
+        }
+        assert!(!mail.text.contains("\n\n\n") && mail.text.ends_with('\n'), "{locale}: {:?}", mail.text);
+    }
+}
+
+#[test]
+fn a_subject_is_one_line_and_holds_nothing_a_user_typed() {
+    for (locale, mail) in all("Zaphod\r\nBcc: x@example.org") {
+        assert!(!mail.subject.contains(['\r', '\n']) && !mail.subject.contains("Zaphod"), "{locale}");
+        assert!(!mail.subject.is_empty() && mail.subject.chars().count() <= 60, "{locale}: {}", mail.subject);
+    }
+}
+
+#[test]
+fn a_name_is_escaped_in_html() {
+    for (_, mail) in all("<script>alert(1)</script>").into_iter().chain(all("<b>Bo</b>")).chain(all("\"<i>")) {
+        assert!(!mail.html.contains("<script") && !mail.html.contains("<b>Bo") && !mail.html.contains("<i>"));
+    }
+    assert!(confirmation(Locale::En, "<b>").html.contains("Hello &#60;b&#62;,"));
+}
+
+#[test]
+fn a_name_that_carries_a_message_is_left_out() {
+    for name in [
+        "",
+        "   ",
+        "Win at https://evil.example",
+        "evil.example",
+        "Go to www.evil.example now",
+        "call me: 123",
+        "me@evil.example",
+        "a\nYour account is locked",
+        &"long ".repeat(20),
+    ] {
+        let mail = confirmation(Locale::En, name);
+        assert!(mail.text.starts_with("Hello,\n"), "{name:?}: {}", mail.text);
+        assert!(!mail.html.contains("evil") && !mail.html.contains("locked"), "{name:?}");
+    }
+    for name in ["Ada", "J. R. R. Tolkien", "J.R.R. Tolkien", "Anne-Marie O’Neill", "王小明", "Søren 3."] {
+        assert!(confirmation(Locale::En, name).text.contains(&format!("Hello {name},")), "{name}");
+    }
+}
+
+#[test]
+fn no_mail_loads_anything() {
+    for (locale, mail) in all("Ada") {
+        for word in ["src=", "<img", "url(", "<link", "<script", "@import", "background=", "<form", "<iframe"] {
+            assert!(!mail.html.contains(word), "{locale}: {word}");
+        }
+    }
+}
+
+#[test]
+fn the_notice_of_an_existing_account_holds_no_token() {
+    for locale in Locale::ALL {
+        let mail = already_registered(locale, "Ada");
+        assert!(!mail.text.contains("24"), "{}", mail.text);
+        assert_ne!(mail.subject, confirmation(locale, "Ada").subject);
+    }
+}
+
+#[test]
+fn the_hours_choose_their_wording() {
+    let one = Confirmation {
+        t: Locale::En.text(),
+        name: "Ada".to_owned(),
+        link: LINK.to_owned(),
+        hours: 1,
+        site: "desk.example".to_owned(),
+    };
+    assert!(one.render().unwrap().text.contains("1 hour,"));
+    assert!(confirmation(Locale::En, "Ada").text.contains("24 hours,"));
+}
+
+#[test]
+fn wide_text_breaks_between_characters_and_never_before_a_stop() {
+    let line = "客".repeat(36) + "。" + &"人".repeat(10);
+    let folded = fold(&line);
+    assert_eq!(folded.replace('\n', ""), line);
+    assert!(folded.lines().all(|line| !line.starts_with('。')), "{folded}");
+    assert!(folded.lines().all(|line| line.chars().map(columns).sum::<usize>() <= COLUMNS), "{folded}");
+}
