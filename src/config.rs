@@ -251,7 +251,9 @@ impl Values {
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(yes) => yes.to_string(),
                 _ => {
-                    return Err(wrong(format!("{key}: must be a text, a whole number, true, false or a list of texts")));
+                    return Err(wrong(format!(
+                        "{key}: must be a text, a whole number, true, false or a list of texts"
+                    )));
                 }
             };
             values.set(&key.to_uppercase(), text).map_err(|error| wrong(error.to_string()))?;

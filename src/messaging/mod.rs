@@ -4,7 +4,7 @@
 //! [`crate::listeners`].
 //!
 //! * [`topology`]: the exchanges, queues and bindings, as data, the same for every broker
-//! * [`broker`]: publish, consume, settle, over [`embedded`] (tables of our database) or `rabbit` (RabbitMQ)
+//! * [`broker`]: publish, consume, settle, over [`embedded`] (tables of our database) or [`rabbit`] (`RabbitMQ`)
 //! * [`outbox`], [`relay`]: from the transaction that made an event true to the broker
 //! * [`consumer`], [`layers`], [`inbox`]: from a queue to a listener, and the one place that settles
 //! * [`wake`]: who waits is told
@@ -16,6 +16,7 @@ pub mod inbox;
 pub mod layers;
 pub mod message;
 pub mod outbox;
+pub mod rabbit;
 pub mod relay;
 pub mod topology;
 pub mod wake;

@@ -1,0 +1,320 @@
+//! Subscriptions that outlive connections, a task and a channel each, on one connection for all of a process.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Acker, Channel, Consumer};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::connection::{Backoff, GRACE, Live};
+use super::{ANSWER, Fault, Shared, declare, wire, within};
+use crate::messaging::message::Message;
+use crate::messaging::topology::{BROADCAST, Queue, QueueKind};
+
+/// After a cancel, for the rest of what the broker had already sent.
+const REST: Duration = Duration::from_secs(2);
+
+/// What comes out of a queue, across all reconnects. Dropping it ends the subscription, and gives what was prefetched
+/// back to the queue.
+#[derive(Debug)]
+pub struct Deliveries {
+    prefetched: mpsc::UnboundedReceiver<Delivery>,
+    subscribed: watch::Receiver<Option<u64>>,
+}
+
+impl Deliveries {
+    /// The next delivery; waits for one however long the broker is away. `None` once the subscription has ended, by
+    /// one of the `stop`s, and all that was prefetched has been handed out. Nothing is lost when this
+    /// future is dropped.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            let delivery = self.prefetched.recv().await?;
+            // the broker has given it to somebody else since
+            if !delivery.acker.poisoned() {
+                return Some(delivery);
+            }
+        }
+    }
+
+    /// The number of the present subscription, from 1 and larger after every gap in which messages to a
+    /// [`QueueKind::Node`] queue may have been missed; `None` while there is none. Known at once when a connection
+    /// fails, and after at most two heartbeats (20 s) when the broker falls silent.
+    #[must_use]
+    pub fn subscribed(&self) -> watch::Receiver<Option<u64>> {
+        self.subscribed.clone()
+    }
+}
+
+/// A message in hand. Dropped without being settled, it stays with this process until its subscription ends; then it
+/// goes back to the queue.
+pub struct Delivery {
+    /// The message, complete as far as it could be read.
+    pub message: Message,
+    /// Why it is not one of ours (no id or no type, from another program): to be rejected with this reason. `None` on
+    /// every message that was published here. The body is not looked at.
+    pub undecodable: Option<String>,
+    /// The queue it came out of (short name).
+    pub queue: String,
+    /// It was handed out before and not settled.
+    pub redelivered: bool,
+    acker: Acker,
+    live: Arc<Live>,
+    _in_hand: TaskTrackerToken,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("queue", &self.queue)
+            .field("message", &self.message.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Delivery {
+    /// The effect is done: the message goes. `Ok(false)` when that could not be said any more because the
+    /// subscription has failed meanwhile: the message comes again.
+    ///
+    /// # Errors
+    ///
+    /// When the connection fails over it or takes longer than 5 s, upon which it is given up; the message comes again.
+    pub async fn ack(&self) -> Result<bool, anyhow::Error> {
+        self.settle("acknowledging", self.acker.ack(BasicAckOptions::default())).await
+    }
+
+    /// Whether it is still in hand: the broker asks for no sign of life beside the connection's.
+    #[must_use]
+    pub fn kept(&self) -> bool {
+        self.acker.usable() && !self.live.over.is_cancelled()
+    }
+
+    /// Back to the queue at once, for whoever is next: for stopping, not for waiting.
+    pub async fn release(self) {
+        let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+        if let Err(error) = self.settle("releasing", self.acker.nack(options)).await {
+            tracing::debug!(queue = self.queue, %error, "released by the end of the connection");
+        }
+    }
+
+    async fn settle(
+        &self,
+        what: &'static str,
+        asked: impl Future<Output = lapin::Result<bool>>,
+    ) -> Result<bool, anyhow::Error> {
+        let answer = within(ANSWER, what, asked).await;
+        if matches!(answer, Err(Fault::TimedOut(_))) {
+            self.live.over.cancel();
+        }
+        Ok(answer?)
+    }
+}
+
+pub(super) fn start(shared: &Arc<Shared>, queue: Queue, prefetch: u16, stop: CancellationToken) -> Deliveries {
+    let (handed_out, prefetched) = mpsc::unbounded_channel();
+    let (generation, subscribed) = watch::channel(None);
+    let subscription = Subscription {
+        shared: Arc::clone(shared),
+        queue,
+        prefetch,
+        handed_out,
+        generation,
+        stop,
+        in_hand: TaskTracker::new(),
+        declared: 0,
+    };
+    shared.tasks.spawn(shared.consuming.track_future(subscription.run()));
+    Deliveries { prefetched, subscribed }
+}
+
+struct Subscription {
+    shared: Arc<Shared>,
+    queue: Queue,
+    prefetch: u16,
+    /// Unbounded, but never holds more than the prefetch of one channel that works.
+    handed_out: mpsc::UnboundedSender<Delivery>,
+    generation: watch::Sender<Option<u64>>,
+    stop: CancellationToken,
+    /// A token per delivery: the channel is kept while they are being settled.
+    in_hand: TaskTracker,
+    /// How often a node's queue has been declared.
+    declared: u64,
+}
+
+/// Why a subscription ended.
+enum End {
+    /// By us: stopped, cancelled, or nobody listens any more.
+    Wanted,
+    Lost(Fault),
+}
+
+impl Subscription {
+    async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        let mut generation = 0;
+        while let Some(live) = self.live().await {
+            let began = Instant::now();
+            let fault = match self.subscribe(&live).await {
+                Ok((channel, consumer)) => {
+                    generation += 1;
+                    self.tell(None);
+                    self.generation.send_replace(Some(generation));
+                    match self.forward(&live, &channel, consumer).await {
+                        End::Wanted => {
+                            self.generation.send_replace(None);
+                            return self.settle_down(&live, channel).await;
+                        }
+                        End::Lost(fault) => fault,
+                    }
+                }
+                Err(fault) => fault,
+            };
+            self.generation.send_replace(None);
+            if !live.over.is_cancelled() {
+                // the connection lives: it is this queue
+                tracing::warn!(queue = self.queue.name, %fault, "no subscription, trying again until there is one");
+                if fault.code() == Some(404) {
+                    self.shared.redeclare.notify_one();
+                }
+                self.tell(Some(fault.to_string()));
+            }
+            tokio::select! {
+                () = sleep(backoff.pause(began.elapsed(), fault.is_refusal())) => {}
+                () = self.ended() => {}
+            }
+        }
+        self.tell(None);
+    }
+
+    /// A connection, once the topology has been declared; `None` when the subscription is to end.
+    async fn live(&self) -> Option<Arc<Live>> {
+        let ready = async {
+            let _ = self.shared.report.subscribe().wait_for(|report| report.declared).await;
+            self.shared.consumer.next().await
+        };
+        tokio::select! {
+            biased;
+            () = self.ended() => None,
+            live = ready => live,
+        }
+    }
+
+    async fn ended(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.shared.stop.cancelled() => {}
+            () = self.handed_out.closed() => {}
+        }
+    }
+
+    async fn subscribe(&mut self, live: &Live) -> Result<(Channel, Consumer), Fault> {
+        let subscribed = self.ask(live).await;
+        if matches!(subscribed, Err(Fault::TimedOut(_))) {
+            live.over.cancel();
+        }
+        subscribed
+    }
+
+    async fn ask(&mut self, live: &Live) -> Result<(Channel, Consumer), Fault> {
+        let channel = within(ANSWER, "opening a channel", live.connection.create_channel()).await?;
+        // per consumer: quorum queues end the connection of who asks for a global one
+        within(ANSWER, "setting the prefetch", channel.basic_qos(self.prefetch, BasicQosOptions::default())).await?;
+        let name = match self.queue.kind {
+            QueueKind::Node => self.make_node_queue(&channel).await?,
+            _ => self.shared.names.queue(&self.queue.name)?,
+        };
+        let tag = ShortString::default();
+        let asked = channel.basic_consume(name, tag, BasicConsumeOptions::default(), FieldTable::default());
+        let consumer = within(ANSWER, "subscribing", asked).await?;
+        Ok((channel, consumer))
+    }
+
+    /// Under a new name each time: the broker may not have noticed yet that the last connection is gone, and until
+    /// then its exclusive queue is locked.
+    async fn make_node_queue(&mut self, channel: &Channel) -> Result<ShortString, Fault> {
+        self.declared += 1;
+        let names = &self.shared.names;
+        let name = match self.declared {
+            1 => names.queue(&self.queue.name)?,
+            again => names.queue(&format!("{}.{again}", self.queue.name))?,
+        };
+        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+        let asked = channel.queue_declare(name.clone(), options, declare::node_arguments());
+        within(ANSWER, "declaring a node's queue", asked).await?;
+        let exchange = names.exchange(BROADCAST.name)?;
+        let (key, options) = (ShortString::default(), QueueBindOptions::default());
+        let asked = channel.queue_bind(name.clone(), exchange, key, options, FieldTable::default());
+        within(ANSWER, "binding a node's queue", asked).await?;
+        Ok(name)
+    }
+
+    /// Hands out what comes, until something ends it.
+    async fn forward(&self, live: &Arc<Live>, channel: &Channel, mut consumer: Consumer) -> End {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.ended() => break,
+                () = live.over.cancelled() => return End::Lost(Fault::Ended("the connection ended".into())),
+                next = consumer.next() => match next {
+                    Some(Ok(delivery)) => self.hand_out(live, delivery),
+                    Some(Err(error)) => return End::Lost(error.into()),
+                    None => return End::Lost(Fault::Ended("cancelled by the broker: was the queue deleted?".into())),
+                }
+            }
+        }
+        let tag = consumer.tag();
+        let cancelled = within(ANSWER, "cancelling", channel.basic_cancel(tag, BasicCancelOptions::default())).await;
+        if cancelled.is_ok() {
+            let deadline = Instant::now() + REST;
+            while let Ok(Some(Ok(delivery))) = timeout_at(deadline, consumer.next()).await {
+                self.hand_out(live, delivery);
+            }
+        }
+        End::Wanted
+    }
+
+    fn hand_out(&self, live: &Arc<Live>, mut delivery: lapin::message::Delivery) {
+        let (message, undecodable) = wire::read(&self.shared.names, &mut delivery);
+        // when nobody listens any more, the channel's end gives it back
+        let _ = self.handed_out.send(Delivery {
+            message,
+            undecodable,
+            queue: self.queue.name.clone(),
+            redelivered: delivery.redelivered,
+            acker: delivery.acker,
+            live: Arc::clone(live),
+            _in_hand: self.in_hand.token(),
+        });
+    }
+
+    /// Nothing more comes; keeps the channel until what is in hand has been settled. Its end gives the rest back.
+    async fn settle_down(self, live: &Live, channel: Channel) {
+        let Self { handed_out, in_hand, .. } = self;
+        drop(handed_out);
+        in_hand.close();
+        tokio::select! {
+            _ = timeout(GRACE, in_hand.wait()) => {}
+            () = live.over.cancelled() => return,
+        }
+        // an ended channel is what is wanted, however it ended
+        let _ = within(ANSWER, "closing a channel", channel.close(200, "done".into())).await;
+    }
+
+    fn tell(&self, trouble: Option<String>) {
+        let queue = &self.queue.name;
+        self.shared.report.send_if_modified(|report| match trouble {
+            Some(reason) => report.unsubscribed.insert(queue.clone(), reason.clone()).as_ref() != Some(&reason),
+            None => report.unsubscribed.remove(queue).is_some(),
+        });
+    }
+}

@@ -1,0 +1,343 @@
+//! The topology on `RabbitMQ` (3.10 and later), over AMQP 0-9-1.
+//!
+//! * `connection`: one supervisor for the publisher's connection and one for the consumers'
+//! * `declare`: makes or checks exchanges, queues and bindings, and reports what is different
+//! * `publisher`: batches on one confirm channel
+//! * `consumer`: subscriptions that outlive connections
+//! * `wire`: names, properties, headers
+//!
+//! Every wait for the broker has a limit, because many of lapin's futures never end when the broker holds them back.
+//! What timed out may have been done all the same: publications are repeated, and consumers fold repeats by id.
+
+mod connection;
+mod consumer;
+mod declare;
+mod publisher;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use lapin::ErrorKind;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::connection::{Link, Role, State};
+pub use self::consumer::{Deliveries, Delivery};
+use self::wire::Names;
+use crate::messaging::broker::{Depth, Health, Publication, Published};
+use crate::messaging::topology::{Queue, QueueKind, Topology};
+
+/// For any single question to the broker; a confirm may take [`publisher::CONFIRM`].
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// What is done about exchanges and queues on every connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopologyMode {
+    /// What is missing is made.
+    Apply,
+    /// Nothing is made: exchanges and queues are only looked for, which needs no *configure* right. AMQP has no way of
+    /// looking for a binding; a missing one shows as [`Published::Returned`].
+    Verify,
+}
+
+/// A handle on the broker; clones share their connections.
+#[derive(Clone)]
+pub struct Rabbit {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Rabbit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { name, names, mode, .. } = &*self.shared;
+        f.debug_struct("Rabbit")
+            .field("name", name)
+            .field("prefix", &names.0)
+            .field("mode", mode)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the handles, the supervisors and the consumers' tasks share.
+struct Shared {
+    url: SecretString,
+    name: String,
+    names: Names,
+    topology: Arc<Topology>,
+    mode: TopologyMode,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    report: watch::Sender<Report>,
+    publisher: Link,
+    consumer: Link,
+    /// The channel that no batch is under way on.
+    outgoing: Mutex<Option<publisher::Outgoing>>,
+    /// The consumers' tasks: connections are kept for what they have in hand.
+    consuming: TaskTracker,
+    /// Somebody missed an exchange or a queue.
+    redeclare: Notify,
+}
+
+/// What is known about the broker.
+#[derive(Default)]
+struct Report {
+    publisher: Option<State>,
+    consumer: Option<State>,
+    /// Why the broker takes no messages.
+    blocked: Option<String>,
+    /// The topology has been declared once.
+    declared: bool,
+    /// What is wrong with the topology, a text each.
+    findings: Vec<String>,
+    /// Queues (short names) that should be consumed from and are not, with the reason.
+    unsubscribed: BTreeMap<String, String>,
+}
+
+impl Rabbit {
+    /// Starts connecting, and returns at once: while the broker is away, publications fail and [`health`](Self::health)
+    /// says why. Names on the broker are prefixed with `bellhop.`; `name` is how the connections are called there.
+    ///
+    /// Ends when `stop` is cancelled: consumers are cancelled, what they have in hand may be settled for up to 25 s,
+    /// then the connections are closed. Runs on `tasks`.
+    ///
+    /// # Errors
+    ///
+    /// When `url` is not `amqp://` or `amqps://` with a host. The error does not quote the URL, which holds a password.
+    pub fn start(
+        url: SecretString,
+        name: &str,
+        topology: Arc<Topology>,
+        mode: TopologyMode,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, anyhow::Error> {
+        Self::start_with_prefix("bellhop.", url, name, topology, mode, tasks, stop)
+    }
+
+    /// As [`start`](Self::start) with another prefix than `bellhop.`, for several deployments in one virtual host.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with_prefix(
+        prefix: &str,
+        url: SecretString,
+        name: &str,
+        topology: Arc<Topology>,
+        mode: TopologyMode,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, anyhow::Error> {
+        check(url.expose_secret())?;
+        let shared = Arc::new(Shared {
+            url,
+            name: name.to_owned(),
+            names: Names(prefix.to_owned()),
+            topology,
+            mode,
+            tasks: tasks.clone(),
+            stop,
+            report: watch::Sender::default(),
+            publisher: Link::new(),
+            consumer: Link::new(),
+            outgoing: Mutex::new(None),
+            consuming: TaskTracker::new(),
+            redeclare: Notify::new(),
+        });
+        connection::start(&shared, Role::Publisher);
+        Ok(Self { shared })
+    }
+
+    /// Publishes, and waits until the broker has confirmed: one answer per publication, in order.
+    ///
+    /// At most 10 s per 250 publications; while the broker is away or takes no messages, all answers are
+    /// [`Published::Failed`] at once. Batches of several callers go one after the other.
+    pub async fn publish(&self, publications: Vec<Publication>) -> Vec<Published> {
+        publisher::publish(&self.shared, &publications).await
+    }
+
+    /// Subscribes to a queue until `stop`, for as long as the [`Deliveries`] live and across all reconnects; at most
+    /// `prefetch` (and at least one) deliveries are in hand at a time. Returns at once, even while the broker is away.
+    ///
+    /// A [`QueueKind::Node`] queue is made by this call, bound to the broadcast exchange, and goes with the subscription.
+    ///
+    /// # Errors
+    ///
+    /// When the broker's own `stop` has been cancelled.
+    #[expect(clippy::unused_async, reason = "the surface that the brokers share is asynchronous")]
+    pub async fn consume(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+        stop: CancellationToken,
+    ) -> Result<Deliveries, anyhow::Error> {
+        ensure!(!self.shared.stop.is_cancelled(), "no subscription to {:?}: stopping", queue.name);
+        connection::start(&self.shared, Role::Consumer);
+        Ok(consumer::start(&self.shared, queue.clone(), prefetch.max(1), stop))
+    }
+
+    /// What the supervisors know; asks nobody, so it answers at once.
+    #[expect(clippy::unused_async, reason = "the surface that the brokers share is asynchronous")]
+    pub async fn health(&self) -> Health {
+        self.shared.report.borrow().health()
+    }
+
+    /// How many messages are ready in each durable queue of the topology. Queues that do not exist are left out;
+    /// [`health`](Self::health) names them.
+    ///
+    /// # Errors
+    ///
+    /// When the broker is away or does not answer.
+    pub async fn depths(&self) -> Result<Vec<Depth>, anyhow::Error> {
+        let shared = &self.shared;
+        // the consumers' connection first: it answers during an alarm too
+        let live = shared.consumer.now().or_else(|| shared.publisher.now());
+        let live = live.ok_or_else(|| anyhow::anyhow!("the broker is away"))?;
+        let mut scratch = declare::Scratch::new(&live);
+        let mut depths = Vec::new();
+        for queue in shared.topology.queues.iter().filter(|queue| queue.kind != QueueKind::Node) {
+            let name = shared.names.queue(&queue.name)?;
+            let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let channel = scratch.channel().await?;
+            match within(ANSWER, "counting", channel.queue_declare(name, passive, FieldTable::default())).await {
+                Ok(found) => depths.push(Depth { queue: queue.name.clone(), messages: found.message_count().into() }),
+                Err(fault) if fault.code() == Some(404) => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        scratch.close().await;
+        Ok(depths)
+    }
+}
+
+/// lapin parses on every connect; what it cannot parse, or reads otherwise than meant, is found here.
+fn check(url: &str) -> Result<(), anyhow::Error> {
+    const FORM: &str = "the broker's URL must look like amqp://user:password@host:5672/vhost (or amqps://)";
+    ensure!(url.parse::<lapin::uri::AMQPUri>().is_ok(), FORM);
+    // lapin would silently take localhost for it
+    let host = url::Url::parse(url).ok().and_then(|url| url.host().map(|host| host.to_owned()));
+    ensure!(matches!(host, Some(url::Host::Domain(_))), "{FORM}, and an IPv6 address must be given as a host name");
+    Ok(())
+}
+
+impl Shared {
+    fn link(&self, role: Role) -> &Link {
+        match role {
+            Role::Publisher => &self.publisher,
+            Role::Consumer => &self.consumer,
+        }
+    }
+
+    fn tell(&self, role: Role, state: State) {
+        self.report.send_modify(|report| match role {
+            Role::Publisher => {
+                report.publisher = Some(state);
+                report.blocked = None;
+            }
+            Role::Consumer => report.consumer = Some(state),
+        });
+    }
+
+    fn found_wrong(&self) -> bool {
+        !self.report.borrow().findings.is_empty()
+    }
+}
+
+impl Report {
+    fn health(&self) -> Health {
+        let mut troubles = Vec::new();
+        match (&self.publisher, &self.consumer) {
+            (Some(State::Away(reason)), _) => troubles.push(format!("the broker is away: {reason}")),
+            (_, Some(State::Away(reason))) => troubles.push(format!("no connection for consumers: {reason}")),
+            (None, _) => troubles.push("the broker is away: not connected yet".into()),
+            (Some(State::Up), None | Some(State::Up)) => {
+                for (queue, reason) in &self.unsubscribed {
+                    troubles.push(format!("nothing is consumed from {queue}: {reason}"));
+                }
+            }
+        }
+        if let Some(reason) = &self.blocked {
+            troubles.push(format!("the broker takes no messages: {reason}"));
+        }
+        troubles.extend(self.findings.iter().cloned());
+        if troubles.is_empty() { Health::Up } else { Health::Degraded(troubles.join("; ")) }
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{0} took too long")]
+    TimedOut(&'static str),
+    #[error(transparent)]
+    Broker(#[from] lapin::Error),
+    #[error("longer than AMQP allows: {0:?}")]
+    TooLong(String),
+    #[error("{0}")]
+    Ended(String),
+}
+
+impl Fault {
+    /// AMQP's reply code, if the broker gave one (0-9-1, section 1.2).
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Broker(error) => match error.kind() {
+                ErrorKind::ProtocolError(error) => Some(error.get_id()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What the broker wrote, if it did.
+    fn text(&self) -> Option<String> {
+        match self {
+            Self::Broker(error) => match error.kind() {
+                ErrorKind::ProtocolError(error) => Some(error.get_message().to_string()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Wrong credentials (403), no such virtual host (530).
+    fn is_refusal(&self) -> bool {
+        matches!(self.code(), Some(403 | 530))
+    }
+}
+
+/// Waits for lapin, but not longer than `limit`.
+async fn within<T>(
+    limit: Duration,
+    what: &'static str,
+    asked: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, Fault> {
+    match timeout(limit, asked).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Fault::TimedOut(what)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn a_url_that_lapin_would_misread_is_refused_without_being_quoted() {
+        for url in ["localhost:5672", "http://u:secret@mq", "amqp://u:secret@[2001:db8::1]", "u:secret@mq", ""] {
+            let error = check(url).expect_err(url).to_string();
+            assert!(error.contains("amqp://") && !error.contains("secret"), "{error}");
+        }
+        for url in ["amqp://mq", "amqps://u:p@mq.example:5671/%2f?heartbeat=5", "amqp://u:p@127.0.0.1:5672/bellhop"] {
+            check(url).expect(url);
+        }
+    }
+}
