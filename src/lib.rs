@@ -10,6 +10,7 @@
 //! * [`messaging`], [`mail`]: movement; they never see an account
 //! * [`db`], [`clock`], [`config`], [`locale`], [`telemetry`]: ground
 
+pub mod account;
 pub mod clock;
 pub mod config;
 pub mod db;
