@@ -9,3 +9,4 @@
 //! Typed text becomes one of these types at the edge and travels as that type; nothing further in parses text again.
 
 pub mod address;
+pub mod name;
