@@ -9,4 +9,6 @@
 //! Typed text becomes one of these types at the edge and travels as that type; nothing further in parses text again.
 
 pub mod address;
+mod blocklist;
 pub mod name;
+pub mod strength;
