@@ -1,0 +1,151 @@
+//! The name that pages and mails greet a person by.
+//!
+//! A name goes into mail headers, static pages and other people's eyes. It may be in any script, but it must not carry
+//! what a reader cannot see or what turns the text around it: line ends that split a header (lettre panics on them),
+//! bidi controls, zero-width characters.
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization;
+
+/// Most code points of a name, counted after normalisation.
+pub const MAX_CODE_POINTS: usize = 100;
+
+/// A name to show, in NFC, without surrounding white space, 1 to [`MAX_CODE_POINTS`] code points.
+///
+/// It may still hold quotes, angle brackets and the like: whoever writes it into HTML or a header escapes it there.
+/// `Debug` shows its length only, as names do not belong in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DisplayName(String);
+
+/// Why a text is not a name we show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing, or white space only.
+    #[error("the name is empty")]
+    Empty,
+    /// More than [`MAX_CODE_POINTS`].
+    #[error("the name is longer than {MAX_CODE_POINTS} characters")]
+    TooLong,
+    /// A line end, NUL or another control character.
+    #[error("the name has a line break or a control character in it")]
+    Control,
+    /// A bidi control, zero-width or otherwise invisible character, or a code point that is no character.
+    #[error("the name has an invisible character in it")]
+    Invisible,
+}
+
+impl DisplayName {
+    /// Reads a name: white space around it is dropped, the rest is brought to NFC (UAX 15).
+    ///
+    /// Emoji variation selectors are dropped rather than refused: phone keyboards add them unasked, and without them the
+    /// same picture is named.
+    ///
+    /// # Errors
+    ///
+    /// One [`NameError`], for the first character or limit that fails.
+    pub fn parse(typed: &str) -> Result<Self, NameError> {
+        let mut name = String::new();
+        let shown = typed.trim().chars().filter(|c| !matches!(c, '\u{fe0e}' | '\u{fe0f}'));
+        for (count, c) in shown.nfc().enumerate() {
+            if count == MAX_CODE_POINTS {
+                return Err(NameError::TooLong);
+            }
+            if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+                return Err(NameError::Control);
+            }
+            if is_invisible(c) {
+                return Err(NameError::Invisible);
+            }
+            name.push(c);
+        }
+        if name.is_empty() { Err(NameError::Empty) } else { Ok(Self(name)) }
+    }
+
+    /// The name as people see it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DisplayName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DisplayName({} code points)", self.0.chars().count())
+    }
+}
+
+/// The code points of `Default_Ignorable_Code_Point` (UAX 44) and `Bidi_Control`, the interlinear annotation marks, the blank
+/// Braille pattern, and the noncharacters.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        || u32::from(c) & 0xfffe == 0xfffe
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_of_every_script_are_accepted_and_trimmed() {
+        for name in ["Ada", "O'Brien-Núñez, Jr.", "李小龍", "محمد", "Ольга", "अर्जुन", "🦀", "Ann \"Bee\" <c>", "x"]
+        {
+            assert_eq!(DisplayName::parse(&format!(" \t{name}\u{a0}\n")).as_ref().map(DisplayName::as_str), Ok(name));
+        }
+    }
+
+    #[test]
+    fn composed_and_decomposed_names_are_one() {
+        assert_eq!(DisplayName::parse("Jose\u{301}"), DisplayName::parse("José"));
+        assert_eq!(DisplayName::parse("❤\u{fe0f}"), DisplayName::parse("❤"));
+    }
+
+    #[test]
+    fn nothing_invisible_or_header_breaking_is_accepted() {
+        use NameError::{Control, Empty, Invisible};
+        assert_eq!(DisplayName::parse(""), Err(Empty));
+        assert_eq!(DisplayName::parse(" \r\n\u{3000}"), Err(Empty));
+        for c in ['\r', '\n', '\0', '\t', '\u{7f}', '\u{85}', '\u{1b}', '\u{2028}', '\u{2029}'] {
+            assert_eq!(DisplayName::parse(&format!("Eve{c}Bcc: x@y.example")), Err(Control), "{c:?}");
+        }
+        let invisible = "\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{202a}\u{202d}\u{202e}\u{2060}\u{2066}\u{2069}\u{61c}\u{feff}\u{ad}\u{180e}\u{3164}\u{e0041}\u{ffff}\u{1fffe}";
+        for c in invisible.chars() {
+            assert_eq!(DisplayName::parse(&format!("E{c}ve")), Err(Invisible), "{c:?}");
+            assert_eq!(DisplayName::parse(&c.to_string()), Err(Invisible), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn a_hundred_code_points_are_accepted_and_one_more_is_not() {
+        assert!(DisplayName::parse(&"é".repeat(MAX_CODE_POINTS)).is_ok());
+        assert!(DisplayName::parse(&"e\u{301}".repeat(MAX_CODE_POINTS)).is_ok(), "counted after normalisation");
+        assert_eq!(DisplayName::parse(&"é".repeat(MAX_CODE_POINTS + 1)), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn debug_shows_no_name() {
+        let shown = format!("{:?}", DisplayName::parse("Ada").expect("a plain name"));
+        assert_eq!(shown, "DisplayName(3 code points)");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_accepted_name_is_stable_and_a_mail_can_be_built_with_it(typed in "\\PC{0,20}|[ -~\r\n\0éŁ李🦀\u{200b}\u{202e}\u{301}]{0,12}") {
+            let Ok(name) = DisplayName::parse(&typed) else { return Ok(()) };
+            prop_assert_eq!(DisplayName::parse(name.as_str()), Ok(name.clone()));
+            let to = lettre::message::Mailbox::new(Some(name.as_str().to_owned()), "a@b.example".parse().expect("an address"));
+            let mail = lettre::Message::builder().from(to.clone()).to(to).body(String::new()).expect("a mail");
+            let text = String::from_utf8(mail.formatted()).expect("headers are ASCII");
+            prop_assert!(!text.lines().any(|line| line.starts_with("Bcc")));
+            prop_assert_eq!(mail.envelope().to().len(), 1);
+        }
+    }
+}
