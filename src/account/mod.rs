@@ -1,6 +1,6 @@
 //! The heart: one file per use case, its SQL inside it; one public function that writes is one transaction.
 //!
-//! * [`register`], [`confirm`], [`login`], [`session`]: what people do
+//! * [`register`], [`confirm`], [`login`], [`session`], [`session_cache`]: what people do
 //! * [`user`], [`link`], [`activity`]: what others look up
 //! * [`password`], [`keys`], [`token`]: the secrets and who compares them
 //! * [`address`], [`name`], [`strength`]: the rules for what people type
@@ -16,6 +16,7 @@ use crate::messaging::wake::Wake;
 
 pub mod activity;
 pub mod address;
+mod blocklist;
 pub mod confirm;
 pub mod keys;
 pub mod link;
@@ -25,6 +26,7 @@ pub mod password;
 pub mod purge;
 pub mod register;
 pub mod session;
+pub mod session_cache;
 pub mod strength;
 pub mod token;
 pub mod user;

@@ -198,11 +198,17 @@ pub async fn may_remind(accounts: &Accounts, user: Uuid, registration: Uuid) -> 
     Ok(claimed == 1)
 }
 
-/// Writes down how far the mail has come, and tells it as an event when that is news. A mail that was sent stays sent.
+/// Writes down how far the mail has come, and tells it by the event, if there is one, when that is news. A mail that was
+/// sent stays sent.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn record_delivery(accounts: &Accounts, id: Uuid, delivery: Delivery, event: &Event) -> anyhow::Result<()> {
+pub async fn record_delivery(
+    accounts: &Accounts,
+    id: Uuid,
+    delivery: Delivery,
+    event: Option<&Event>,
+) -> anyhow::Result<()> {
     let mut tx = accounts.db.begin().await?;
     let news = tx
         .query("update registrations set delivery = $2 where id = $1 and delivery <> $2 and delivery <> 'sent'")
@@ -210,7 +216,9 @@ pub async fn record_delivery(accounts: &Accounts, id: Uuid, delivery: Delivery, 
         .bind(delivery.word())
         .execute()
         .await?;
-    if news == 1 {
+    if news == 1
+        && let Some(event) = event
+    {
         outbox::append(&mut tx, &accounts.clock, event).await?;
     }
     accounts.commit(tx).await

@@ -1,5 +1,75 @@
 //! Door two: a message in, an effect out.
 //!
+//! Read [`all`] like a router: a queue, the routing keys it is bound to, the function that does the work.
+//!
+//! * [`confirmation`]: the mail to who registered
+//! * [`login_log`]: what happened at the door
+//! * [`node`]: what the running web nodes must forget
 //! * [`mail_text`]: what our mails say
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::BoxError;
+use url::Url;
+
+use crate::account::Accounts;
+use crate::mail::Transport;
+use crate::messaging::layers::{Inbox, Stack, stack};
+use crate::messaging::message::{Message, Outcome};
+
+pub mod confirmation;
+pub mod login_log;
 pub mod mail_text;
+pub mod node;
+
+/// What the listeners need. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// The rows and whoever changes them.
+    pub accounts: Accounts,
+    /// How mails leave.
+    pub mail: Arc<Transport>,
+    /// The base of links.
+    pub public_url: Url,
+    /// The domain in the Message-IDs: the sender's.
+    pub mail_domain: Arc<str>,
+}
+
+/// A queue and what is done about its messages.
+#[derive(Clone)]
+pub struct Listener {
+    /// Short name of the queue.
+    pub queue: &'static str,
+    /// What the queue is bound to on the events exchange.
+    pub keys: &'static [&'static str],
+    /// The function with its stack.
+    pub stack: Stack,
+}
+
+/// Every queue with the routing keys that it is bound to.
+pub const QUEUES: [(&str, &[&str]); 2] =
+    [(confirmation::QUEUE, &["user.registered"]), (login_log::QUEUE, &["login.*"])];
+
+/// The listeners' table.
+#[must_use]
+pub fn all(desk: &Desk) -> Vec<Listener> {
+    let after_success = Inbox::AfterSuccess(desk.accounts.db.clone(), desk.accounts.clock.clone());
+    // the last dot of a mail may take ten minutes (RFC 5321 section 4.5.3.2.6); a row takes moments
+    let (mail, row) = (Duration::from_secs(15 * 60), Duration::from_secs(30));
+    vec![
+        listen(confirmation::QUEUE, desk, after_success, mail, confirmation::confirmation),
+        listen(login_log::QUEUE, desk, Inbox::InTransaction, row, login_log::login_log),
+    ]
+}
+
+fn listen<F, R>(queue: &'static str, desk: &Desk, inbox: Inbox, limit: Duration, listener: F) -> Listener
+where
+    F: Fn(Desk, Arc<Message>) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<Outcome, BoxError>> + Send + 'static,
+{
+    let desk = desk.clone();
+    let service = tower::service_fn(move |message| listener(desk.clone(), message));
+    let keys = QUEUES.iter().find(|(name, _)| *name == queue).map_or(&[][..], |(_, keys)| keys);
+    Listener { queue, keys, stack: stack(queue, inbox, limit, service) }
+}

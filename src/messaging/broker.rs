@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::messaging::embedded::{self, Embedded};
 use crate::messaging::message::Message;
+use crate::messaging::rabbit::{self, Rabbit};
 use crate::messaging::topology::{Exchange, Queue};
 
 /// A message and where it goes.
@@ -56,6 +57,8 @@ pub struct Depth {
 pub enum Broker {
     /// Tables of our database.
     Embedded(Embedded),
+    /// RabbitMQ.
+    Rabbit(Rabbit),
 }
 
 impl Broker {
@@ -64,6 +67,7 @@ impl Broker {
     pub async fn publish(&self, publications: Vec<Publication>) -> Vec<Published> {
         match self {
             Broker::Embedded(broker) => broker.publish(publications).await,
+            Broker::Rabbit(broker) => broker.publish(publications).await,
         }
     }
 
@@ -74,6 +78,7 @@ impl Broker {
     pub async fn consume(&self, queue: &Queue, prefetch: u16, stop: CancellationToken) -> Result<Deliveries> {
         match self {
             Broker::Embedded(broker) => Ok(Deliveries::Embedded(broker.consume(queue, prefetch, stop).await?)),
+            Broker::Rabbit(broker) => Ok(Deliveries::Rabbit(broker.consume(queue, prefetch, stop).await?)),
         }
     }
 
@@ -82,6 +87,7 @@ impl Broker {
         match self {
             // it is as well as the database, which readiness asks by itself
             Broker::Embedded(_) => Health::Up,
+            Broker::Rabbit(broker) => broker.health().await,
         }
     }
 
@@ -92,6 +98,7 @@ impl Broker {
     pub async fn depths(&self) -> Result<Vec<Depth>> {
         match self {
             Broker::Embedded(broker) => broker.depths().await,
+            Broker::Rabbit(broker) => broker.depths().await,
         }
     }
 }
@@ -101,6 +108,8 @@ impl Broker {
 pub enum Deliveries {
     /// From our tables.
     Embedded(embedded::Deliveries),
+    /// From RabbitMQ.
+    Rabbit(rabbit::Deliveries),
 }
 
 impl Deliveries {
@@ -108,6 +117,7 @@ impl Deliveries {
     pub async fn next(&mut self) -> Option<Delivery> {
         match self {
             Deliveries::Embedded(deliveries) => deliveries.next().await.map(Delivery::Embedded),
+            Deliveries::Rabbit(deliveries) => deliveries.next().await.map(Delivery::Rabbit),
         }
     }
 
@@ -116,6 +126,7 @@ impl Deliveries {
     pub fn subscribed(&self) -> watch::Receiver<Option<u64>> {
         match self {
             Deliveries::Embedded(deliveries) => deliveries.subscribed(),
+            Deliveries::Rabbit(deliveries) => deliveries.subscribed(),
         }
     }
 }
@@ -125,6 +136,8 @@ impl Deliveries {
 pub enum Delivery {
     /// Leased from our tables.
     Embedded(embedded::Delivery),
+    /// From RabbitMQ.
+    Rabbit(rabbit::Delivery),
 }
 
 impl Delivery {
@@ -133,6 +146,17 @@ impl Delivery {
     pub fn message(&self) -> &Message {
         match self {
             Delivery::Embedded(delivery) => &delivery.message,
+            Delivery::Rabbit(delivery) => &delivery.message,
+        }
+    }
+
+    /// Why it is none of our messages, if it is none.
+    #[must_use]
+    pub fn undecodable(&self) -> Option<&str> {
+        match self {
+            // nobody else can write into our tables
+            Delivery::Embedded(_) => None,
+            Delivery::Rabbit(delivery) => delivery.undecodable.as_deref(),
         }
     }
 
@@ -143,6 +167,7 @@ impl Delivery {
     pub(super) async fn ack(&self) -> Result<bool> {
         match self {
             Delivery::Embedded(delivery) => delivery.ack().await,
+            Delivery::Rabbit(delivery) => delivery.ack().await,
         }
     }
 
@@ -153,6 +178,7 @@ impl Delivery {
     pub(super) async fn renew(&self) -> Result<bool> {
         match self {
             Delivery::Embedded(delivery) => delivery.renew().await,
+            Delivery::Rabbit(delivery) => Ok(delivery.kept()),
         }
     }
 
@@ -160,6 +186,7 @@ impl Delivery {
     pub(super) async fn release(self) {
         match self {
             Delivery::Embedded(delivery) => delivery.release().await,
+            Delivery::Rabbit(delivery) => delivery.release().await,
         }
     }
 }

@@ -17,6 +17,9 @@ use crate::messaging::topology::{DEFAULT, Queue, QueueKind, Topology, dead};
 /// How long a message that could not be put aside is held on to before it is given back.
 const REFUSED: Duration = Duration::from_secs(5);
 
+/// Messages of a node's own queue in hand at a time: they cost nothing.
+const NODE_PREFETCH: u16 = 100;
+
 /// Consumes a queue. Several may run on one queue; who is fast takes more.
 #[derive(Clone)]
 pub struct Consumer {
@@ -58,6 +61,10 @@ impl Consumer {
 
     /// Has the listener do its work, and settles.
     pub async fn handle(&mut self, delivery: Delivery) {
+        if let Some(reason) = delivery.undecodable() {
+            let reason = reason.to_owned();
+            return self.settle(delivery, Settlement::Dead(reason)).await;
+        }
         let message = Arc::new(delivery.message().clone());
         let listener = &mut self.listener;
         let call = async { listener.ready().await?.call(message).await };
@@ -132,7 +139,49 @@ impl Consumer {
     }
 }
 
+/// Hands every message of a running node's own queue to `each` until `stop`, and takes it from the queue: what only
+/// keeps a memory fresh is not tried again. `subscribed` is told about every gap before the messages after it come.
+pub async fn follow(
+    broker: Broker,
+    queue: Queue,
+    stop: CancellationToken,
+    subscribed: impl Fn(Option<u64>),
+    each: impl Fn(&Message),
+) {
+    let mut deliveries = loop {
+        match broker.consume(&queue, NODE_PREFETCH, stop.clone()).await {
+            Ok(deliveries) => break deliveries,
+            Err(error) => tracing::warn!(queue = queue.name, error = format!("{error:#}"), "cannot consume, trying again"),
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_none() {
+            return;
+        }
+    };
+    let mut generation = deliveries.subscribed();
+    subscribed(*generation.borrow_and_update());
+    loop {
+        tokio::select! {
+            biased;
+            changed = generation.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                subscribed(*generation.borrow_and_update());
+            }
+            delivery = deliveries.next() => {
+                let Some(delivery) = delivery else { break };
+                each(delivery.message());
+                if let Err(error) = delivery.ack().await {
+                    tracing::debug!(queue = queue.name, error = format!("{error:#}"), "cannot acknowledge");
+                }
+            }
+        }
+    }
+    subscribed(None);
+}
+
 /// What becomes of a message.
+#[derive(Debug)]
 enum Settlement {
     Done,
     Wait(Duration, String),

@@ -26,6 +26,11 @@ pub type Stack = BoxCloneSyncService<Arc<Message>, Outcome, BoxError>;
 const QUICK: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// An error that quick tries cannot help: somebody outside said "later".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotNow(pub String);
+
 /// When an event is marked as done by a listener.
 #[derive(Clone, Debug)]
 pub enum Inbox {
@@ -207,7 +212,7 @@ impl tower::retry::Policy<Arc<Message>, Outcome, BoxError> for Quick {
     fn retry(&mut self, _: &mut Arc<Message>, result: &mut Answer) -> Option<Self::Future> {
         let error = result.as_ref().err()?;
         // a listener that hung once will not be quick the second time
-        if self.left == 0 || error.is::<tower::timeout::error::Elapsed>() {
+        if self.left == 0 || error.is::<tower::timeout::error::Elapsed>() || error.is::<NotNow>() {
             return None;
         }
         let pause = PAUSE * 4_u32.pow(QUICK - self.left);

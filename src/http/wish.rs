@@ -1,0 +1,73 @@
+//! What a person types to register, checked field by field: the same rules for the page and for the API.
+
+use super::problem::Problem;
+use super::view::RegisterErrors;
+use super::web::{Visitor, Web};
+use crate::account::address::{Address, AddressError};
+use crate::account::name::{DisplayName, NameError};
+use crate::account::register::Wish;
+use crate::account::strength::{Context, DEFAULT_MIN_CODE_POINTS, Password, Weakness};
+use crate::locale::Text;
+
+/// A registration, or what is wrong with it in the words of `t`.
+///
+/// # Errors
+/// When the check itself cannot be made.
+pub async fn check(
+    web: &Web,
+    visitor: &Visitor,
+    t: Text,
+    [email, password, name]: [&str; 3],
+) -> Result<Result<Wish, RegisterErrors>, Problem> {
+    let address = Address::parse(email);
+    let display_name = DisplayName::parse(name);
+    let password = {
+        let _turn = web.raters.acquire().await?;
+        let (typed, site) = (password.to_owned(), web.accounts.site.clone());
+        let (address, name) = (address.clone().ok(), display_name.clone().ok());
+        tokio::task::spawn_blocking(move || {
+            let context = Context { site: &site, email: address.as_ref(), name: name.as_ref() };
+            Password::choose(&typed, DEFAULT_MIN_CODE_POINTS, &context)
+        })
+        .await?
+    };
+    Ok(match (address, display_name, password) {
+        (Ok(address), Ok(name), Ok(password)) => {
+            let locale = visitor.locale.tag();
+            Ok(Wish { address, name, password, locale, origin: visitor.origin.clone() })
+        }
+        (address, name, chosen) => Err(RegisterErrors {
+            email: address.err().map(|error| t.get(about_address(error))),
+            name: name.err().map(|error| t.get(about_name(error))),
+            password: chosen.err().map(|error| t.get(about_password(error))),
+            form: None,
+        }),
+    })
+}
+
+fn about_address(error: AddressError) -> &'static str {
+    match error {
+        AddressError::Empty => "mistake-email-missing",
+        AddressError::TooLong => "mistake-email-long",
+        AddressError::Malformed | AddressError::LocalNotAscii | AddressError::Domain => "mistake-email-invalid",
+    }
+}
+
+fn about_name(error: NameError) -> &'static str {
+    match error {
+        NameError::Empty => "mistake-name-missing",
+        NameError::TooLong => "mistake-name-long",
+        NameError::Control | NameError::Invisible => "mistake-name-characters",
+    }
+}
+
+fn about_password(error: Weakness) -> &'static str {
+    match error {
+        Weakness::TooShort { .. } => "mistake-password-short",
+        Weakness::TooLong => "mistake-password-long",
+        Weakness::Nul => "mistake-password-characters",
+        Weakness::Common => "mistake-password-common",
+        Weakness::Context => "mistake-password-personal",
+        Weakness::Guessable => "mistake-password-weak",
+    }
+}

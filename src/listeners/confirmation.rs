@@ -1,0 +1,105 @@
+//! The mail to who registered: a link to a new address, a friendly word to one that has an account.
+//!
+//! Here, and not in the request, it is found out whether the address is taken. The link is born now, so a mail that
+//! leaves a day late holds a link that lives; every copy of a mail has the same link and the same Message-ID.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tower::BoxError;
+use uuid::Uuid;
+
+use super::Desk;
+use super::mail_text::{AlreadyRegistered, Confirmation, Rendered};
+use crate::account::register::{self, Delivery, LINK_LIFETIME, Pending};
+use crate::account::{link, user};
+use crate::event::{self, Event, MailFact};
+use crate::locale::Locale;
+use crate::mail::{Mail, SendError};
+use crate::messaging::layers::NotNow;
+use crate::messaging::message::{Message, Outcome};
+
+/// Short name of the queue.
+pub const QUEUE: &str = "confirmation";
+
+/// Sends the mail of a registration.
+///
+/// # Errors
+/// When the mail server or the database is away.
+pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, BoxError> {
+    let received = match event::decode(message.id, &message.body) {
+        Ok(received) => received,
+        Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
+    };
+    let Event::UserRegistered { registration, .. } = received.event else {
+        return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind)));
+    };
+    // confirmed or purged since: nobody waits for this mail
+    let Some(pending) = register::pending(&desk.accounts, registration).await? else { return Ok(Outcome::Ack) };
+    let Some((template, mail)) = write(&desk, received.id, &pending).await? else {
+        return Ok(Outcome::Ack);
+    };
+    let fact = MailFact { registration, template: template.to_owned(), message_id: mail.message_id.clone() };
+    let record = async |delivery, event: Event| {
+        register::record_delivery(&desk.accounts, registration, delivery, Some(&event)).await
+    };
+    match desk.mail.send(&mail).await {
+        Ok(_) => {
+            record(Delivery::Sent, Event::MailSent { mail: fact }).await?;
+            Ok(Outcome::Ack)
+        }
+        // the person can correct the address, trying again cannot
+        Err(SendError::Permanent { code, text, recipient: true }) => {
+            tracing::warn!(code, text, "the mail server refuses the address");
+            let reason = format!("{code} {text}");
+            record(Delivery::Rejected, Event::MailRejected { mail: fact, reason }).await?;
+            Ok(Outcome::Ack)
+        }
+        // ours to mend (a wrong login, a policy): it waits for that
+        Err(error @ (SendError::Temporary(_) | SendError::Permanent { .. })) => {
+            let reason = error.to_string();
+            record(Delivery::Delayed, Event::MailDelayed { mail: fact, reason: reason.clone() }).await?;
+            Err(NotNow(reason).into())
+        }
+    }
+}
+
+/// The one mail or the other, or none when its owner has just been told.
+async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Option<(&'static str, Mail)>> {
+    let accounts = &desk.accounts;
+    let site = accounts.site.to_string();
+    let page = |path: &str| desk.public_url.join(path).context("cannot build a link");
+    let (template, to, name, locale, text) = match user::by_canonical(&accounts.db, &pending.email_canonical).await? {
+        Some(user) => {
+            if !register::may_remind(accounts, user.id, pending.id).await? {
+                // to the person who waits it looks as if it had been sent
+                register::record_delivery(accounts, pending.id, Delivery::Sent, None).await?;
+                return Ok(None);
+            }
+            let locale = Locale::from_tag(&user.locale).unwrap_or_default();
+            let login_url = page("/login")?.into();
+            let text = AlreadyRegistered { t: locale.text(), name: user.name.clone(), login_url, site }.render()?;
+            ("already_registered", user.email, user.name, locale, text)
+        }
+        None => {
+            register::open_link(accounts, pending.id).await?;
+            let mut link = page("/confirm")?;
+            let token = link::confirm_token(&accounts.keys, pending.id, &pending.email_canonical);
+            link.query_pairs_mut().append_pair("token", &token);
+            let locale = Locale::from_tag(&pending.locale).unwrap_or_default();
+            let hours = u32::try_from(LINK_LIFETIME.as_secs() / 3_600)?;
+            let name = pending.name.clone();
+            let text = Confirmation { t: locale.text(), name: name.clone(), link: link.into(), hours, site }.render()?;
+            ("confirmation", pending.email.clone(), name, locale, text)
+        }
+    };
+    let Rendered { subject, text, html } = text;
+    let message_id = message_id(desk, event, template);
+    let mail = Mail { to, to_name: Some(name), subject, text, html, message_id, language: locale.tag() };
+    Ok(Some((template, mail)))
+}
+
+/// The same for every copy of a mail, so that mailboxes fold a rare repeat.
+fn message_id(desk: &Desk, event: Uuid, template: &str) -> String {
+    format!("<{event}.{template}@{}>", desk.mail_domain)
+}

@@ -1,0 +1,26 @@
+//! What happened at the door, as rows that its owner can read. Exactly once: the row and the mark of the event are one
+//! transaction.
+
+use std::sync::Arc;
+
+use tower::BoxError;
+
+use super::Desk;
+use crate::account::activity;
+use crate::event;
+use crate::messaging::message::{Message, Outcome};
+
+/// Short name of the queue.
+pub const QUEUE: &str = "login-log";
+
+/// Writes the row of a login that succeeded or failed.
+///
+/// # Errors
+/// When the database is away.
+pub async fn login_log(desk: Desk, message: Arc<Message>) -> Result<Outcome, BoxError> {
+    match event::decode(message.id, &message.body) {
+        Ok(received) => activity::record(&desk.accounts, QUEUE, &received).await?,
+        Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
+    }
+    Ok(Outcome::Ack)
+}
