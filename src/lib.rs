@@ -11,4 +11,5 @@
 //! * [`db`], [`clock`], [`config`], [`locale`], [`telemetry`]: ground
 
 pub mod clock;
+pub mod http;
 pub mod messaging;
