@@ -202,20 +202,22 @@ mod tests {
         }
     }
 
+    type Given = Option<&'static [u8]>;
+
     /// Every meeting of the two headers with a cookie, on both kinds of site.
     #[test]
     fn a_post_of_another_page_is_refused() {
-        const OURS: Option<&[u8]> = Some(b"https://id.example.org");
-        const EVIL: Option<&[u8]> = Some(b"https://evil.example");
-        const LOCAL: Option<&[u8]> = Some(b"http://localhost:8080");
-        const NULL: Option<&[u8]> = Some(b"null");
-        const SAME: Option<&[u8]> = Some(b"same-origin");
-        const NONE: Option<&[u8]> = Some(b"none");
-        const CROSS: Option<&[u8]> = Some(b"cross-site");
-        const SIBLING: Option<&[u8]> = Some(b"same-site");
-        const SESSION: Option<&[u8]> = Some(b"__Host-bellhop=abc");
+        const OURS: Given = Some(b"https://id.example.org");
+        const EVIL: Given = Some(b"https://evil.example");
+        const LOCAL: Given = Some(b"http://localhost:8080");
+        const NULL: Given = Some(b"null");
+        const SAME: Given = Some(b"same-origin");
+        const NONE: Given = Some(b"none");
+        const CROSS: Given = Some(b"cross-site");
+        const SIBLING: Given = Some(b"same-site");
+        const SESSION: Given = Some(b"__Host-bellhop=abc");
         // (Sec-Fetch-Site, Origin, Cookie, passes on https://id.example.org)
-        let table: [(Option<&[u8]>, Option<&[u8]>, Option<&[u8]>, bool); 40] = [
+        let table: [(Given, Given, Given, bool); 40] = [
             (SAME, None, None, true),
             (SAME, None, SESSION, true),
             (SAME, OURS, None, true),

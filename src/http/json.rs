@@ -35,8 +35,8 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
 /// [`Reject::Malformed`] when it is no JSON; else what is wrong with it.
 pub fn parse<T: DeserializeOwned>(document: &[u8]) -> Result<T, Reject> {
     let mut found = None;
-    let mut scanner = serde_json::Deserializer::from_slice(document);
-    let scanned = Scan { depth: 0, found: &mut found }.deserialize(&mut scanner).and_then(|()| scanner.end());
+    let mut reader = serde_json::Deserializer::from_slice(document);
+    let scanned = Scan { depth: 0, found: &mut found }.deserialize(&mut reader).and_then(|()| reader.end());
     match (scanned, found) {
         // serde's structs also read themselves from an array of their fields, in order: `["a@b.example", 3]`.
         (Ok(()), _) if !document.trim_ascii_start().starts_with(b"{") => Err(Reject::Shape),

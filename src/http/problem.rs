@@ -111,6 +111,7 @@ impl IntoResponse for Problem {
 
 /// The answer to a request whose handler panicked, for tower-http's `CatchPanicLayer`.
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands over the box")]
 pub fn from_panic(panic: Box<dyn Any + Send>) -> Response {
     let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Problem::from(anyhow::anyhow!("a handler panicked: {}", said.unwrap_or("no message"))).into_response()

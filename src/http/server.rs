@@ -83,10 +83,9 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown:
         match accepted {
             Ok((socket, peer)) => {
                 trouble.is_over();
-                if let Some(network) = open.admit(peer) {
-                    let connection = connection(socket, peer, app.clone(), &limits, shutdown.clone());
-                    open.spawn(network, connection);
-                }
+                let connection = connection(socket, peer, app.clone(), &limits, shutdown.clone());
+                let place = open.place(peer);
+                open.spawn(place, connection);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -115,6 +114,17 @@ struct Open {
     proxies: Arc<Proxies>,
 }
 
+/// Where a new connection belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Among those of its network.
+    Of(IpNet),
+    /// It is not counted.
+    Free,
+    /// Its network has all it may have.
+    None,
+}
+
 impl Open {
     fn new(limits: &Limits) -> Self {
         Self {
@@ -126,23 +136,26 @@ impl Open {
         }
     }
 
-    /// Whether `peer` may have one more, and which network it counts for, if any. `None` means no.
-    fn admit(&self, peer: SocketAddr) -> Option<Option<IpNet>> {
+    fn place(&self, peer: SocketAddr) -> Place {
         let ip = peer.ip().to_canonical();
         if ip.is_loopback() || self.proxies.trust(ip) {
-            return Some(None);
+            return Place::Free;
         }
         let network = self.proxies.network(ip);
         if self.counts.get(&network).is_some_and(|&count| count >= self.per_network) {
             tracing::debug!(%network, "has too many connections: one more is closed");
-            return None;
+            return Place::None;
         }
-        Some(Some(network))
+        Place::Of(network)
     }
 
-    fn spawn(&mut self, network: Option<IpNet>, connection: impl Future<Output = ()> + Send + 'static) {
+    /// Lets the connection run; without a place it is dropped, which closes it.
+    fn spawn(&mut self, place: Place, connection: impl Future<Output = ()> + Send + 'static) {
+        if place == Place::None {
+            return;
+        }
         let task = self.tasks.spawn(connection);
-        if let Some(network) = network {
+        if let Place::Of(network) = place {
             *self.counts.entry(network).or_default() += 1;
             self.networks.insert(task.id(), network);
         }
