@@ -1,5 +1,80 @@
-//! Door one: a request in, a page or JSON out; no SQL here.
+//! Door one: a request in, a page or JSON out. No SQL here, and no decision about an account.
 //!
-//! * [`view`]: what the pages show
+//! What people and programs reach:
+//!
+//! * [`register`], [`confirm`], [`login`], [`account`], [`mailbox`]: the pages
+//! * [`api`]: the same for programs
+//! * [`health`], [`assets`]: for whoever runs and whoever loads
+//! * [`web`], [`wish`], [`view`]: what these share
+//!
+//! The ground of it, which knows no account:
+//!
+//! * [`server`], [`stream`]: sockets to requests, with every time and size bounded
+//! * [`stack`]: the layers around every route, in their order
+//! * [`trace`], [`mod@client`], [`headers`], [`problem`], [`guard`], [`body`]: those layers, outermost first
+//! * [`form`], [`json`]: what a request says, read strictly
+//! * [`site`], [`cookies`], [`next`], [`limit`]: our own address, cookies, redirect targets, request limits
 
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+use self::stack::Ground;
+use self::web::Web;
+
+pub mod account;
+pub mod api;
+pub mod assets;
+pub mod body;
+pub mod client;
+pub mod confirm;
+pub mod cookies;
+pub mod form;
+pub mod guard;
+pub mod headers;
+pub mod health;
+pub mod json;
+pub mod limit;
+pub mod login;
+pub mod mailbox;
+pub mod next;
+pub mod problem;
+pub mod register;
+pub mod server;
+pub mod site;
+pub mod stack;
+pub mod stream;
+pub mod trace;
 pub mod view;
+pub mod web;
+pub mod wish;
+
+/// Every route with its layers.
+pub fn router(web: Web, ground: Ground) -> Router {
+    let routes = Router::new()
+        .route("/", get(account::home))
+        .route("/register", get(register::form).post(register::submit))
+        .route("/register/sent", get(register::sent))
+        .route("/register/status", get(register::status))
+        .route("/confirm", get(confirm::form).post(confirm::submit))
+        .route("/login", get(login::form).post(login::submit))
+        .route("/logout", post(login::logout))
+        .route("/account", get(account::account))
+        .route("/mailbox", get(mailbox::list))
+        .route("/mailbox/{id}", get(mailbox::show))
+        .route("/mailbox.json", get(mailbox::json))
+        .route("/api", get(api::index))
+        .route("/api/openapi.json", get(api::document))
+        .route("/api/v1/register", post(api::register))
+        .route("/api/v1/confirm", post(api::confirm))
+        .route("/api/v1/login", post(api::login))
+        .route("/api/v1/logout", post(api::logout))
+        .route("/api/v1/me", get(api::me))
+        .route("/api/v1/me/activity", get(api::activity))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/static/{name}", get(assets::file))
+        .layer(from_fn_with_state(web.clone(), web::detach))
+        .with_state(web);
+    stack::around(routes, ground)
+}

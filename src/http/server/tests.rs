@@ -1,0 +1,388 @@
+//! The server over real sockets, with the whole stack of layers and shorter times.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use futures_util::{StreamExt as _, stream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use url::Url;
+
+use super::super::client::Client;
+use super::super::form::Fields;
+use super::super::json::Json;
+use super::super::problem::{PageRequest, Problem};
+use super::super::site::Site;
+use super::super::stack::{Ground, around};
+use super::super::{body, limit};
+use super::*;
+use crate::clock::Clock;
+
+mod answers;
+
+/// A test that waits longer than this has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    /// A request to /wait says that it is there, and stays until it gets a permit.
+    arrived: mpsc::UnboundedReceiver<()>,
+    release: Arc<Semaphore>,
+}
+
+type Waiting = (mpsc::UnboundedSender<()>, Arc<Semaphore>);
+
+async fn wait((arrived, release): Waiting) -> &'static str {
+    arrived.send(()).unwrap();
+    release.acquire().await.unwrap().forget();
+    "done"
+}
+
+fn page(problem: &Problem, request: PageRequest<'_>) -> String {
+    format!("<p>{} {} {}", problem.code, request.accept_language, request.request_id.is_some())
+}
+
+async fn start(limits: Limits) -> Server {
+    start_at("http://127.0.0.1", limits).await
+}
+
+async fn start_at(url: &str, limits: Limits) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, arrived) = mpsc::unbounded_channel();
+    let release = Arc::new(Semaphore::new(0));
+    let app = Router::new()
+        .route("/", get(|client: Client| async move { client.ip.to_string() }))
+        .route("/wait", get(|State(waiting): State<Waiting>| wait(waiting)))
+        .route("/form", post(|fields: Fields| async { fields.take(["email"]).map(|[email]| email) }))
+        .route("/json", post(|Json(map): Json<HashMap<String, String>>| async move { map.len().to_string() }))
+        .route("/go", get(|| async { Redirect::to("/") }))
+        .route("/panic", get(|| async { explode() }))
+        .route("/error", get(|| async { Err::<(), Problem>(std::io::Error::other("select 1").into()) }))
+        .route("/busy", get(|| async { Problem::unavailable(Duration::from_secs(3)) }))
+        .route("/often", get(|| async { Problem::from(limit::RetryAfter(Duration::from_millis(1_500))) }))
+        .route("/token", get(|| async { [(header::REFERRER_POLICY, super::super::headers::NO_REFERRER)] }))
+        .route("/mistake", get(|| async { (StatusCode::UNPROCESSABLE_ENTITY, axum::response::Html("<form>")) }))
+        .route("/static/app.css", get(|| async { [(header::CONTENT_TYPE, "text/css; charset=utf-8")] }))
+        .route("/endless", get(endless))
+        .with_state((sender, Arc::clone(&release)));
+    let site = Site::new(&Url::parse(url).unwrap(), address.port()).unwrap();
+    let ground = Ground {
+        site: Arc::new(site),
+        proxies: Arc::clone(&limits.proxies),
+        bounds: body::Bounds { total: Duration::from_secs(1), ..body::Bounds::default() },
+        clock: Clock::default(),
+        page,
+    };
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve(listener, around(app, ground), limits, stop.clone()));
+    Server { address, stop, task, arrived, release }
+}
+
+fn explode() -> Response {
+    panic!("kaboom in /srv/secret")
+}
+
+/// An answer without end; the waiter is told when it is dropped.
+async fn endless(State((dropped, _)): State<Waiting>) -> Response {
+    struct Tell(mpsc::UnboundedSender<()>);
+    impl Drop for Tell {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    let tell = Tell(dropped);
+    let pieces = stream::repeat(vec![0_u8; 64 * 1_024]).map(move |piece| {
+        let _held = &tell;
+        Ok::<_, io::Error>(piece)
+    });
+    Body::from_stream(pieces).into_response()
+}
+
+impl Server {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends a request on a connection of its own and reads to the end. `head` lacks Host and the empty line.
+    async fn ask(&self, head: &str, body: &[u8]) -> String {
+        let head = format!("{head}\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        self.send(&[head.as_bytes(), body].concat()).await
+    }
+
+    async fn send(&self, bytes: &[u8]) -> String {
+        let mut socket = self.connect().await;
+        socket.write_all(bytes).await.unwrap();
+        rest(&mut socket).await
+    }
+}
+
+/// All that comes until the other side closes.
+async fn rest(socket: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    within(socket.read_to_end(&mut bytes)).await.unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+/// One answer of a connection that stays open, up to the end of the text `last`.
+async fn up_to(socket: &mut TcpStream, last: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(last.as_bytes()) {
+        bytes.push(within(socket.read_u8()).await.unwrap());
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it does not come to an end")
+}
+
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let head = answer.split("\r\n\r\n").next().unwrap();
+    let mut lines = head.lines().filter_map(|line| line.split_once(": ")).filter(|(found, _)| *found == name);
+    let (_, value) = lines.next()?;
+    assert!(lines.next().is_none(), "{name} comes twice");
+    Some(value)
+}
+
+fn short(header: u64) -> Limits {
+    Limits { header: Duration::from_millis(header), ..Limits::default() }
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed_in_time() {
+    let server = start(short(200)).await;
+    let start = Instant::now();
+    assert_eq!(rest(&mut server.connect().await).await, "");
+    assert!(start.elapsed() >= Duration::from_millis(200));
+}
+
+#[tokio::test]
+async fn a_head_that_dribbles_in_is_closed_in_time() {
+    let server = start(short(200)).await;
+    let (mut reader, mut writer) = server.connect().await.into_split();
+    let dribble = async {
+        writer.write_all(b"GET / HTTP/1.1\r\n").await?;
+        let mut beat = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            beat.tick().await;
+            writer.write_all(b"X: y\r\n").await?;
+        }
+    };
+    let mut answer = Vec::new();
+    let closed = async {
+        tokio::select! {
+            _ = reader.read_to_end(&mut answer) => {}
+            ended = dribble => { let _: io::Result<()> = ended; }
+        }
+    };
+    within(closed).await;
+    assert!(answer.is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_that_stays_idle_after_an_answer_is_closed() {
+    let server = start(short(200)).await;
+    let answer = server.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await;
+    assert_eq!(status(&answer), 200);
+    assert!(answer.ends_with("\r\n\r\n127.0.0.1"));
+}
+
+#[tokio::test]
+async fn a_head_past_its_bounds_is_431_without_a_body() {
+    let server = start(Limits::default()).await;
+    for (bytes, expected) in [(15_000, 200), (16_400, 431), (64 * 1_024, 431)] {
+        let answer = server.ask(&format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(bytes)), b"").await;
+        assert_eq!(status(&answer), expected, "{bytes}");
+        assert!(expected == 200 || answer.ends_with("\r\n\r\n"));
+    }
+    // Host and Connection make two more.
+    for (count, expected) in [(62, 200), (63, 431), (150, 431)] {
+        let answer = server.ask(&format!("GET / HTTP/1.1{}", "\r\nX: y".repeat(count)), b"").await;
+        assert_eq!(status(&answer), expected, "{count}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_past_16_kib_is_413_however_it_is_sent() {
+    let server = start(Limits::default()).await;
+    let form = "POST /form HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    let body = format!("email={}", "a".repeat(16 * 1_024 - 6));
+    let chunked = |body: &str| format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    for (body, expected) in [(body.clone(), 200), (body + "a", 413)] {
+        let told = server.ask(&format!("{form}Content-Length: {}", body.len()), body.as_bytes()).await;
+        assert_eq!(status(&told), expected);
+        let untold = server.ask(&format!("{form}Transfer-Encoding: chunked"), chunked(&body).as_bytes()).await;
+        assert_eq!(status(&untold), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_end_gets_its_413_while_it_is_being_sent() {
+    let server = start(Limits::default()).await;
+    let (mut reader, mut writer) = server.connect().await.into_split();
+    let head = format!(
+        "POST /form HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n",
+        server.address
+    );
+    let flood = tokio::spawn(async move {
+        writer.write_all(head.as_bytes()).await?;
+        loop {
+            writer.write_all(format!("1000\r\n{}\r\n", "a".repeat(0x1000)).as_bytes()).await?;
+        }
+        #[expect(unreachable_code, reason = "gives the block its type")]
+        io::Result::Ok(())
+    });
+    let mut first = [0; 12];
+    within(reader.read_exact(&mut first)).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 413");
+    drop(reader);
+    assert!(within(flood).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_408() {
+    let server = start(Limits::default()).await;
+    let answer = server
+        .ask("POST /form HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10", b"em")
+        .await;
+    assert_eq!(status(&answer), 408);
+    assert_eq!(header(&answer, "connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_of_its_request_alone() {
+    let server = start(Limits::default()).await;
+    let mut socket = server.connect().await;
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    socket.write_all(ask("/panic").as_bytes()).await.unwrap();
+    let answer = up_to(&mut socket, "true").await;
+    assert_eq!(status(&answer), 500);
+    assert!(answer.ends_with("\r\n\r\n<p>internal  true"), "{answer}");
+    socket.write_all(ask("/").as_bytes()).await.unwrap();
+    assert_eq!(status(&up_to(&mut socket, "127.0.0.1").await), 200);
+}
+
+#[tokio::test]
+async fn a_reader_who_takes_nothing_is_dropped() {
+    let mut server = start(Limits { stall: Duration::from_millis(200), ..Limits::default() }).await;
+    let mut socket = server.connect().await;
+    socket.write_all(format!("GET /endless HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+    within(server.arrived.recv()).await.unwrap();
+}
+
+#[tokio::test]
+async fn stopping_lets_a_request_in_hand_finish() {
+    let mut server = start(Limits::default()).await;
+    let mut idle = server.connect().await;
+    let mut socket = server.connect().await;
+    socket.write_all(format!("GET /wait HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+    within(server.arrived.recv()).await.unwrap();
+    server.stop.cancel();
+    assert_eq!(rest(&mut idle).await, "");
+    assert!(!server.task.is_finished());
+    server.release.add_permits(1);
+    let answer = rest(&mut socket).await;
+    assert_eq!((status(&answer), answer.ends_with("done")), (200, true));
+    within(server.task).await.unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_a_request_without_end() {
+    let mut server = start(Limits { drain: Duration::from_millis(100), ..Limits::default() }).await;
+    let mut socket = server.connect().await;
+    socket.write_all(format!("GET /wait HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+    within(server.arrived.recv()).await.unwrap();
+    server.stop.cancel();
+    within(server.task).await.unwrap();
+    assert_eq!(rest(&mut socket).await, "");
+}
+
+#[tokio::test]
+async fn past_the_cap_newcomers_wait_until_a_connection_closes() {
+    let server = start(Limits { connections: 2, ..Limits::default() }).await;
+    let first = server.connect().await;
+    let _second = server.connect().await;
+    let third = server.ask("GET / HTTP/1.1", b"");
+    tokio::pin!(third);
+    let mut socket = first;
+    // One round would be enough for the third to come in between, if it could.
+    for _ in 0..50 {
+        socket.write_all(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+        tokio::select! {
+            biased;
+            _ = &mut third => panic!("the third came in"),
+            answer = up_to(&mut socket, "127.0.0.1") => assert_eq!(status(&answer), 200),
+        }
+    }
+    drop(socket);
+    assert_eq!(status(&within(third).await), 200);
+}
+
+#[tokio::test]
+async fn four_hundred_connections_are_answered_at_once() {
+    let mut server = start(Limits::default()).await;
+    let mut sockets = Vec::new();
+    for _ in 0..400 {
+        let mut socket = server.connect().await;
+        socket.write_all(format!("GET /wait HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+        sockets.push(socket);
+    }
+    for _ in 0..400 {
+        within(server.arrived.recv()).await.unwrap();
+    }
+    server.release.add_permits(400);
+    for socket in &mut sockets {
+        assert_eq!(status(&up_to(socket, "done").await), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_network_has_its_own_cap_and_gets_its_places_back() {
+    let limits = Limits {
+        connections_per_network: 2,
+        proxies: Arc::new(Proxies::new(vec!["10.0.0.0/8".parse().unwrap()])),
+        ..Limits::default()
+    };
+    let mut open = Open::new(&limits);
+    let peer = |address: &str| SocketAddr::new(address.parse().unwrap(), 1);
+    let gone = Arc::new(Semaphore::new(0));
+    for host in 1..=2 {
+        let place = open.place(peer(&format!("2001:db8::{host}")));
+        let gone = Arc::clone(&gone);
+        open.spawn(place, async move { gone.acquire().await.unwrap().forget() });
+    }
+    assert_eq!(open.place(peer("2001:db8::3")), Place::None);
+    assert!(matches!(open.place(peer("2001:db8:0:1::1")), Place::Of(_)));
+    assert_eq!(open.place(peer("127.0.0.1")), Place::Free);
+    assert_eq!(open.place(peer("::ffff:127.0.0.1")), Place::Free);
+    assert_eq!(open.place(peer("10.1.2.3")), Place::Free);
+    gone.add_permits(1);
+    let (ended, ()) = within(open.tasks.join_next_with_id()).await.unwrap().unwrap();
+    open.remove(ended);
+    assert!(matches!(open.place(peer("2001:db8::3")), Place::Of(_)));
+    gone.add_permits(1);
+    let (ended, ()) = within(open.tasks.join_next_with_id()).await.unwrap().unwrap();
+    open.remove(ended);
+    assert!(open.counts.is_empty() && open.networks.is_empty());
+}
+
+#[tokio::test]
+async fn accept_trouble_pauses_a_little_longer_each_time() {
+    let error = io::Error::from_raw_os_error(24);
+    assert!(!is_of_one_connection(&error));
+    let mut trouble = AcceptTrouble::default();
+    let pauses: Vec<_> = (0..8).map(|_| trouble.pause(&error).as_millis()).collect();
+    assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 500, 500]);
+    trouble.is_over();
+    assert_eq!(trouble.pause(&error).as_millis(), 10);
+}
