@@ -47,7 +47,8 @@ mistake-password-characters = A password can hold any character but the NUL char
 # the front page
 
 home-title = Welcome
-home-headline = Check in now. Your bags follow.
+home-headline-1 = Check in now.
+home-headline-2 = Your bags follow.
 home-lead = Bellhop signs you up on the spot and lets you in whenever you come back. Whatever takes longer, such as the confirmation mail, is carried up after you, and nothing you hand over is lost.
 home-signed-in = You are signed in as { $name }.
 home-how = How it goes
@@ -69,7 +70,7 @@ register-other-link = Sign in
 # the page after signing up
 
 sent-title = Check your inbox
-sent-lead = We are writing to { $address }. Open the link in that mail to confirm that the address is yours.
+sent-lead = We are writing to this address. Open the link in the mail to confirm that it is yours.
 sent-lead-unknown = When you register, we write to your address. Open the link in that mail to confirm that it is yours.
 sent-progress = Where your mail is
 sent-step-1 = Checked in
@@ -120,7 +121,7 @@ activity-empty = The first entry appears in a moment.
 activity-when = When
 activity-what = What happened
 activity-device = Device
-activity-ip = Network address
+activity-ip = IP address
 activity-mark-ok = All right:
 activity-mark-refused = Refused:
 
