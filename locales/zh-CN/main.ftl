@@ -57,7 +57,7 @@ home-step-1-text = 姓名、邮箱，再加一句只有您知道的密码。
 home-step-2 = 收信
 home-step-2-text = 带链接的邮件会自动寄出，走到哪一步随时可见。
 home-step-3 = 取钥匙
-home-step-3-text = 点一下按钮确认邮箱，就可以进门了。
+home-step-3-text = 点一下按钮确认邮箱，即可进门。
 
 # 注册
 

@@ -71,6 +71,7 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
 
     for (name, state, error) in [
         ("confirm", ConfirmState::Button, None),
+        ("confirm-again", ConfirmState::Button, Some(some(&t.get("mistake-form")))),
         ("confirm-password", ConfirmState::Password, None),
         ("confirm-password-wrong", ConfirmState::Password, Some(some(&t.get("confirm-password-wrong")))),
         ("confirm-invalid", ConfirmState::Invalid, None),
