@@ -21,7 +21,7 @@ language-zh-cn = Simplified Chinese
 field-name = Your name
 field-name-hint = As you would like to be addressed.
 field-email = Email address
-field-email-hint = We send one mail to it, with the link that completes your registration.
+field-email-hint = We send one mail to it, with a link that completes your registration.
 field-password = Password
 field-new-password-hint = At least 15 characters. A few words in a row are easy to keep and hard to guess.
 password-show = Show password
@@ -34,7 +34,7 @@ mistake-name-missing = Please tell us your name.
 mistake-name-long = This name is too long. Please shorten it to 100 characters.
 mistake-name-characters = This name has characters in it that cannot be shown. Please type it again.
 mistake-email-missing = Please enter your email address.
-mistake-email-invalid = This does not look like an email address. It should read like name@example.org.
+mistake-email-invalid = This does not look like an email address. It should look like name@example.org.
 mistake-email-long = This address is longer than an email address can be.
 mistake-password-missing = Please choose a password.
 mistake-password-short = This is shorter than 15 characters. One or two more words will do.
@@ -47,14 +47,15 @@ mistake-password-characters = A password can hold any character but the NUL char
 # the front page
 
 home-title = Welcome
-home-headline = Check in now. Your bags follow.
+home-headline-1 = Check in now.
+home-headline-2 = Your bags follow.
 home-lead = Bellhop signs you up on the spot and lets you in whenever you come back. Whatever takes longer, such as the confirmation mail, is carried up after you, and nothing you hand over is lost.
 home-signed-in = You are signed in as { $name }.
 home-how = How it goes
 home-step-1 = You check in
 home-step-1-text = A name, an email address, a password of a few words.
 home-step-2 = We write to you
-home-step-2-text = A mail with your link sets off by itself. You can watch it go.
+home-step-2-text = A mail with your link goes out on its own, and you can follow it.
 home-step-3 = You get your key
 home-step-3-text = One button confirms your address, and you are in.
 
@@ -69,7 +70,7 @@ register-other-link = Sign in
 # the page after signing up
 
 sent-title = Check your inbox
-sent-lead = We are writing to { $address }. Open the link in that mail to confirm that the address is yours.
+sent-lead = We are writing to this address. Open the link in the mail to confirm that it is yours.
 sent-lead-unknown = When you register, we write to your address. Open the link in that mail to confirm that it is yours.
 sent-progress = Where your mail is
 sent-step-1 = Checked in
@@ -92,7 +93,7 @@ confirm-lead = One press of the button, and your account is ready.
 confirm-password-lead = This is not the browser you registered with. Type the password you chose then, so that nobody but you can open the account.
 confirm-submit = Confirm my address
 confirm-password-wrong = This is not the password that was chosen at registration. Please try again.
-confirm-invalid-title = This link opens nothing
+confirm-invalid-title = This link does not work
 confirm-invalid-lead = It may have been used before, it may have expired, or a part of it may be missing. If you have confirmed your address already, sign in. If not, register again.
 
 # signing in and out
@@ -120,7 +121,7 @@ activity-empty = The first entry appears in a moment.
 activity-when = When
 activity-what = What happened
 activity-device = Device
-activity-ip = Network address
+activity-ip = IP address
 activity-mark-ok = All right:
 activity-mark-refused = Refused:
 
@@ -175,9 +176,9 @@ problem-400-detail = Something in it is incomplete or out of order. Go back, rel
 problem-403-title = This is not open to you
 problem-403-detail = The request seems to come from another site, or your account may not do this. Reload the page and try again.
 problem-404-title = Nothing at this address
-problem-404-detail = The page may have moved, or there may be a slip in the address.
-problem-405-title = This address does not take that
-problem-405-detail = The page is here, but it cannot be used in this way. Start again from the front page.
+problem-404-detail = The page may have moved, or there may be a typo in the address.
+problem-405-title = That does not work here
+problem-405-detail = This page exists, but not for this kind of request. Start again from the front page.
 problem-413-title = That is too much at once
 problem-413-detail = What was sent is larger than this page accepts. Please shorten it and try again.
 problem-415-title = We cannot read this format
@@ -186,29 +187,29 @@ problem-421-title = This is not our address
 problem-421-detail = The request was meant for a host that this site does not answer for. Please use the address you were given.
 problem-429-title = One moment, please
 problem-429-detail = There were many requests from your network in a short time. Wait a minute, then try again.
-problem-500-title = That went wrong on our side
-problem-500-detail = The mistake has been written down for those who run this site. Please try again in a while.
+problem-500-title = Something went wrong on our side
+problem-500-detail = The error has been recorded for the people who run this site. Please try again in a while.
 problem-503-title = All hands are busy
-problem-503-detail = There is more to do at this moment than we can do at once. Please try again in a few seconds.
+problem-503-detail = There is more to do right now than we can do at once. Please try again in a few seconds.
 
 # mails
 
 mail-greeting = Hello { $name },
 mail-greeting-plain = Hello,
-mail-automatic = { $site } sent this mail because somebody entered this address there. Nobody reads replies to it.
+mail-automatic = { $site } sent this mail because somebody entered this address there. Replies are not read.
 mail-confirmation-subject = Please confirm your email address
 mail-confirmation-preview = One press of a button, and your account is ready.
 mail-confirmation-lead = Your account is nearly ready. Please confirm that this address is yours:
 mail-confirmation-button = Confirm my address
 mail-confirmation-paste = If the button does nothing, copy this address into your browser:
 mail-confirmation-expiry = { $hours ->
-    [one] The link works for { $hours } hour, and once.
-   *[other] The link works for { $hours } hours, and once.
+    [one] The link works for { $hours } hour, and only once.
+   *[other] The link works for { $hours } hours, and only once.
 }
-mail-confirmation-not-you = You did not register? Then do nothing. Without the link, no account comes about.
+mail-confirmation-not-you = If you did not register, ignore this mail: no account is created unless the link is used.
 mail-already-subject = You already have an account
 mail-already-preview = Somebody registered with your address. Nothing has changed.
 mail-already-lead = Somebody has just registered with this address, but you already have an account. Nothing about it has changed.
-mail-already-you = Was it you? Then simply sign in:
+mail-already-you = If that was you, simply sign in:
 mail-already-button = Sign in
-mail-already-not-you = Was it somebody else? Then do nothing. They have learned nothing about you, and your password is as it was.
+mail-already-not-you = If it was somebody else, you need not do anything: they have learned nothing about you, and your password has not changed.

@@ -47,7 +47,8 @@ mistake-password-characters = 密码可以包含除空字符（NUL）以外的�
 # 首页
 
 home-title = 欢迎
-home-headline = 先办入住，行李随后就到。
+home-headline-1 = 先办入住，
+home-headline-2 = 行李随后就到。
 home-lead = Bellhop 让您当场完成注册，之后随时登录。确认邮件这类需要时间的事由我们随后送达，您交给我们的一件也不会丢。
 home-signed-in = 您已登录：{ $name }。
 home-how = 三步即可
@@ -56,7 +57,7 @@ home-step-1-text = 姓名、邮箱，再加一句只有您知道的密码。
 home-step-2 = 收信
 home-step-2-text = 带链接的邮件会自动寄出，走到哪一步随时可见。
 home-step-3 = 取钥匙
-home-step-3-text = 点一下按钮确认邮箱，就可以进门了。
+home-step-3-text = 点一下按钮确认邮箱，即可进门。
 
 # 注册
 
@@ -69,7 +70,7 @@ register-other-link = 登录
 # 注册之后
 
 sent-title = 请查收邮件
-sent-lead = 我们正在给 { $address } 发邮件。请点开邮件中的链接，确认这个邮箱属于您。
+sent-lead = 我们正在给这个邮箱发邮件。请点开邮件中的链接，确认邮箱属于您。
 sent-lead-unknown = 注册后，我们会给您的邮箱发一封邮件。请点开其中的链接，确认邮箱属于您。
 sent-progress = 邮件走到哪一步了
 sent-step-1 = 已登记
@@ -120,7 +121,7 @@ activity-empty = 第一条记录稍后就会出现。
 activity-when = 时间
 activity-what = 事件
 activity-device = 设备
-activity-ip = 网络地址
+activity-ip = IP 地址
 activity-mark-ok = 正常：
 activity-mark-refused = 未通过：
 

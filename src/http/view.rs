@@ -7,7 +7,7 @@ mod words;
 
 use askama::Template;
 
-pub use self::words::{activity_words, device, text_parts};
+pub use self::words::{activity_words, day, device, moment, text_parts};
 use crate::locale::{Locale, Text};
 
 /// Stands in the address of every asset, so that a new version is a new address and the old one may be cached for ever.
@@ -190,7 +190,7 @@ pub struct Account {
     pub name: String,
     /// The confirmed address.
     pub email: String,
-    /// The day of registration, as people write it.
+    /// The day of registration, as [`day`] says it.
     pub since: String,
     /// The login log, newest first.
     pub activity: Vec<ActivityRow>,
@@ -215,7 +215,7 @@ pub struct ActivityRow {
     pub what: String,
     /// Whether it went through; false marks a refusal.
     pub ok: bool,
-    /// When, in UTC, for people.
+    /// When, as [`moment`] says it.
     pub at: String,
     /// The same for programs: RFC 3339.
     pub at_iso: String,

@@ -1,14 +1,21 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
+use crate::clock::Timestamp;
 
 const ATTACK: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>";
 
 fn frame(locale: Locale, path: &'static str, signed_in: bool) -> Page {
     let signed_in = signed_in.then(|| "Ada Lovelace".to_owned());
     Page { signed_in, demo_mailbox: true, ..Page::new(locale, path) }
+}
+
+/// A minute after nine on a day in November.
+fn at(minute: u32) -> Timestamp {
+    "2026-11-02T09:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_secs(60 * u64::from(minute))
 }
 
 fn activity(t: Text, said: &str) -> Vec<ActivityRow> {
@@ -20,8 +27,8 @@ fn activity(t: Text, said: &str) -> Vec<ActivityRow> {
     let row = |event, reason, ok: bool, agent: usize, minute| ActivityRow {
         what: activity_words(t, event, reason),
         ok,
-        at: format!("22 Nov 2026, 09:{minute} UTC"),
-        at_iso: format!("2026-11-22T09:{minute}:00Z"),
+        at: moment(t, at(minute)),
+        at_iso: at(minute).to_rfc3339(),
         ip: if ok { "203.0.113.7".to_owned() } else { "2001:db8:85a3::8a2e:370:7334".to_owned() },
         agent: device(t, agents[agent]),
         detail: (!said.is_empty()).then(|| said.to_owned()),
@@ -71,6 +78,7 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
 
     for (name, state, error) in [
         ("confirm", ConfirmState::Button, None),
+        ("confirm-again", ConfirmState::Button, Some(some(&t.get("mistake-form")))),
         ("confirm-password", ConfirmState::Password, None),
         ("confirm-password-wrong", ConfirmState::Password, Some(some(&t.get("confirm-password-wrong")))),
         ("confirm-invalid", ConfirmState::Invalid, None),
@@ -91,7 +99,7 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
             page: frame(locale, "/account", true),
             name: some("Ada Lovelace"),
             email: some("ada@example.org"),
-            since: "22 Nov 2026".to_owned(),
+            since: day(t, at(0)),
             activity,
             language: locale.tag(),
         };
@@ -102,7 +110,7 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
         id: "0193a2b4".to_owned(),
         to: some("ada@example.org"),
         subject: some(&t.get("mail-confirmation-subject")),
-        at: "22 Nov 2026, 09:20 UTC".to_owned(),
+        at: moment(t, at(20)),
     };
     let page = frame(locale, "/mailbox", false);
     hang("mailbox-empty", Mailbox { page: page.clone(), mails: Vec::new() }.render());
@@ -383,4 +391,17 @@ fn only_web_addresses_in_a_text_become_links() {
     {
         assert_eq!(text_parts(text).into_iter().map(|part| part.text).collect::<String>(), text);
     }
+}
+
+#[test]
+fn a_moment_is_written_as_its_readers_write_it() {
+    let (english, chinese) = (Locale::En.text(), Locale::ZhCn.text());
+    assert_eq!(
+        (moment(english, at(5)), day(english, at(5))),
+        ("2 Nov 2026, 09:05 UTC".into(), "2 November 2026".into())
+    );
+    assert_eq!(
+        (moment(chinese, at(5)), day(chinese, at(5))),
+        ("2026年11月2日 09:05 UTC".into(), "2026年11月2日".into())
+    );
 }

@@ -1,10 +1,23 @@
 //! Facts of the log, said for people.
 
 use super::TextPart;
-use crate::locale::Text;
+use crate::clock::Timestamp;
+use crate::locale::{Locale, Text};
 
 /// How much of an unknown user agent is shown, in characters.
 const MOST_OF_AN_AGENT: usize = 40;
+
+/// A moment as people write it, to the minute, in UTC.
+#[must_use]
+pub fn moment(t: Text, at: Timestamp) -> String {
+    format!("{} UTC", at.format(if t.locale() == Locale::ZhCn { "%Y年%-m月%-d日 %H:%M" } else { "%-d %b %Y, %H:%M" }))
+}
+
+/// A day as people write it, in UTC.
+#[must_use]
+pub fn day(t: Text, at: Timestamp) -> String {
+    at.format(if t.locale() == Locale::ZhCn { "%Y年%-m月%-d日" } else { "%-d %B %Y" }).to_string()
+}
 
 /// What happened, in a few words, from the type of an event and the reason it carries. A type that has no words is
 /// shown as it is.
