@@ -128,7 +128,7 @@ pub fn build(mail: &Mail, from: &Sender, now: Timestamp) -> Result<Built, MailEr
             .raw_header(plain(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated"))
             .raw_header(plain(HeaderName::new_from_ascii_str("X-Auto-Response-Suppress"), "All"))
             .raw_header(plain(HeaderName::new_from_ascii_str("Content-Language"), mail.language))
-            .multipart(MultiPart::alternative_plain_html(body(&mail.text), body(&mail.html)))
+            .multipart(MultiPart::alternative_plain_html(crlf(&mail.text), crlf(&mail.html)))
             .map(|message| message.formatted())
     };
     // The checks above leave nothing that is known to make the builder panic; this keeps what is not known away from
@@ -195,6 +195,11 @@ pub(super) fn body(text: &str) -> String {
         .chars()
         .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
         .collect()
+}
+
+/// The [`body`] with the line ends of the wire. lettre would make them too, in quadratic time.
+fn crlf(text: &str) -> String {
+    body(text).replace('\n', "\r\n")
 }
 
 /// The Message-ID with its brackets, if it is one: dot-atoms on both sides of one `@` (RFC 5322 section 3.6.4).

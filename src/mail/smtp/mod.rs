@@ -210,7 +210,7 @@ impl Smtp {
             self.phase("RCPT", reply, connection.command(to)).await.map_err(|failure| (Phase::Recipient, failure))?;
         }
         let go_on = self.phase("DATA", data, connection.command(Data)).await;
-        // A refused DATA leaves the transaction open, so it counts with the recipients: RSET follows.
+        // A refused DATA leaves the transaction open as a refused MAIL does, and says as little about the recipient.
         let go_on = go_on.map_err(|failure| (Phase::From, failure))?;
         if !go_on.has_code(354) {
             return Err((Phase::From, Failure::Lost("DATA was answered with neither 354 nor an error".to_owned())));
