@@ -1,0 +1,3 @@
+//! One test binary: stories, conformance of databases and brokers, rules of the house.
+
+mod rabbit;
