@@ -11,6 +11,8 @@
 //! * [`db`], [`clock`], [`config`], [`locale`], [`telemetry`]: ground
 
 pub mod account;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;

@@ -76,7 +76,9 @@ mod tests {
         assert_eq!((token.len(), claim.registration()), (66, id));
         assert!(claim.is_genuine(&keys, "a@b.example"));
         assert!(!claim.is_genuine(&keys, "c@b.example"));
-        assert!(!claim.is_genuine(&Keys::new(&SecretString::from("another root secret of enough bytes")), "a@b.example"));
+        assert!(
+            !claim.is_genuine(&Keys::new(&SecretString::from("another root secret of enough bytes")), "a@b.example")
+        );
         assert_eq!(token, confirm_token(&keys, id, "a@b.example"), "every copy of a mail has the same link");
     }
 

@@ -13,6 +13,7 @@ use crate::account::keys::Purpose;
 use crate::account::session::{self, Begun};
 use crate::account::strength::Password;
 use crate::account::token::TokenHash;
+use crate::account::user::User;
 use crate::clock::Timestamp;
 use crate::event::{Event, Origin, Refusal};
 use crate::messaging::outbox;
@@ -22,13 +23,29 @@ use crate::messaging::outbox;
 #[error("the address or the password is wrong")]
 pub struct Refused;
 
-/// What is known of an address. All columns but the last are empty when nobody has it.
+/// What is known of an address. All columns but the last are null when nobody has it.
 #[derive(FromRow)]
 struct Known {
     id: Option<Uuid>,
+    email: Option<String>,
+    name: Option<String>,
+    locale: Option<String>,
+    created_at: Option<Timestamp>,
     password_hash: Option<String>,
     disabled_at: Option<Timestamp>,
     registrations: i64,
+}
+
+impl Known {
+    fn user(&self) -> Option<User> {
+        Some(User {
+            id: self.id?,
+            email: self.email.clone()?,
+            name: self.name.clone()?,
+            locale: self.locale.clone()?,
+            created_at: self.created_at?,
+        })
+    }
 }
 
 /// Signs in with what was typed, whatever it is. The session of `replaces` ends: a browser has one.
@@ -41,7 +58,7 @@ pub async fn login(
     password: &str,
     replaces: Option<TokenHash>,
     origin: Origin,
-) -> anyhow::Result<Begun> {
+) -> anyhow::Result<(Begun, User)> {
     let typed = Password::normalise(password).ok();
     let malformed = typed.is_none();
     // what can be no password is hashed all the same, in the form of one that can
@@ -58,7 +75,7 @@ pub async fn login(
         Known { disabled_at: Some(_), .. } => Some(Refusal::Disabled),
         _ => None,
     };
-    let (None, Some(user)) = (refusal, known.id) else {
+    let (None, Some(user)) = (refusal, known.user()) else {
         let attempted = accounts.keys.code(Purpose::Attempted, &[canonical_or(&canonical, email).as_bytes()]);
         let failed = Event::LoginFailed {
             user: known.id,
@@ -77,7 +94,7 @@ pub async fn login(
     let mut tx = accounts.db.begin().await.context("cannot sign in")?;
     if let Some(hash) = rehashed {
         tx.query("update users set password_hash = $2 where id = $1 and password_hash = $3")
-            .bind(user)
+            .bind(user.id)
             .bind(hash)
             .bind(known.password_hash)
             .execute()
@@ -87,11 +104,11 @@ pub async fn login(
     if let Some(token) = replaces {
         session::revoke_in(&mut tx, accounts, token).await?;
     }
-    let begun = session::begin(&mut tx, accounts, user, &origin).await?;
-    let succeeded = Event::LoginSucceeded { user, session: begun.session, origin };
+    let begun = session::begin(&mut tx, accounts, user.id, &origin).await?;
+    let succeeded = Event::LoginSucceeded { user: user.id, session: begun.session, origin };
     outbox::append(&mut tx, &accounts.clock, &succeeded).await?;
     accounts.commit(tx).await?;
-    Ok(begun)
+    Ok((begun, user))
 }
 
 /// One statement for known and unknown addresses: always one row.
@@ -99,7 +116,7 @@ async fn look_up(accounts: &Accounts, canonical: &str) -> anyhow::Result<Known> 
     accounts
         .db
         .query(
-            "select u.id, u.password_hash, u.disabled_at,
+            "select u.id, u.email, u.name, u.locale, u.created_at, u.password_hash, u.disabled_at,
                (select count(*) from registrations r where r.email_canonical = $1) as registrations
              from (select 1 as one) o left join users u on u.email_canonical = $1",
         )

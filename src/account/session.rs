@@ -38,8 +38,6 @@ pub struct SignedIn {
 pub struct Begun {
     /// The session.
     pub session: Uuid,
-    /// Whose.
-    pub user: Uuid,
     /// For the cookie.
     pub token: Token,
 }
@@ -65,7 +63,7 @@ pub(super) async fn begin(tx: &mut Tx, accounts: &Accounts, user: Uuid, origin: 
     .execute()
     .await
     .context("cannot begin a session")?;
-    Ok(Begun { session, user, token })
+    Ok(Begun { session, token })
 }
 
 #[derive(FromRow)]

@@ -23,7 +23,7 @@ use crate::account::session::SignedIn;
 use crate::account::strength::Password;
 use crate::account::user::User;
 use crate::account::{login, register as account_register};
-use crate::clock::Timestamp;
+use chrono::{DateTime, Utc};
 
 /// Entries of the login log in one answer, unless asked for otherwise.
 const PAGE: u8 = 20;
@@ -89,7 +89,7 @@ pub struct Person {
     /// The language of their pages and mails: `en`, `zh-CN`.
     locale: String,
     /// When the address was confirmed.
-    created_at: Timestamp,
+    created_at: DateTime<Utc>,
 }
 
 impl From<User> for Me {
@@ -115,7 +115,7 @@ pub struct Item {
     /// The event's type: `login.succeeded`, `login.failed`.
     r#type: String,
     /// When.
-    at: Timestamp,
+    at: DateTime<Utc>,
     /// From which address.
     ip: String,
     /// With which program.
@@ -219,12 +219,12 @@ pub async fn login(
     web.limits.login.check(visitor.client.network)?;
     let origin = visitor.origin.clone();
     match login::login(&web.accounts, &given.email, &given.password, visitor.session, origin).await {
-        Ok(begun) => {
+        Ok((begun, user)) => {
             if let Some(replaced) = visitor.session {
                 web.sessions.forget_token(replaced);
             }
             let cookie = web.session_cookie(&begun.token)?;
-            Ok(with_cookies(Answer(Me::from(begun.user)).into_response(), [cookie]))
+            Ok(with_cookies(Answer(Me::from(user)).into_response(), [cookie]))
         }
         Err(error) => {
             let login::Refused = error.downcast()?;

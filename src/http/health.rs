@@ -57,7 +57,7 @@ impl Readiness {
             tracing::warn!(reason, "the broker is degraded");
             report.degraded.push("broker");
         }
-        if !matches!(self.mail.health(), mail::Health::Ok) {
+        if matches!(self.mail.health(), mail::Health::Failing { .. }) {
             report.degraded.push("mail");
         }
         *last = Some((Instant::now(), report.clone()));

@@ -42,7 +42,7 @@ pub async fn submit(State(web): State<Web>, visitor: Visitor, fields: Fields) ->
     let [email, password, next] = fields.take(["email", "password", "next"])?;
     let next = (!next.is_empty()).then(|| Target::parse(&next));
     match login::login(&web.accounts, &email, &password, visitor.session, visitor.origin.clone()).await {
-        Ok(begun) => {
+        Ok((begun, _)) => {
             if let Some(replaced) = visitor.session {
                 web.sessions.forget_token(replaced);
             }

@@ -24,8 +24,11 @@ pub async fn list(State(web): State<Web>, visitor: Visitor) -> Result<Response, 
     let signed_in = visitor.signed_in(&web).await?;
     let page = visitor.page(&web, "/mailbox", signed_in.as_ref());
     let t = page.t;
-    let row = |mail: mail::Stored| {
-        MailRow { id: mail.id, to: mail.to, subject: mail.subject, at: moment(t, mail.received_at) }
+    let row = |mail: mail::Stored| MailRow {
+        id: mail.id,
+        to: mail.to,
+        subject: mail.subject,
+        at: moment(t, mail.received_at),
     };
     html(StatusCode::OK, &Mailbox { page, mails: stored.into_iter().map(row).collect() })
 }

@@ -15,12 +15,16 @@
 //! * [`form`], [`json`]: what a request says, read strictly
 //! * [`site`], [`cookies`], [`next`], [`limit`]: our own address, cookies, redirect targets, request limits
 
+use askama::Template as _;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
+use self::problem::{PageRequest, Problem};
 use self::stack::Ground;
+use self::view::Page;
 use self::web::Web;
+use crate::locale::Locale;
 
 pub mod account;
 pub mod api;
@@ -48,6 +52,15 @@ pub mod trace;
 pub mod view;
 pub mod web;
 pub mod wish;
+
+/// The page about a problem, in the reader's language.
+#[must_use]
+pub fn problem_page(problem: &Problem, request: PageRequest<'_>) -> String {
+    let locale = Locale::negotiate(Some(request.accept_language));
+    let page = view::Problem::new(Page::new(locale, ""), problem.status.as_u16());
+    // a template that cannot be formatted is told in the plainest words there are
+    page.render().unwrap_or_else(|_| problem.status.to_string())
+}
 
 /// Every route with its layers.
 pub fn router(web: Web, ground: Ground) -> Router {

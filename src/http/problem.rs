@@ -16,6 +16,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::trace::RequestId;
+use crate::account::password::Busy;
+use crate::db;
+
+/// When somebody whom we could not serve for now may come back.
+const SOON: Duration = Duration::from_secs(2);
 
 /// What went wrong, in words that may be told to a stranger.
 #[derive(Clone, Debug)]
@@ -34,7 +39,7 @@ pub struct Problem {
 }
 
 /// Why a field was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldProblem {
     /// The field's name in the API.
     pub field: &'static str,
@@ -93,7 +98,17 @@ impl Problem {
 
 impl<E: Into<anyhow::Error>> From<E> for Problem {
     fn from(error: E) -> Self {
-        Self { cause: Some(Arc::new(error.into())), ..Self::of(StatusCode::INTERNAL_SERVER_ERROR) }
+        let error = error.into();
+        if error.is::<Busy>() {
+            // nothing is broken: there is just more to hash than threads to hash it
+            return Self::unavailable(SOON);
+        }
+        let status = if db::is_unavailable(&error) {
+            Self::unavailable(SOON)
+        } else {
+            Self::of(StatusCode::INTERNAL_SERVER_ERROR)
+        };
+        Self { cause: Some(Arc::new(error)), ..status }
     }
 }
 

@@ -145,8 +145,10 @@ impl FromRequestParts<Web> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
         let client = Client::from_request_parts(parts, web).await?;
-        let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| std::str::from_utf8(value.as_bytes()).ok());
-        let token = |cookie: Cookie| cookie.read(&parts.headers, web.https()).and_then(Token::parse).map(|token| token.hash());
+        let header =
+            |name| parts.headers.get(name).and_then(|value: &HeaderValue| std::str::from_utf8(value.as_bytes()).ok());
+        let token =
+            |cookie: Cookie| cookie.read(&parts.headers, web.https()).and_then(Token::parse).map(|token| token.hash());
         let agent = header(USER_AGENT).unwrap_or_default().chars().filter(|c| !c.is_control()).take(AGENT);
         Ok(Visitor {
             client,

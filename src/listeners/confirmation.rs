@@ -89,7 +89,8 @@ async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Op
             let locale = Locale::from_tag(&pending.locale).unwrap_or_default();
             let hours = u32::try_from(LINK_LIFETIME.as_secs() / 3_600)?;
             let name = pending.name.clone();
-            let text = Confirmation { t: locale.text(), name: name.clone(), link: link.into(), hours, site }.render()?;
+            let text =
+                Confirmation { t: locale.text(), name: name.clone(), link: link.into(), hours, site }.render()?;
             ("confirmation", pending.email.clone(), name, locale, text)
         }
     };

@@ -151,7 +151,9 @@ pub async fn follow(
     let mut deliveries = loop {
         match broker.consume(&queue, NODE_PREFETCH, stop.clone()).await {
             Ok(deliveries) => break deliveries,
-            Err(error) => tracing::warn!(queue = queue.name, error = format!("{error:#}"), "cannot consume, trying again"),
+            Err(error) => {
+                tracing::warn!(queue = queue.name, error = format!("{error:#}"), "cannot consume, trying again")
+            }
         }
         if stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_none() {
             return;

@@ -10,9 +10,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bellhop::config::TopologyMode;
 use bellhop::messaging::broker::{Health, Publication, Published};
 use bellhop::messaging::message::{Failure, Message};
-use bellhop::messaging::rabbit::{Deliveries, Delivery, Rabbit, TopologyMode};
+use bellhop::messaging::rabbit::{Deliveries, Delivery, Rabbit};
 use bellhop::messaging::topology::{BROADCAST, DEFAULT, EVENTS, Exchange, Queue, QueueKind, RETRY, TIERS, Topology};
 use chrono::DateTime;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};

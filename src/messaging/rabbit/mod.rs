@@ -33,21 +33,12 @@ use tokio_util::task::TaskTracker;
 use self::connection::{Link, Role, State};
 pub use self::consumer::{Deliveries, Delivery};
 use self::wire::Names;
+use crate::config::TopologyMode;
 use crate::messaging::broker::{Depth, Health, Publication, Published};
 use crate::messaging::topology::{Queue, QueueKind, Topology};
 
 /// For any single question to the broker; a confirm may take [`publisher::CONFIRM`].
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// What is done about exchanges and queues on every connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TopologyMode {
-    /// What is missing is made.
-    Apply,
-    /// Nothing is made: exchanges and queues are only looked for, which needs no *configure* right. AMQP has no way of
-    /// looking for a binding; a missing one shows as [`Published::Returned`].
-    Verify,
-}
 
 /// A handle on the broker; clones share their connections.
 #[derive(Clone)]

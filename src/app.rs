@@ -1,0 +1,415 @@
+//! Composition: build the parts from the settings, run them, stop them.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::account::keys::Keys;
+use crate::account::password::{Cost, Hasher};
+use crate::account::session_cache::SessionCache;
+use crate::account::{Accounts, purge};
+use crate::clock::Clock;
+use crate::config::{self, Config, ConfigError};
+use crate::db::{Db, Location};
+use crate::http::client::Proxies;
+use crate::http::health::Readiness;
+use crate::http::problem_page;
+use crate::http::server::{self, Limits};
+use crate::http::site::Site;
+use crate::http::stack::Ground;
+use crate::http::web::{self, Inner, Web};
+use crate::http::{body, router};
+use crate::listeners::{self, Desk, Listener, node};
+use crate::mail::{self, Mailbox, Sender, Smtp, SmtpSettings, Transport};
+use crate::messaging::broker::{Broker, Depth};
+use crate::messaging::consumer::Consumer;
+use crate::messaging::embedded::Embedded;
+use crate::messaging::rabbit::Rabbit;
+use crate::messaging::relay::Relay;
+use crate::messaging::topology::Topology;
+use crate::messaging::wake::Wake;
+use crate::messaging::{inbox, outbox};
+
+/// How long stopping may take.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often what goes by itself is looked for, and how many rows go in one transaction.
+const SWEEP: Duration = Duration::from_secs(600);
+const SWEPT: i64 = 1_000;
+
+/// Connections to the database.
+const CONNECTIONS: u32 = 16;
+
+/// What runs in this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// HTTP.
+    pub web: bool,
+    /// From the outbox to the broker.
+    pub relay: bool,
+    /// The queues that are consumed.
+    pub queues: BTreeSet<&'static str>,
+}
+
+impl Parts {
+    /// Everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Parts { web: true, relay: true, queues: queue_names().collect() }
+    }
+
+    /// The parts named by `--only`: `web`, `relay`, `listeners`, `listener:<queue>`. None named is everything.
+    ///
+    /// # Errors
+    /// When a name is none of these.
+    pub fn only<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
+        let mut parts = Parts { web: false, relay: false, queues: BTreeSet::new() };
+        let mut any = false;
+        for name in names {
+            any = true;
+            match (name, name.strip_prefix("listener:")) {
+                ("web", _) => parts.web = true,
+                ("relay", _) => parts.relay = true,
+                ("listeners", _) => parts.queues.extend(queue_names()),
+                (_, Some(queue)) if queue_names().any(|name| name == queue) => {
+                    parts.queues.extend(queue_names().find(|name| *name == queue));
+                }
+                _ => {
+                    let queues = queue_names().map(|queue| format!("listener:{queue}")).collect::<Vec<_>>().join(", ");
+                    return Err(ConfigError::other(format!(
+                        "--only {name}: there are web, relay, listeners, {queues}"
+                    )));
+                }
+            }
+        }
+        Ok(if any { parts } else { Parts::all() })
+    }
+}
+
+fn queue_names() -> impl Iterator<Item = &'static str> {
+    listeners::QUEUES.into_iter().map(|(queue, _)| queue)
+}
+
+/// The parts, built and not yet running.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The settings it was built from.
+    pub config: Arc<Config>,
+    /// The use cases' needs.
+    pub accounts: Accounts,
+    /// Who carries messages.
+    pub broker: Broker,
+    /// What is declared on it.
+    pub topology: Arc<Topology>,
+    /// How mails leave.
+    pub mail: Arc<Transport>,
+    /// The sessions that this node remembers.
+    pub sessions: Arc<SessionCache>,
+    mail_domain: Arc<str>,
+    tasks: TaskTracker,
+    /// Ends the connections, after everybody who uses them.
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Opens the database, brings its schema up to date, and builds the rest. The broker and the mail server may be away.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a setting that cannot be used; otherwise what failed.
+    pub async fn build(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        check_queues(&config)?;
+        let sender = Sender::parse(&config.mail_from).map_err(|error| ConfigError::new("MAIL_FROM", error))?;
+        let smtp = config.smtp_url.as_ref().map(|url| SmtpSettings::parse(url.expose_secret())).transpose();
+        let smtp = smtp.map_err(|error| ConfigError::new("SMTP_URL", error))?;
+        let location = location(&config)?;
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|error| ConfigError::new("DATA_DIR", format!("{}: {error}", config.data_dir.display())))?;
+        let root = secret_key(&config)?;
+
+        let db = Db::open(&location, CONNECTIONS).await?;
+        if config.migrate {
+            db.migrate().await?;
+        }
+        let cost = Cost { memory: config.hash_memory, passes: config.hash_passes };
+        let accounts = Accounts {
+            wake: Wake::default(),
+            hasher: Hasher::start(config.hash_threads, config.hash_queue, cost)?,
+            keys: Arc::new(Keys::new(&root)),
+            site: config.public_url.host_str().unwrap_or_default().into(),
+            db,
+            clock,
+        };
+        let mail_domain = sender.domain().into();
+        let mail = Arc::new(match smtp {
+            Some(settings) => {
+                let smtp = Smtp::new(settings, sender, accounts.clock.clone(), mail::Limits::default())?;
+ Transport::Smtp(Box::new(smtp))
+            }
+            None => {
+                Transport::Mailbox(Mailbox::open(&config.data_dir.join("mailbox"), sender, accounts.clock.clone())?)
+            }
+        });
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let topology = Arc::new(Topology::new(listeners::QUEUES, config.patience.tiers));
+        let broker = broker(&config, &accounts, &topology, &tasks, &stop).await?;
+        let (config, sessions) = (Arc::new(config), Arc::new(SessionCache::default()));
+        Ok(App { config, accounts, broker, topology, mail, sessions, mail_domain, tasks, stop })
+    }
+
+    /// The relay, for whoever runs or drains it.
+    #[must_use]
+    pub fn relay(&self) -> Relay {
+        let Accounts { db, clock, wake, .. } = self.accounts.clone();
+        Relay { db, clock, wake, broker: self.broker.clone(), topology: Arc::clone(&self.topology) }
+    }
+
+    /// One line for each thing that a person who starts this wants to know.
+    #[must_use]
+    pub fn describe(&self, parts: &Parts) -> Vec<String> {
+        let mut lines = Vec::new();
+        let url = self.config.public_url.as_str().trim_end_matches('/');
+        if parts.web {
+            lines.push(format!("listening on  http://{} (public: {url})", self.config.listen));
+        }
+        let data = self.config.data_dir.display();
+        lines.push(match (&self.accounts.db, &self.config.database_url) {
+            (Db::Sqlite { .. }, _) => format!("database      SQLite, {data}/{SQLITE_FILE}"),
+            (Db::Postgres(_), _) => "database      PostgreSQL".to_owned(),
+        });
+        lines.push(match &self.broker {
+            Broker::Embedded(_) => "broker        queues in the database".to_owned(),
+            Broker::Rabbit(_) => "broker        RabbitMQ".to_owned(),
+        });
+        lines.push(format!("mail          {}", self.mail.describe()));
+        if let Transport::Mailbox(_) = &*self.mail {
+            lines.push(format!("mailbox       {url}/mailbox (from this machine only)"));
+        }
+        if self.config.public_url.scheme() == "http" {
+            lines.push("note          plain http: cookies are not Secure; for the internet, set BELLHOP_PUBLIC_URL to https://…".to_owned());
+        }
+        lines
+    }
+
+    /// Runs the parts until `stop`, then finishes what is in hand within ten seconds. `socket` is where HTTP listens.
+    ///
+    /// # Errors
+    /// When HTTP is to be served and the public URL cannot be used for it.
+    pub async fn run(self, parts: Parts, socket: Option<TcpListener>, stop: CancellationToken) -> anyhow::Result<()> {
+        let Accounts { db, wake, .. } = self.accounts.clone();
+        self.tasks.spawn(wake.hear_others(db, stop.clone()));
+        if let Broker::Embedded(embedded) = &self.broker {
+            self.tasks.spawn(embedded.clone().run(stop.clone()));
+        }
+        if parts.relay {
+            self.tasks.spawn(self.relay().run(stop.clone()));
+            self.tasks.spawn(sweep(self.accounts.clone(), stop.clone()));
+        }
+        for consumer in self.consumers(&parts) {
+            self.tasks.spawn(consumer.run(stop.clone()));
+        }
+        let web = TaskTracker::new();
+        if let Some(socket) = socket.filter(|_| parts.web) {
+            self.tasks.spawn(node::run(self.broker.clone(), Arc::clone(&self.sessions), stop.clone()));
+            let (router, limits) = self.web(socket.local_addr()?.port())?;
+            web.spawn(server::serve(socket, router, limits, stop.clone()));
+        }
+        stop.cancelled().await;
+        tracing::info!("stopping: no new work, finishing what is in hand");
+        web.close();
+        self.tasks.close();
+        let finished = async {
+            web.wait().await;
+            // the connections go last: who is finishing still needs them
+            self.stop.cancel();
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(DRAIN, finished).await.is_err() {
+            tracing::warn!("not all was finished in time; what was in hand comes again");
+            self.stop.cancel();
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.accounts.db.close()).await;
+        Ok(())
+    }
+
+    /// How full each queue is.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub async fn depths(&self) -> anyhow::Result<Vec<Depth>> {
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        loop {
+            match self.broker.depths().await {
+                // RabbitMQ is still being connected to
+                Err(_) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await
+                }
+                depths => return depths,
+            }
+        }
+    }
+
+    /// The routes with their layers, and what a connection may cost.
+    fn web(&self, port: u16) -> anyhow::Result<(axum::Router, Limits)> {
+        let site = Site::new(&self.config.public_url, port)?;
+        let proxies = Arc::new(Proxies::new(self.config.trusted_proxies.clone()));
+        let readiness = Readiness::new(self.accounts.db.clone(), self.broker.clone(), Arc::clone(&self.mail));
+        let web = Web::new(Inner {
+            accounts: self.accounts.clone(),
+            sessions: Arc::clone(&self.sessions),
+            mail: Arc::clone(&self.mail),
+            readiness,
+            public_url: self.config.public_url.clone(),
+            limits: web::Limits::new(self.config.limits),
+            raters: tokio::sync::Semaphore::new(self.config.hash_threads.get()),
+            tasks: self.tasks.clone(),
+        });
+        let ground = Ground {
+            site: Arc::new(site),
+            proxies: Arc::clone(&proxies),
+            bounds: body::Bounds::default(),
+            clock: self.accounts.clock.clone(),
+            page: problem_page,
+        };
+        Ok((router(web, ground), Limits { proxies, drain: DRAIN, ..Limits::default() }))
+    }
+
+    /// A consumer for each place at each queue.
+    #[must_use]
+    pub fn consumers(&self, parts: &Parts) -> Vec<Consumer> {
+        let desk = Desk {
+            accounts: self.accounts.clone(),
+            mail: Arc::clone(&self.mail),
+            public_url: self.config.public_url.clone(),
+            mail_domain: Arc::clone(&self.mail_domain),
+        };
+        let wanted = listeners::all(&desk).into_iter().filter(|listener| parts.queues.contains(listener.queue));
+        wanted.flat_map(|listener| self.consumers_of(&listener)).collect()
+    }
+
+    fn consumers_of(&self, listener: &Listener) -> Vec<Consumer> {
+        let places = self.config.concurrency.of(listener.queue);
+        let consumer = Consumer {
+            broker: self.broker.clone(),
+            clock: self.accounts.clock.clone(),
+            topology: Arc::clone(&self.topology),
+            patience: self.config.patience,
+            queue: listener.queue,
+            listener: listener.stack.clone(),
+            prefetch: self.config.prefetch.of(listener.queue),
+        };
+        vec![consumer; usize::from(places)]
+    }
+}
+
+/// The file of the default database, in the data directory.
+const SQLITE_FILE: &str = "bellhop.sqlite";
+
+fn location(config: &Config) -> anyhow::Result<Location> {
+    let Some(url) = &config.database_url else { return Ok(Location::Sqlite(config.data_dir.join(SQLITE_FILE))) };
+    let url = url.expose_secret();
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        return Ok(Location::Sqlite(path.trim_start_matches("//").into()));
+    }
+    // the error of the parser may repeat the URL, and with it the password
+    let wrong = || ConfigError::new("DATABASE_URL", "is not postgres://user:password@host:port/database");
+    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+        return Err(wrong().into());
+    }
+    Ok(Location::Postgres(Box::new(url.parse().map_err(|_| wrong())?)))
+}
+
+/// A queue that is set apart must exist: a typo would silently do nothing.
+fn check_queues(config: &Config) -> Result<(), ConfigError> {
+    for (name, per_queue) in [("PREFETCH", &config.prefetch), ("LISTENER_CONCURRENCY", &config.concurrency)] {
+        if let Some(unknown) = per_queue.queues().find(|queue| !queue_names().any(|name| name == *queue)) {
+            let setting = format!("{name}_{}", unknown.to_uppercase().replace('-', "_"));
+            let queues = queue_names().collect::<Vec<_>>().join(", ");
+            return Err(ConfigError::new(&setting, format!("there is no queue {unknown:?}; there are {queues}")));
+        }
+    }
+    Ok(())
+}
+
+async fn broker(
+    config: &Config,
+    accounts: &Accounts,
+    topology: &Arc<Topology>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<Broker> {
+    if let Some(url) = &config.broker_url {
+        let name = format!("bellhop@{}", config.listen);
+        let rabbit = Rabbit::start(url.clone(), &name, Arc::clone(topology), config.topology, tasks, stop.clone())
+            .map_err(|error| ConfigError::new("BROKER_URL", error))?;
+        return Ok(Broker::Rabbit(rabbit));
+    }
+    let Accounts { db, clock, wake, .. } = accounts.clone();
+    let embedded = Embedded::new(db, clock, wake, Arc::clone(topology));
+    embedded.declare().await?;
+    Ok(Broker::Embedded(embedded))
+}
+
+/// The configured key, or the one in the data directory, made there the first time.
+fn secret_key(config: &Config) -> anyhow::Result<SecretString> {
+    if let Some(key) = &config.secret_key {
+        return Ok(key.clone());
+    }
+    let path = config.data_dir.join("secret.key");
+    if !path.exists() {
+        write_new_key(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let key = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let key = key.trim_end();
+    config::check_key(key).map_err(|problem| ConfigError::other(format!("{}: the key {problem}", path.display())))?;
+    Ok(SecretString::from(key))
+}
+
+/// Writes the key beside its place and links it in: a crash leaves a whole key or none, and of two processes that start
+/// at once both end up with the first one's.
+fn write_new_key(path: &Path) -> anyhow::Result<()> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let draft = path.with_extension(format!("key.{}", std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&draft)?;
+    file.write_all(hex.as_bytes())?;
+    file.sync_all()?;
+    let linked = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what goes by itself, a little at a time, until `stop`.
+async fn sweep(accounts: Accounts, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let swept = async {
+            let rows = purge::purge(&accounts, SWEPT).await?;
+            let rows = rows + outbox::purge(&accounts.db, &accounts.clock, SWEPT).await?;
+            anyhow::Ok(rows + inbox::purge(&accounts.db, &accounts.clock, SWEPT).await?)
+        };
+        let pause = match swept.await {
+            Ok(0) => SWEEP,
+            Ok(_) => Duration::from_millis(100),
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "cannot sweep, trying again");
+                SWEEP
+            }
+        };
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
