@@ -225,7 +225,13 @@ fn to_hash(address: &str) -> String {
 
 /// The first `bytes` of the text's SHA-256, hexadecimal.
 fn hash(text: &str, bytes: usize) -> String {
-    Sha256::digest(text).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::digest(text);
+    digest
+        .iter()
+        .take(bytes)
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|n| char::from_digit(n.into(), 16))
+        .collect()
 }
 
 #[cfg(test)]
