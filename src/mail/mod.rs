@@ -2,15 +2,18 @@
 //!
 //! * `message`: from a [`Mail`] to bytes that nobody's name can break out of
 //! * `smtp`: handing it to a mail server over a few connections
+//! * `mailbox`: keeping it in a folder while there is no mail server
 //!
 //! Sending is at least once: a mail whose last answer is lost is sent again under the same Message-ID, which
 //! mailboxes fold.
 
 mod health;
+mod mailbox;
 mod message;
 mod smtp;
 
 pub use health::Health;
+pub use mailbox::{Mailbox, Stored};
 pub use message::{Built, Mail, MailError, Sender, build};
 pub use smtp::{Limits, Login, Smtp, SmtpSettings, Tls, UrlError};
 
@@ -46,6 +49,62 @@ pub enum SendError {
 impl From<MailError> for SendError {
     fn from(error: MailError) -> Self {
         Self::Permanent { code: 0, text: error.to_string(), recipient: error == MailError::Recipient }
+    }
+}
+
+/// The way out that the settings chose.
+pub enum Transport {
+    /// A mail server.
+    Smtp(Box<Smtp>),
+    /// The local mailbox.
+    Mailbox(Mailbox),
+}
+
+impl Transport {
+    /// Hands a mail over; safe to drop and to repeat.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub async fn send(&self, mail: &Mail) -> Result<Receipt, SendError> {
+        match self {
+            Self::Smtp(smtp) => smtp.send(mail).await,
+            Self::Mailbox(mailbox) => mailbox.send(mail).await,
+        }
+    }
+
+    /// Where mails go, for the start-up lines; holds no secret.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Smtp(smtp) => smtp.describe(),
+            Self::Mailbox(mailbox) => mailbox.describe(),
+        }
+    }
+
+    /// How the last attempt went.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match self {
+            Self::Smtp(smtp) => smtp.health(),
+            Self::Mailbox(mailbox) => mailbox.health(),
+        }
+    }
+
+    /// The mailbox whose mails people may read in the browser, if there is one.
+    #[must_use]
+    pub fn mailbox(&self) -> Option<&Mailbox> {
+        match self {
+            Self::Smtp(_) => None,
+            Self::Mailbox(mailbox) => Some(mailbox),
+        }
+    }
+
+    /// Ends resting connections politely; for the end of the program, takes about a second at most for each.
+    pub async fn close(&self) {
+        if let Self::Smtp(smtp) = self {
+            smtp.close().await;
+        }
     }
 }
 

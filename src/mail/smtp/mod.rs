@@ -57,8 +57,8 @@ impl Default for Limits {
         Self {
             connect: Duration::from_secs(10),
             reply: Duration::from_secs(30),
-            data: Duration::from_secs(60),
-            accepted: Duration::from_secs(600),
+            data: Duration::from_mins(1),
+            accepted: Duration::from_mins(10),
             farewell: Duration::from_secs(1),
             idle: Duration::from_secs(30),
             connections: 4,
@@ -183,10 +183,9 @@ impl Smtp {
             Err(failure) => Err((Phase::From, failure)),
         };
         match &outcome {
-            Ok(_) => self.put_back(line),
             Err((_, failure)) if ends_the_connection(failure) => drop(line),
             // The answer to the final dot ends the transaction, whatever it is.
-            Err((Phase::Message, _)) => self.put_back(line),
+            Ok(_) | Err((Phase::Message, _)) => self.put_back(line),
             Err(_) => {
                 let cleared = self.phase("RSET", self.limits.reply, line.connection.command(Rset)).await;
                 if cleared.is_ok() {
