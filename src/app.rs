@@ -151,7 +151,7 @@ impl App {
         let mail = Arc::new(match smtp {
             Some(settings) => {
                 let smtp = Smtp::new(settings, sender, accounts.clock.clone(), mail::Limits::default())?;
- Transport::Smtp(Box::new(smtp))
+                Transport::Smtp(Box::new(smtp))
             }
             None => {
                 Transport::Mailbox(Mailbox::open(&config.data_dir.join("mailbox"), sender, accounts.clock.clone())?)

@@ -114,3 +114,9 @@ fn one_line(text: &str) -> String {
     let words: Vec<&str> = spaced.split_whitespace().collect();
     words.join(" ").chars().take(TEXT_LIMIT).collect()
 }
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Transport").field(&self.describe()).finish()
+    }
+}
