@@ -7,6 +7,9 @@ use server::{Answer, Server};
 
 use super::*;
 
+/// A line without end, longer than any answer may be.
+static LONG_LINE: &[u8] = &[b'x'; 200_000];
+
 fn limits() -> Limits {
     // Short enough for tests that run into one, long enough for a busy machine where none should.
     Limits { reply: Duration::from_secs(5), data: Duration::from_secs(5), ..Limits::default() }
@@ -140,7 +143,8 @@ async fn answers_with_4_are_temporary_wherever_they_come() {
 
 #[tokio::test]
 async fn answers_with_5_are_final_and_say_whether_the_address_is_at_fault() {
-    let cases: [(&str, fn() -> Answer, u16, &str, bool); 9] = [
+    type Case = (&'static str, fn() -> Answer, u16, &'static str, bool);
+    let cases: [Case; 9] = [
         ("MAIL", || Answer::Say("550 5.1.8 bad sender"), 550, "5.1.8 bad sender", false),
         ("MAIL", || Answer::Say("552 too big"), 552, "too big", false),
         ("RCPT", || Answer::Say("550 5.1.1 no such user"), 550, "5.1.1 no such user", true),
@@ -215,7 +219,7 @@ async fn a_refused_connection_is_temporary_and_health_knows_since_when() {
     for _ in 0..2 {
         let error = smtp.send(&mail()).await.unwrap_err();
         assert!(matches!(&error, SendError::Temporary(text) if text.contains("refused")), "{error:?}");
-        clock.advance(Duration::from_secs(3600));
+        clock.advance(Duration::from_hours(1));
     }
     let Health::Failing { since, reason } = smtp.health() else { panic!() };
     assert!(since >= before && since < before + chrono::Duration::seconds(3600));
@@ -314,7 +318,7 @@ async fn an_answer_that_is_not_utf_8_still_counts() {
 async fn what_is_not_smtp_is_temporary_and_short() {
     let cases: [fn() -> Answer; 4] = [
         || Answer::Say("HTTP/1.1 400 Bad Request"),
-        || Answer::Bytes(&[b'x'; 200_000]),
+        || Answer::Bytes(LONG_LINE),
         || Answer::Bytes(b"\r\n"),
         || Answer::Close,
     ];
