@@ -51,7 +51,7 @@ async fn start(limits: Limits) -> Server {
 }
 
 async fn start_at(url: &str, limits: Limits) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, arrived) = mpsc::unbounded_channel();
     let release = Arc::new(Semaphore::new(0));
@@ -326,6 +326,15 @@ async fn past_the_cap_newcomers_wait_until_a_connection_closes() {
     }
     drop(socket);
     assert_eq!(status(&within(third).await), 200);
+}
+
+#[tokio::test]
+async fn five_hundred_newcomers_get_through_while_nobody_accepts() {
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..500 {
+        waiting.push(within(TcpStream::connect(listener.local_addr().unwrap())).await.unwrap());
+    }
 }
 
 #[tokio::test]
