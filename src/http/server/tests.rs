@@ -249,6 +249,16 @@ async fn a_body_without_end_gets_its_413_while_it_is_being_sent() {
 }
 
 #[tokio::test]
+async fn an_early_refusal_reaches_a_client_who_sends_all_before_it_reads() {
+    let server = start(Limits::default()).await;
+    let body = vec![b'a'; 512 * 1_024];
+    for _ in 0..5 {
+        let answer = server.ask(&format!("POST /form HTTP/1.1\r\nContent-Length: {}", body.len()), &body).await;
+        assert_eq!(status(&answer), 413);
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_408() {
     let server = start(Limits::default()).await;
     let answer = server
