@@ -108,6 +108,12 @@ impl Server {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// Asks for `path` on a connection that stays open.
+    async fn get(&self, socket: &mut TcpStream, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        socket.write_all(request.as_bytes()).await.unwrap();
+    }
+
     /// Sends a request on a connection of its own and reads to the end. `head` lacks Host and the empty line.
     async fn ask(&self, head: &str, body: &[u8]) -> String {
         let head = format!("{head}\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
@@ -249,12 +255,14 @@ async fn a_body_without_end_gets_its_413_while_it_is_being_sent() {
 }
 
 #[tokio::test]
-async fn an_early_refusal_reaches_a_client_who_sends_all_before_it_reads() {
+async fn a_client_may_send_on_for_a_while_after_an_early_refusal() {
     let server = start(Limits::default()).await;
-    let body = vec![b'a'; 512 * 1_024];
-    for _ in 0..5 {
-        let answer = server.ask(&format!("POST /form HTTP/1.1\r\nContent-Length: {}", body.len()), &body).await;
-        assert_eq!(status(&answer), 413);
+    let mut socket = server.connect().await;
+    let head = format!("POST /form HTTP/1.1\r\nHost: {}\r\nContent-Length: 524288\r\n\r\n", server.address);
+    socket.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(status(&rest(&mut socket).await), 413);
+    for _ in 0..128 {
+        within(socket.write_all(&[b'a'; 4_096])).await.unwrap();
     }
 }
 
@@ -272,12 +280,11 @@ async fn a_body_that_does_not_come_is_408() {
 async fn a_panic_is_a_500_of_its_request_alone() {
     let server = start(Limits::default()).await;
     let mut socket = server.connect().await;
-    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
-    socket.write_all(ask("/panic").as_bytes()).await.unwrap();
+    server.get(&mut socket, "/panic").await;
     let answer = up_to(&mut socket, "true").await;
     assert_eq!(status(&answer), 500);
     assert!(answer.ends_with("\r\n\r\n<p>internal  true"), "{answer}");
-    socket.write_all(ask("/").as_bytes()).await.unwrap();
+    server.get(&mut socket, "/").await;
     assert_eq!(status(&up_to(&mut socket, "127.0.0.1").await), 200);
 }
 
@@ -285,7 +292,7 @@ async fn a_panic_is_a_500_of_its_request_alone() {
 async fn a_reader_who_takes_nothing_is_dropped() {
     let mut server = start(Limits { stall: Duration::from_millis(200), ..Limits::default() }).await;
     let mut socket = server.connect().await;
-    socket.write_all(format!("GET /endless HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+    server.get(&mut socket, "/endless").await;
     within(server.arrived.recv()).await.unwrap();
 }
 
@@ -294,7 +301,7 @@ async fn stopping_lets_a_request_in_hand_finish() {
     let mut server = start(Limits::default()).await;
     let mut idle = server.connect().await;
     let mut socket = server.connect().await;
-    socket.write_all(format!("GET /wait HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+    server.get(&mut socket, "/wait").await;
     within(server.arrived.recv()).await.unwrap();
     server.stop.cancel();
     assert_eq!(rest(&mut idle).await, "");
@@ -310,7 +317,7 @@ async fn stopping_lets_a_request_in_hand_finish() {
 async fn stopping_does_not_wait_for_a_request_without_end() {
     let mut server = start(Limits { drain: Duration::from_millis(100), ..Limits::default() }).await;
     let mut socket = server.connect().await;
-    socket.write_all(format!("GET /wait HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+    server.get(&mut socket, "/wait").await;
     within(server.arrived.recv()).await.unwrap();
     server.stop.cancel();
     within(server.task).await.unwrap();
@@ -327,7 +334,7 @@ async fn past_the_cap_newcomers_wait_until_a_connection_closes() {
     let mut socket = first;
     // One round would be enough for the third to come in between, if it could.
     for _ in 0..50 {
-        socket.write_all(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+        server.get(&mut socket, "/").await;
         tokio::select! {
             biased;
             _ = &mut third => panic!("the third came in"),
@@ -353,7 +360,7 @@ async fn four_hundred_connections_are_answered_at_once() {
     let mut sockets = Vec::new();
     for _ in 0..400 {
         let mut socket = server.connect().await;
-        socket.write_all(format!("GET /wait HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+        server.get(&mut socket, "/wait").await;
         sockets.push(socket);
     }
     for _ in 0..400 {
