@@ -46,11 +46,11 @@ fn page(problem: &Problem, request: PageRequest<'_>) -> String {
     format!("<p>{} {} {}", problem.code, request.accept_language, request.request_id.is_some())
 }
 
-async fn start(limits: Limits) -> Server {
-    start_at("http://127.0.0.1", limits).await
+fn start(limits: Limits) -> Server {
+    start_at("http://127.0.0.1", limits)
 }
 
-async fn start_at(url: &str, limits: Limits) -> Server {
+fn start_at(url: &str, limits: Limits) -> Server {
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, arrived) = mpsc::unbounded_channel();
@@ -165,7 +165,7 @@ fn short(header: u64) -> Limits {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_in_time() {
-    let server = start(short(200)).await;
+    let server = start(short(200));
     let start = Instant::now();
     assert_eq!(rest(&mut server.connect().await).await, "");
     assert!(start.elapsed() >= Duration::from_millis(200));
@@ -173,7 +173,7 @@ async fn a_connection_that_says_nothing_is_closed_in_time() {
 
 #[tokio::test]
 async fn a_head_that_dribbles_in_is_closed_in_time() {
-    let server = start(short(200)).await;
+    let server = start(short(200));
     let (mut reader, mut writer) = server.connect().await.into_split();
     let dribble = async {
         writer.write_all(b"GET / HTTP/1.1\r\n").await?;
@@ -196,7 +196,7 @@ async fn a_head_that_dribbles_in_is_closed_in_time() {
 
 #[tokio::test]
 async fn a_connection_that_stays_idle_after_an_answer_is_closed() {
-    let server = start(short(200)).await;
+    let server = start(short(200));
     let answer = server.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await;
     assert_eq!(status(&answer), 200);
     assert!(answer.ends_with("\r\n\r\n127.0.0.1"));
@@ -204,7 +204,7 @@ async fn a_connection_that_stays_idle_after_an_answer_is_closed() {
 
 #[tokio::test]
 async fn a_head_past_its_bounds_is_431_without_a_body() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     for (bytes, expected) in [(15_000, 200), (16_400, 431), (64 * 1_024, 431)] {
         let answer = server.ask(&format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(bytes)), b"").await;
         assert_eq!(status(&answer), expected, "{bytes}");
@@ -219,7 +219,7 @@ async fn a_head_past_its_bounds_is_431_without_a_body() {
 
 #[tokio::test]
 async fn a_body_past_16_kib_is_413_however_it_is_sent() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     let form = "POST /form HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n";
     let body = format!("email={}", "a".repeat(16 * 1_024 - 6));
     let chunked = |body: &str| format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
@@ -233,7 +233,7 @@ async fn a_body_past_16_kib_is_413_however_it_is_sent() {
 
 #[tokio::test]
 async fn a_body_without_end_gets_its_413_while_it_is_being_sent() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     let (mut reader, mut writer) = server.connect().await.into_split();
     let head = format!(
         "POST /form HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -256,7 +256,7 @@ async fn a_body_without_end_gets_its_413_while_it_is_being_sent() {
 
 #[tokio::test]
 async fn a_client_may_send_on_for_a_while_after_an_early_refusal() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     let mut socket = server.connect().await;
     let head = format!("POST /form HTTP/1.1\r\nHost: {}\r\nContent-Length: 524288\r\n\r\n", server.address);
     socket.write_all(head.as_bytes()).await.unwrap();
@@ -268,7 +268,7 @@ async fn a_client_may_send_on_for_a_while_after_an_early_refusal() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_408() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     let answer = server
         .ask("POST /form HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10", b"em")
         .await;
@@ -278,7 +278,7 @@ async fn a_body_that_does_not_come_is_408() {
 
 #[tokio::test]
 async fn a_panic_is_a_500_of_its_request_alone() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     let mut socket = server.connect().await;
     server.get(&mut socket, "/panic").await;
     let answer = up_to(&mut socket, "true").await;
@@ -290,7 +290,7 @@ async fn a_panic_is_a_500_of_its_request_alone() {
 
 #[tokio::test]
 async fn a_reader_who_takes_nothing_is_dropped() {
-    let mut server = start(Limits { stall: Duration::from_millis(200), ..Limits::default() }).await;
+    let mut server = start(Limits { stall: Duration::from_millis(200), ..Limits::default() });
     let mut socket = server.connect().await;
     server.get(&mut socket, "/endless").await;
     within(server.arrived.recv()).await.unwrap();
@@ -298,7 +298,7 @@ async fn a_reader_who_takes_nothing_is_dropped() {
 
 #[tokio::test]
 async fn stopping_lets_a_request_in_hand_finish() {
-    let mut server = start(Limits::default()).await;
+    let mut server = start(Limits::default());
     let mut idle = server.connect().await;
     let mut socket = server.connect().await;
     server.get(&mut socket, "/wait").await;
@@ -315,7 +315,7 @@ async fn stopping_lets_a_request_in_hand_finish() {
 
 #[tokio::test]
 async fn stopping_does_not_wait_for_a_request_without_end() {
-    let mut server = start(Limits { drain: Duration::from_millis(100), ..Limits::default() }).await;
+    let mut server = start(Limits { drain: Duration::from_millis(100), ..Limits::default() });
     let mut socket = server.connect().await;
     server.get(&mut socket, "/wait").await;
     within(server.arrived.recv()).await.unwrap();
@@ -326,7 +326,7 @@ async fn stopping_does_not_wait_for_a_request_without_end() {
 
 #[tokio::test]
 async fn past_the_cap_newcomers_wait_until_a_connection_closes() {
-    let server = start(Limits { connections: 2, ..Limits::default() }).await;
+    let server = start(Limits { connections: 2, ..Limits::default() });
     let first = server.connect().await;
     let _second = server.connect().await;
     let third = server.ask("GET / HTTP/1.1", b"");
@@ -356,7 +356,7 @@ async fn five_hundred_newcomers_get_through_while_nobody_accepts() {
 
 #[tokio::test]
 async fn four_hundred_connections_are_answered_at_once() {
-    let mut server = start(Limits::default()).await;
+    let mut server = start(Limits::default());
     let mut sockets = Vec::new();
     for _ in 0..400 {
         let mut socket = server.connect().await;
