@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,9 @@ use super::stream::Patient;
 
 /// Bytes of a request's line and headers together.
 const HEADER_BYTES: usize = 16 * 1_024;
+
+/// Newcomers that the system keeps for us while we are busy or full; it may allow fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 4_096;
 
 /// Headers of a request.
 const HEADER_COUNT: usize = 64;
@@ -64,6 +67,19 @@ impl Default for Limits {
             drain: Duration::from_secs(10),
         }
     }
+}
+
+/// Listens on `address`. Use this rather than `TcpListener::bind`, whose queue of 128 newcomers overflows when a thousand
+/// come at once: the system then drops them, and each waits a second or more before it knocks again.
+///
+/// # Errors
+/// When the address is taken, is not ours, or needs a right that we lack.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Else a restart finds the address taken for a minute by connections that have ended.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves `app` until `shutdown`; then takes no more connections, ends the idle ones, lets requests in hand finish for at

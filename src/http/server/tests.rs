@@ -46,12 +46,12 @@ fn page(problem: &Problem, request: PageRequest<'_>) -> String {
     format!("<p>{} {} {}", problem.code, request.accept_language, request.request_id.is_some())
 }
 
-async fn start(limits: Limits) -> Server {
-    start_at("http://127.0.0.1", limits).await
+fn start(limits: Limits) -> Server {
+    start_at("http://127.0.0.1", limits)
 }
 
-async fn start_at(url: &str, limits: Limits) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+fn start_at(url: &str, limits: Limits) -> Server {
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, arrived) = mpsc::unbounded_channel();
     let release = Arc::new(Semaphore::new(0));
@@ -108,6 +108,12 @@ impl Server {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// Asks for `path` on a connection that stays open.
+    async fn get(&self, socket: &mut TcpStream, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        socket.write_all(request.as_bytes()).await.unwrap();
+    }
+
     /// Sends a request on a connection of its own and reads to the end. `head` lacks Host and the empty line.
     async fn ask(&self, head: &str, body: &[u8]) -> String {
         let head = format!("{head}\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
@@ -159,7 +165,7 @@ fn short(header: u64) -> Limits {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_in_time() {
-    let server = start(short(200)).await;
+    let server = start(short(200));
     let start = Instant::now();
     assert_eq!(rest(&mut server.connect().await).await, "");
     assert!(start.elapsed() >= Duration::from_millis(200));
@@ -167,7 +173,7 @@ async fn a_connection_that_says_nothing_is_closed_in_time() {
 
 #[tokio::test]
 async fn a_head_that_dribbles_in_is_closed_in_time() {
-    let server = start(short(200)).await;
+    let server = start(short(200));
     let (mut reader, mut writer) = server.connect().await.into_split();
     let dribble = async {
         writer.write_all(b"GET / HTTP/1.1\r\n").await?;
@@ -190,7 +196,7 @@ async fn a_head_that_dribbles_in_is_closed_in_time() {
 
 #[tokio::test]
 async fn a_connection_that_stays_idle_after_an_answer_is_closed() {
-    let server = start(short(200)).await;
+    let server = start(short(200));
     let answer = server.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await;
     assert_eq!(status(&answer), 200);
     assert!(answer.ends_with("\r\n\r\n127.0.0.1"));
@@ -198,7 +204,7 @@ async fn a_connection_that_stays_idle_after_an_answer_is_closed() {
 
 #[tokio::test]
 async fn a_head_past_its_bounds_is_431_without_a_body() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     for (bytes, expected) in [(15_000, 200), (16_400, 431), (64 * 1_024, 431)] {
         let answer = server.ask(&format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(bytes)), b"").await;
         assert_eq!(status(&answer), expected, "{bytes}");
@@ -213,7 +219,7 @@ async fn a_head_past_its_bounds_is_431_without_a_body() {
 
 #[tokio::test]
 async fn a_body_past_16_kib_is_413_however_it_is_sent() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     let form = "POST /form HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n";
     let body = format!("email={}", "a".repeat(16 * 1_024 - 6));
     let chunked = |body: &str| format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
@@ -227,7 +233,7 @@ async fn a_body_past_16_kib_is_413_however_it_is_sent() {
 
 #[tokio::test]
 async fn a_body_without_end_gets_its_413_while_it_is_being_sent() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     let (mut reader, mut writer) = server.connect().await.into_split();
     let head = format!(
         "POST /form HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -249,8 +255,20 @@ async fn a_body_without_end_gets_its_413_while_it_is_being_sent() {
 }
 
 #[tokio::test]
+async fn a_client_may_send_on_for_a_while_after_an_early_refusal() {
+    let server = start(Limits::default());
+    let mut socket = server.connect().await;
+    let head = format!("POST /form HTTP/1.1\r\nHost: {}\r\nContent-Length: 524288\r\n\r\n", server.address);
+    socket.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(status(&rest(&mut socket).await), 413);
+    for _ in 0..128 {
+        within(socket.write_all(&[b'a'; 4_096])).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_408() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     let answer = server
         .ask("POST /form HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10", b"em")
         .await;
@@ -260,31 +278,30 @@ async fn a_body_that_does_not_come_is_408() {
 
 #[tokio::test]
 async fn a_panic_is_a_500_of_its_request_alone() {
-    let server = start(Limits::default()).await;
+    let server = start(Limits::default());
     let mut socket = server.connect().await;
-    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
-    socket.write_all(ask("/panic").as_bytes()).await.unwrap();
+    server.get(&mut socket, "/panic").await;
     let answer = up_to(&mut socket, "true").await;
     assert_eq!(status(&answer), 500);
     assert!(answer.ends_with("\r\n\r\n<p>internal  true"), "{answer}");
-    socket.write_all(ask("/").as_bytes()).await.unwrap();
+    server.get(&mut socket, "/").await;
     assert_eq!(status(&up_to(&mut socket, "127.0.0.1").await), 200);
 }
 
 #[tokio::test]
 async fn a_reader_who_takes_nothing_is_dropped() {
-    let mut server = start(Limits { stall: Duration::from_millis(200), ..Limits::default() }).await;
+    let mut server = start(Limits { stall: Duration::from_millis(200), ..Limits::default() });
     let mut socket = server.connect().await;
-    socket.write_all(format!("GET /endless HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+    server.get(&mut socket, "/endless").await;
     within(server.arrived.recv()).await.unwrap();
 }
 
 #[tokio::test]
 async fn stopping_lets_a_request_in_hand_finish() {
-    let mut server = start(Limits::default()).await;
+    let mut server = start(Limits::default());
     let mut idle = server.connect().await;
     let mut socket = server.connect().await;
-    socket.write_all(format!("GET /wait HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+    server.get(&mut socket, "/wait").await;
     within(server.arrived.recv()).await.unwrap();
     server.stop.cancel();
     assert_eq!(rest(&mut idle).await, "");
@@ -298,9 +315,9 @@ async fn stopping_lets_a_request_in_hand_finish() {
 
 #[tokio::test]
 async fn stopping_does_not_wait_for_a_request_without_end() {
-    let mut server = start(Limits { drain: Duration::from_millis(100), ..Limits::default() }).await;
+    let mut server = start(Limits { drain: Duration::from_millis(100), ..Limits::default() });
     let mut socket = server.connect().await;
-    socket.write_all(format!("GET /wait HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+    server.get(&mut socket, "/wait").await;
     within(server.arrived.recv()).await.unwrap();
     server.stop.cancel();
     within(server.task).await.unwrap();
@@ -309,7 +326,7 @@ async fn stopping_does_not_wait_for_a_request_without_end() {
 
 #[tokio::test]
 async fn past_the_cap_newcomers_wait_until_a_connection_closes() {
-    let server = start(Limits { connections: 2, ..Limits::default() }).await;
+    let server = start(Limits { connections: 2, ..Limits::default() });
     let first = server.connect().await;
     let _second = server.connect().await;
     let third = server.ask("GET / HTTP/1.1", b"");
@@ -317,7 +334,7 @@ async fn past_the_cap_newcomers_wait_until_a_connection_closes() {
     let mut socket = first;
     // One round would be enough for the third to come in between, if it could.
     for _ in 0..50 {
-        socket.write_all(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+        server.get(&mut socket, "/").await;
         tokio::select! {
             biased;
             _ = &mut third => panic!("the third came in"),
@@ -329,12 +346,21 @@ async fn past_the_cap_newcomers_wait_until_a_connection_closes() {
 }
 
 #[tokio::test]
+async fn five_hundred_newcomers_get_through_while_nobody_accepts() {
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..500 {
+        waiting.push(within(TcpStream::connect(listener.local_addr().unwrap())).await.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn four_hundred_connections_are_answered_at_once() {
-    let mut server = start(Limits::default()).await;
+    let mut server = start(Limits::default());
     let mut sockets = Vec::new();
     for _ in 0..400 {
         let mut socket = server.connect().await;
-        socket.write_all(format!("GET /wait HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).as_bytes()).await.unwrap();
+        server.get(&mut socket, "/wait").await;
         sockets.push(socket);
     }
     for _ in 0..400 {
