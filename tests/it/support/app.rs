@@ -1,0 +1,353 @@
+//! A running Bellhop inside the test, on either stack, and the browsers that visit it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bellhop::account::password::Cost;
+use bellhop::app::{App, Parts};
+use bellhop::clock::Clock;
+use bellhop::config::{Config, Patience, PerQueue};
+use bellhop::db::Db;
+use bellhop::mail::Transport;
+use secrecy::SecretString;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::smtp::Sink;
+use super::{postgres, rabbit};
+
+/// A password that the rules accept.
+pub const PASSWORD: &str = "marble teapot kestrel orbit";
+/// Another one.
+pub const OTHER_PASSWORD: &str = "velvet anchor thimble prairie";
+
+/// The two stacks that every story runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// SQLite, queues in the database, the local mailbox.
+    Small,
+    /// PostgreSQL, RabbitMQ, SMTP.
+    Large,
+}
+
+/// A mail as its recipient sees it.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    pub to: String,
+    pub subject: String,
+    pub text: String,
+    pub html: String,
+}
+
+impl Letter {
+    /// The token in the link, if there is a link.
+    pub fn token(&self) -> Option<String> {
+        let after = self.text.split("/confirm?token=").nth(1)?;
+        Some(after.split_whitespace().next()?.to_owned())
+    }
+}
+
+pub struct TestApp {
+    pub app: App,
+    pub url: String,
+    pub stack: Stack,
+    pub sink: Option<Sink>,
+    pub data: TempDir,
+    stop: CancellationToken,
+    running: Option<JoinHandle<anyhow::Result<()>>>,
+    settled: bool,
+}
+
+/// What a test may want otherwise.
+pub struct Options {
+    pub parts: Parts,
+    pub config: Config,
+    pub clock: Clock,
+}
+
+impl TestApp {
+    pub async fn start(stack: Stack) -> Self {
+        Self::start_with(stack, |_| ()).await
+    }
+
+    /// Starts with settings changed by `change`.
+    pub async fn start_with(stack: Stack, change: impl FnOnce(&mut Options)) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut config = Config::from_sources(BTreeMap::new(), []).unwrap();
+        config.data_dir = data.path().to_owned();
+        config.limits = false;
+        config.concurrency = PerQueue::all(2);
+        config.patience = Patience {
+            tiers: [50, 100, 200, 400, 800].map(Duration::from_millis),
+            total: Duration::from_secs(24 * 3_600),
+        };
+        // the cost is part of no story; the floor is tested through the settings
+        (config.hash_memory, config.hash_passes) = (64, 2);
+        let mut sink = None;
+        if stack == Stack::Large {
+            let (database, vhost) = tokio::join!(postgres::database(), rabbit::vhost());
+            config.database_url = Some(SecretString::from(database));
+            config.broker_url = Some(SecretString::from(vhost));
+            let started = Sink::start().await;
+            config.smtp_url = Some(SecretString::from(started.url()));
+            sink = Some(started);
+        }
+        let mut options = Options { parts: Parts::all(), config, clock: Clock::default() };
+        change(&mut options);
+        Self::run(stack, data, sink, options).await
+    }
+
+    async fn run(stack: Stack, data: TempDir, sink: Option<Sink>, options: Options) -> Self {
+        let Options { parts, mut config, clock } = options;
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        config.listen = address;
+        if config.public_url.host_str() == Some("127.0.0.1") {
+            config.public_url = format!("http://{address}").parse().unwrap();
+        }
+        let app = App::build(config, clock).await.unwrap();
+        let stop = CancellationToken::new();
+        let running = Some(tokio::spawn(app.clone().run(parts, Some(socket), stop.clone())));
+        TestApp { app, url: format!("http://{address}"), stack, sink, data, stop, running, settled: true }
+    }
+
+    /// Another node beside this one, on the same database and broker.
+    pub async fn another_node(&self, parts: Parts) -> TestApp {
+        let data = tempfile::tempdir().unwrap();
+        let mut config = (*self.app.config).clone();
+        if config.database_url.is_none() {
+            let file = self.data.path().join("bellhop.sqlite");
+            config.database_url = Some(SecretString::from(format!("sqlite:{}", file.display())));
+        }
+        let sink = None;
+        let options = Options { parts, config, clock: self.app.accounts.clock.clone() };
+        Self::run(self.stack, data, sink, options).await
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.app.accounts.db
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.app.accounts.clock
+    }
+
+    /// A browser with a cookie jar of its own.
+    pub fn browser(&self) -> Browser {
+        Browser::new(&self.url)
+    }
+
+    /// Every mail so far, oldest first.
+    pub async fn mails(&self) -> Vec<Letter> {
+        if let Some(sink) = &self.sink {
+            let letters = sink.mails().into_iter().map(|mail| {
+                let parsed = mail.parsed();
+                let to = mail.recipients.first().cloned().unwrap_or_default();
+                Letter { to, subject: parsed.subject, text: parsed.text, html: parsed.html }
+            });
+            return letters.collect();
+        }
+        let Transport::Mailbox(mailbox) = &*self.app.mail else { return Vec::new() };
+        let mut mails = mailbox.list(None).await.unwrap();
+        mails.reverse();
+        let letter = |mail: bellhop::mail::Stored| Letter {
+            to: mail.to,
+            subject: mail.subject,
+            text: mail.text,
+            html: mail.html,
+        };
+        mails.into_iter().map(letter).collect()
+    }
+
+    pub async fn mails_to(&self, address: &str) -> Vec<Letter> {
+        self.mails().await.into_iter().filter(|mail| mail.to == address).collect()
+    }
+
+    /// Waits until nothing is left to do: every event is published, and every listener has done it, parked it or given
+    /// it up.
+    pub async fn settle(&self) {
+        within("everything to settle", async || self.unsettled().await.is_none()).await;
+    }
+
+    /// What is left to do, if anything is.
+    pub async fn unsettled(&self) -> Option<String> {
+        let (unpublished,): (i64,) =
+            self.db().query("select count(*) from outbox where published_at is null").one().await.unwrap();
+        if unpublished > 0 {
+            return Some(format!("{unpublished} events are not published"));
+        }
+        let events: Vec<(String, i64)> =
+            self.db().query("select type, count(*) from outbox group by type").all().await.unwrap();
+        let marks: Vec<(String, i64)> =
+            self.db().query("select listener, count(*) from inbox group by listener").all().await.unwrap();
+        let resting = self.app.depths().await.unwrap();
+        for (queue, keys) in bellhop::listeners::QUEUES {
+            let wanted: i64 = events
+                .iter()
+                .filter(|(kind, _)| keys.iter().any(|key| bellhop::messaging::topology::matches(key, kind)))
+                .map(|(_, count)| count)
+                .sum();
+            let done = marks.iter().find(|(listener, _)| listener == queue).map_or(0, |(_, count)| *count);
+            let dead = resting.iter().find(|depth| depth.queue == format!("{queue}.dead")).map_or(0, |d| d.messages);
+            if done + i64::try_from(dead).unwrap() < wanted {
+                return Some(format!("{queue} has done {done} of {wanted}, {dead} are dead letters"));
+            }
+        }
+        None
+    }
+
+    /// Allows this app to be dropped with work left to do.
+    pub fn unfinished(mut self) -> Self {
+        self.settled = false;
+        self
+    }
+
+    /// Stops it as SIGTERM would and waits until it has.
+    pub async fn stop(&mut self) {
+        self.stop.cancel();
+        if let Some(running) = self.running.take() {
+            running.await.unwrap().unwrap();
+        }
+    }
+
+    /// Registers and confirms in one browser, which is signed in then.
+    pub async fn resident(&self, email: &str) -> Browser {
+        let browser = self.browser();
+        assert_eq!(browser.register(email, PASSWORD, "Ann").await.status, 303);
+        self.settle().await;
+        let token = self.mails_to(email).await.last().and_then(Letter::token).expect("a mail with a link");
+        let confirmed = browser.post("/confirm", &[("token", &token)]).await;
+        assert_eq!(confirmed.status, 303, "{}", confirmed.body);
+        browser
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if self.settled && !std::thread::panicking() && self.running.is_some() {
+            let left = tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(async {
+                    // what is under way may end; what is stuck must not go unnoticed
+                    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+                    let mut tick = tokio::time::interval(Duration::from_millis(20));
+                    loop {
+                        tick.tick().await;
+                        match self.unsettled().await {
+                            Some(left) if tokio::time::Instant::now() > deadline => return Some(left),
+                            Some(_) => {}
+                            None => return None,
+                        }
+                    }
+                })
+            });
+            assert_eq!(left, None, "dropped with work left to do");
+        }
+    }
+}
+
+/// Waits until `condition` holds; panics after a generous limit, naming what it waited for.
+pub async fn within(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            tick.tick().await;
+            if condition().await {
+                return;
+            }
+        }
+    });
+    assert!(waited.await.is_ok(), "waited too long for {what}");
+}
+
+/// An answer, read to its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+/// A browser without eyes: keeps cookies, follows nothing, says that its posts come from our own pages.
+#[derive(Clone)]
+pub struct Browser {
+    pub client: reqwest::Client,
+    pub url: String,
+}
+
+impl Browser {
+    pub fn new(url: &str) -> Self {
+        let client = reqwest::Client::builder()
+            .cookie_store(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(60))
+            .user_agent("Bellhop-Test/1")
+            .build()
+            .unwrap();
+        Browser { client, url: url.to_owned() }
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: response.text().await.unwrap() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.client.get(format!("{}{path}", self.url))).await
+    }
+
+    pub fn posting(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client.post(format!("{}{path}", self.url)).header("sec-fetch-site", "same-origin")
+    }
+
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send(self.posting(path).form(fields)).await
+    }
+
+    pub async fn post_json(&self, path: &str, body: &serde_json::Value) -> Answer {
+        self.send(self.posting(path).json(body)).await
+    }
+
+    pub async fn register(&self, email: &str, password: &str, name: &str) -> Answer {
+        self.post("/register", &[("email", email), ("password", password), ("name", name)]).await
+    }
+
+    pub async fn login(&self, email: &str, password: &str) -> Answer {
+        self.post("/login", &[("email", email), ("password", password)]).await
+    }
+}
+
+/// Runs each story on both stacks.
+macro_rules! on_both_stacks {
+    ($($story:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                super::$story($crate::support::app::TestApp::start($crate::support::app::Stack::Small).await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                super::$story($crate::support::app::TestApp::start($crate::support::app::Stack::Large).await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_stacks;
+
+/// Not used by the hasher's floor: what tests hash with.
+pub const CHEAP: Cost = Cost { memory: 64, passes: 2 };
