@@ -149,7 +149,11 @@ impl App {
         };
         let mail_domain = sender.domain().into();
         let mail = Arc::new(match smtp {
-            Some(settings) => {
+            Some(mut settings) => {
+                // EHLO says who we are: an address in brackets is what a spam filter dislikes most
+                if let Some(domain) = config.public_url.domain() {
+                    domain.clone_into(&mut settings.hello_name);
+                }
                 let smtp = Smtp::new(settings, sender, accounts.clock.clone(), mail::Limits::default())?;
                 Transport::Smtp(Box::new(smtp))
             }

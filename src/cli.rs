@@ -5,13 +5,13 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, SETTINGS};
+use crate::http::server;
 use crate::telemetry;
 
 /// The exit code for settings that cannot be used (`EX_CONFIG` of sysexits.h).
@@ -97,7 +97,7 @@ async fn serve(config: Config, parts: Parts) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let listen = config.listen;
     let socket = if parts.web {
-        let bound = TcpListener::bind(listen).await;
+        let bound = server::bind(listen);
         Some(bound.map_err(|error| ConfigError::new("LISTEN", format!("cannot listen on {listen}: {error}")))?)
     } else {
         None

@@ -57,7 +57,9 @@ impl Cookie {
     #[must_use]
     pub fn is_mentioned(self, headers: &HeaderMap, https: bool) -> bool {
         let name = self.name(https).as_bytes();
-        headers.get_all(COOKIE).iter().any(|line| line.as_bytes().windows(name.len()).any(|window| window == name))
+        let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+        let mut names = pairs.filter_map(|pair| pair.split(|&byte| byte == b'=').next());
+        names.any(|found| found.trim_ascii() == name)
     }
 
     /// The `Set-Cookie` value that hands it to the browser for `max_age` (whole seconds).
