@@ -1,13 +1,12 @@
-//! A running Bellhop inside the test, on either stack, and the browsers that visit it.
+//! A running Bellhop inside the test, on either stack, and the guests that visit it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bellhop::account::password::Cost;
 use bellhop::app::{App, Parts};
 use bellhop::clock::Clock;
 use bellhop::config::{Config, Patience, PerQueue};
-use bellhop::db::Db;
+use bellhop::db::{Db, Sql};
 use bellhop::mail::Transport;
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -115,8 +114,11 @@ impl TestApp {
 
     /// Another node beside this one, on the same database and broker.
     pub async fn another_node(&self, parts: Parts) -> TestApp {
+        self.node(parts, (*self.app.config).clone()).await
+    }
+
+    async fn node(&self, parts: Parts, mut config: Config) -> TestApp {
         let data = tempfile::tempdir().unwrap();
-        let mut config = (*self.app.config).clone();
         if config.database_url.is_none() {
             let file = self.data.path().join("bellhop.sqlite");
             config.database_url = Some(SecretString::from(format!("sqlite:{}", file.display())));
@@ -124,6 +126,13 @@ impl TestApp {
         let sink = None;
         let options = Options { parts, config, clock: self.app.accounts.clock.clone() };
         Self::run(self.stack, data, sink, options).await
+    }
+
+    /// The same accounts behind a hasher that takes more passes.
+    pub async fn with_hash_passes(&self, passes: u32) -> TestApp {
+        let mut node = (*self.app.config).clone();
+        node.hash_passes = passes;
+        self.node(Parts::only(["web"]).unwrap(), node).await
     }
 
     pub fn db(&self) -> &Db {
@@ -134,18 +143,17 @@ impl TestApp {
         &self.app.accounts.clock
     }
 
-    /// A browser with a cookie jar of its own.
-    pub fn browser(&self) -> Browser {
-        Browser::new(&self.url)
+    /// A visitor with a cookie jar of its own.
+    pub fn guest(&self) -> Guest {
+        Guest::new(&self.url)
     }
 
     /// Every mail so far, oldest first.
     pub async fn mails(&self) -> Vec<Letter> {
         if let Some(sink) = &self.sink {
             let letters = sink.mails().into_iter().map(|mail| {
-                let parsed = mail.parsed();
                 let to = mail.recipients.first().cloned().unwrap_or_default();
-                Letter { to, subject: parsed.subject, text: parsed.text, html: parsed.html }
+                Letter { to, subject: mail.subject(), text: mail.text(), html: mail.html() }
             });
             return letters.collect();
         }
@@ -198,6 +206,13 @@ impl TestApp {
         None
     }
 
+    /// Every row of a table as text, bytes in hexadecimal.
+    pub async fn dump(&self, table: &str) -> String {
+        let (_, sql) = DUMPS.into_iter().find(|(name, _)| *name == table).expect("a table with a dump");
+        let rows: Vec<(String,)> = self.db().query(sql).all().await.unwrap();
+        rows.into_iter().map(|(row,)| row + "\n").collect::<String>().to_lowercase()
+    }
+
     /// Allows this app to be dropped with work left to do.
     pub fn unfinished(mut self) -> Self {
         self.settled = false;
@@ -213,14 +228,14 @@ impl TestApp {
     }
 
     /// Registers and confirms in one browser, which is signed in then.
-    pub async fn resident(&self, email: &str) -> Browser {
-        let browser = self.browser();
-        assert_eq!(browser.register(email, PASSWORD, "Ann").await.status, 303);
+    pub async fn resident(&self, email: &str) -> Guest {
+        let guest = self.guest();
+        assert_eq!(guest.register(email, PASSWORD, "Ann").await.status, 303);
         self.settle().await;
         let token = self.mails_to(email).await.last().and_then(Letter::token).expect("a mail with a link");
-        let confirmed = browser.post("/confirm", &[("token", &token)]).await;
+        let confirmed = guest.post("/confirm", &[("token", &token)]).await;
         assert_eq!(confirmed.status, 303, "{}", confirmed.body);
-        browser
+        guest
     }
 }
 
@@ -247,6 +262,60 @@ impl Drop for TestApp {
         }
     }
 }
+
+/// A statement for each table that gives its rows as one text each; a statement of ours is a constant.
+const DUMPS: [(&str, Sql); 7] = [
+    (
+        "users",
+        Sql {
+            sqlite: "select json_array(hex(id), email, email_canonical, name, password_hash, locale) from users",
+            postgres: "select t::text from users t",
+        },
+    ),
+    (
+        "registrations",
+        Sql {
+            sqlite: "select json_array(hex(id), email, email_canonical, name, password_hash, locale, hex(browser_hash),
+                       created_at, expires_at, delivery, link_expires_at) from registrations",
+            postgres: "select t::text from registrations t",
+        },
+    ),
+    (
+        "sessions",
+        Sql {
+            sqlite: "select json_array(hex(id), hex(token_hash), hex(user_id), ip, user_agent) from sessions",
+            postgres: "select t::text from sessions t",
+        },
+    ),
+    (
+        "login_log",
+        Sql {
+            sqlite: "select json_array(hex(id), type, hex(user_id), at, ip, user_agent, reason, attempted) from login_log",
+            postgres: "select t::text from login_log t",
+        },
+    ),
+    (
+        "outbox",
+        Sql {
+            sqlite: "select json_array(hex(id), type, body, traceparent, last_error) from outbox",
+            postgres: "select t::text from outbox t",
+        },
+    ),
+    (
+        "inbox",
+        Sql {
+            sqlite: "select json_array(listener, hex(event_id)) from inbox",
+            postgres: "select t::text from inbox t",
+        },
+    ),
+    (
+        "broker_message",
+        Sql {
+            sqlite: "select json_array(queue, hex(message_id), routing_key, type, body, reason) from broker_message",
+            postgres: "select t::text from broker_message t",
+        },
+    ),
+];
 
 /// Waits until `condition` holds; panics after a generous limit, naming what it waited for.
 pub async fn within(what: &str, mut condition: impl AsyncFnMut() -> bool) {
@@ -280,14 +349,14 @@ impl Answer {
     }
 }
 
-/// A browser without eyes: keeps cookies, follows nothing, says that its posts come from our own pages.
+/// A browser without eyes or windows: keeps cookies, follows nothing, says that its posts come from our own pages.
 #[derive(Clone)]
-pub struct Browser {
+pub struct Guest {
     pub client: reqwest::Client,
     pub url: String,
 }
 
-impl Browser {
+impl Guest {
     pub fn new(url: &str) -> Self {
         let client = reqwest::Client::builder()
             .cookie_store(true)
@@ -296,7 +365,7 @@ impl Browser {
             .user_agent("Bellhop-Test/1")
             .build()
             .unwrap();
-        Browser { client, url: url.to_owned() }
+        Guest { client, url: url.to_owned() }
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
@@ -348,6 +417,3 @@ macro_rules! on_both_stacks {
     };
 }
 pub(crate) use on_both_stacks;
-
-/// Not used by the hasher's floor: what tests hash with.
-pub const CHEAP: Cost = Cost { memory: 64, passes: 2 };

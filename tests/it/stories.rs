@@ -1,0 +1,9 @@
+//! What people do, on both stacks.
+
+mod confirming;
+mod doors;
+mod input;
+mod mails;
+mod registering;
+mod sessions;
+mod signing_in;

@@ -1,0 +1,169 @@
+//! Confirming: whose link, whose password, how often, how long.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::support::app::{Letter, OTHER_PASSWORD, PASSWORD, TestApp, on_both_stacks};
+
+on_both_stacks!(
+    a_strangers_registration_never_opens_the_owners_account,
+    another_browser_needs_the_password,
+    a_link_works_once_however_many_press_at_once,
+    looking_at_a_link_does_not_use_it,
+    a_link_lives_a_day_from_the_moment_its_mail_is_sent,
+    unknown_expired_used_and_malformed_links_get_one_answer,
+    nothing_is_usable_before_the_confirmation,
+    the_token_is_nowhere_but_in_the_mail,
+);
+
+async fn token_for(app: &TestApp, email: &str) -> String {
+    app.settle().await;
+    app.mails_to(email).await.last().and_then(Letter::token).expect("a mail with a link")
+}
+
+async fn a_strangers_registration_never_opens_the_owners_account(app: TestApp) {
+    // the stranger registers the victim's address and waits for the victim to press the button
+    app.guest().register("victim@example.org", OTHER_PASSWORD, "Eve").await;
+    let strangers_link = token_for(&app, "victim@example.org").await;
+    let victim = app.guest();
+    victim.register("victim@example.org", PASSWORD, "Ann").await;
+    let own_link = token_for(&app, "victim@example.org").await;
+
+    // the victim presses the button in the stranger's mail: their browser did not register that one
+    let page = victim.get(&format!("/confirm?token={strangers_link}")).await;
+    assert!(page.body.contains("type=\"password\""), "{}", page.body);
+    let pressed = victim.post("/confirm", &[("token", &strangers_link)]).await;
+    assert_eq!(pressed.status, 422);
+    let typed = victim.post("/confirm", &[("token", &strangers_link), ("password", PASSWORD)]).await;
+    assert_eq!(typed.status, 422, "the victim's password is not the stranger's");
+
+    assert_eq!(victim.post("/confirm", &[("token", &own_link)]).await.status, 303);
+    assert_eq!(app.guest().login("victim@example.org", OTHER_PASSWORD).await.status, 422);
+    assert_eq!(app.guest().login("victim@example.org", PASSWORD).await.status, 303);
+    let late = app.guest().post("/confirm", &[("token", &strangers_link), ("password", OTHER_PASSWORD)]).await;
+    assert_eq!(late.status, 422, "the rival registration is gone");
+    app.settle().await;
+}
+
+async fn another_browser_needs_the_password(app: TestApp) {
+    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    let token = token_for(&app, "ann@example.org").await;
+    let elsewhere = app.guest();
+    let missing = elsewhere.post("/confirm", &[("token", &token)]).await;
+    assert_eq!(missing.status, 422);
+    assert!(missing.body.contains("type=\"password\"") && missing.body.contains(&token));
+    let wrong = elsewhere.post("/confirm", &[("token", &token), ("password", OTHER_PASSWORD)]).await;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.body.contains("not the password that was chosen"), "{}", wrong.body);
+    assert_eq!(elsewhere.get("/api/v1/me").await.status, 401);
+    let right = elsewhere.post("/confirm", &[("token", &token), ("password", PASSWORD)]).await;
+    assert_eq!(right.status, 303);
+    assert_eq!(elsewhere.get("/api/v1/me").await.status, 200);
+}
+
+async fn a_link_works_once_however_many_press_at_once(app: TestApp) {
+    for round in 0..10 {
+        let email = format!("ann{round}@example.org");
+        let guest = app.guest();
+        guest.register(&email, PASSWORD, "Ann").await;
+        let token = token_for(&app, &email).await;
+        let press = (0..20).map(|_| {
+            let (guest, token) = (guest.clone(), token.clone());
+            async move { guest.post("/confirm", &[("token", &token)]).await.status }
+        });
+        let statuses = futures_util::future::join_all(press).await;
+        assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 1, "{statuses:?}");
+        assert!(statuses.iter().all(|status| [303, 422].contains(status)), "{statuses:?}");
+    }
+    let (users,): (i64,) = app.db().query("select count(*) from users").one().await.unwrap();
+    assert_eq!(users, 10);
+}
+
+async fn looking_at_a_link_does_not_use_it(app: TestApp) {
+    let guest = app.guest();
+    guest.register("ann@example.org", PASSWORD, "Ann").await;
+    let token = token_for(&app, "ann@example.org").await;
+    let page = format!("/confirm?token={token}");
+    for agent in ["Microsoft Office Protection", "GoogleImageProxy", "Mozilla/5.0"] {
+        let scanner = app.guest();
+        let url = format!("{}{page}", app.url);
+        let head = scanner.send(scanner.client.head(&url).header("user-agent", agent)).await;
+        assert_eq!(head.status, 200);
+        for _ in 0..5 {
+            let looked = scanner.send(scanner.client.get(&url).header("user-agent", agent)).await;
+            assert_eq!((looked.status, looked.header("referrer-policy")), (200, "no-referrer"));
+        }
+    }
+    assert_eq!(guest.post("/confirm", &[("token", &token)]).await.status, 303);
+}
+
+async fn a_link_lives_a_day_from_the_moment_its_mail_is_sent(app: TestApp) {
+    let (early, late) = (app.guest(), app.guest());
+    early.register("early@example.org", PASSWORD, "Ann").await;
+    late.register("late@example.org", PASSWORD, "Ann").await;
+    let (early_token, late_token) =
+        (token_for(&app, "early@example.org").await, token_for(&app, "late@example.org").await);
+    app.clock().advance(Duration::from_secs(24 * 3_600 - 60));
+    assert_eq!(early.post("/confirm", &[("token", &early_token)]).await.status, 303, "a minute before");
+    app.clock().advance(Duration::from_secs(61));
+    assert_eq!(late.get(&format!("/confirm?token={late_token}")).await.status, 404, "a second after");
+    assert_eq!(late.post("/confirm", &[("token", &late_token)]).await.status, 422);
+}
+
+async fn unknown_expired_used_and_malformed_links_get_one_answer(app: TestApp) {
+    let (used, expired) = (app.guest(), app.guest());
+    used.register("used@example.org", PASSWORD, "Ann").await;
+    let used_token = token_for(&app, "used@example.org").await;
+    assert_eq!(used.post("/confirm", &[("token", &used_token)]).await.status, 303);
+    expired.register("expired@example.org", PASSWORD, "Ann").await;
+    let expired_token = token_for(&app, "expired@example.org").await;
+    app.clock().advance(Duration::from_secs(25 * 3_600));
+    let unknown = format!("A{}", &expired_token[1..]);
+    let mut answers = Vec::new();
+    for token in [used_token.as_str(), &expired_token, &unknown, "x", "", "🛎", "a b"] {
+        let guest = app.guest();
+        let page = guest.get(&format!("/confirm?token={token}")).await;
+        let pressed = guest.post("/confirm", &[("token", token), ("password", PASSWORD)]).await;
+        answers.push((page.status, page.body, pressed.status, pressed.body));
+    }
+    assert_eq!((answers[0].0, answers[0].2), (404, 422));
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+}
+
+async fn nothing_is_usable_before_the_confirmation(app: TestApp) {
+    let guest = app.guest();
+    guest.register("ann@example.org", PASSWORD, "Ann").await;
+    app.settle().await;
+    assert_eq!(guest.login("ann@example.org", PASSWORD).await.status, 422);
+    let account = guest.get("/account").await;
+    assert_eq!((account.status, account.header("location")), (303, "/login"));
+    assert_eq!(guest.get("/api/v1/me").await.status, 401);
+    let (sessions,): (i64,) = app.db().query("select count(*) from sessions").one().await.unwrap();
+    assert_eq!(sessions, 0);
+    app.settle().await;
+}
+
+async fn the_token_is_nowhere_but_in_the_mail(app: TestApp) {
+    let guest = app.guest();
+    let answer = guest.register("ann@example.org", PASSWORD, "Ann").await;
+    let cookie = answer.header("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
+    let token = token_for(&app, "ann@example.org").await;
+    // every text and blob of every table, as the database shows it to whoever steals it
+    let mut dump = String::new();
+    for table in ["registrations", "outbox", "inbox", "broker_message", "sessions", "users", "login_log"] {
+        dump.push_str(&app.dump(table).await);
+    }
+    assert!(dump.contains("ann@example.org"), "the dump shows what there is");
+    for secret in [&token, &token[24..64], &cookie] {
+        let bytes = URL_SAFE_NO_PAD.decode(secret).map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+        let hex: String = bytes.unwrap();
+        for form in [secret.to_lowercase(), hex] {
+            assert!(!dump.contains(&form), "{form} is in the database: {dump}");
+        }
+    }
+    assert!(!dump.contains(PASSWORD));
+    let events = app.dump("outbox").await + &app.dump("broker_message").await;
+    assert!(!events.contains("example.org"), "an event carries ids, not addresses: {events}");
+}

@@ -1,0 +1,136 @@
+//! Sessions: what the cookie is, how long it lasts, how soon it ends everywhere.
+
+use std::time::Duration;
+
+use bellhop::app::Parts;
+
+use crate::support::app::{Guest, PASSWORD, TestApp, on_both_stacks, within};
+
+on_both_stacks!(
+    the_cookie_is_for_the_server_alone_and_the_table_holds_its_hash,
+    a_logout_ends_the_session_on_every_node,
+    a_session_ends_when_it_is_not_used_and_after_a_month_in_any_case,
+    no_cookie_but_a_good_one_is_anybody,
+    what_a_signed_in_person_sees_is_kept_by_nobody,
+    nobody_logs_out_by_looking,
+);
+
+/// A guest that is another browser with the same session.
+fn copy_of(cookie: &str, url: &str) -> reqwest::RequestBuilder {
+
+    reqwest::Client::new().get(format!("{url}/api/v1/me")).header("cookie", format!("bellhop={cookie}"))
+}
+
+async fn signed_in(app: &TestApp, email: &str) -> (Guest, String) {
+    app.resident(email).await;
+    let guest = app.guest();
+    let answer = guest.login(email, PASSWORD).await;
+    let cookie = answer.header("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
+    (guest, cookie)
+}
+
+async fn the_cookie_is_for_the_server_alone_and_the_table_holds_its_hash(app: TestApp) {
+    app.resident("ann@example.org").await;
+    let answer = app.guest().login("ann@example.org", PASSWORD).await;
+    let cookie = answer.header("set-cookie");
+    let value = cookie.strip_prefix("bellhop=").and_then(|rest| rest.split(';').next()).unwrap();
+    assert_eq!(value.len(), 43, "256 bits of base64url");
+    for attribute in ["HttpOnly", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    assert!(!cookie.contains("Domain") && cookie.len() < 4_096);
+    assert!(!answer.body.contains(value) && !answer.header("location").contains(value));
+    assert!(!app.dump("sessions").await.contains(&value.to_lowercase()));
+    app.settle().await;
+}
+
+async fn a_logout_ends_the_session_on_every_node(app: TestApp) {
+    let other = app.another_node(Parts::only(["web"]).unwrap()).await;
+    let (guest, cookie) = signed_in(&app, "ann@example.org").await;
+    // both nodes know the session, and answer from their memory once they hear each other
+    for url in [&app.url, &other.url] {
+        within("both nodes to know the session", async || {
+            copy_of(&cookie, url).send().await.unwrap().status() == 200
+        })
+        .await;
+    }
+    let answer = guest.post("/logout", &[]).await;
+    assert_eq!((answer.status, answer.header("location")), (303, "/"));
+    assert_eq!(answer.header("clear-site-data"), "\"cache\", \"cookies\", \"storage\"");
+    assert!(answer.header("set-cookie").contains("Max-Age=0"));
+    assert_eq!(copy_of(&cookie, &app.url).send().await.unwrap().status(), 401, "at once where it was said");
+    within("the other node to refuse it", async || {
+        copy_of(&cookie, &other.url).send().await.unwrap().status() == 401
+    })
+    .await;
+    app.settle().await;
+}
+
+async fn a_session_ends_when_it_is_not_used_and_after_a_month_in_any_case(app: TestApp) {
+    let (guest, _) = signed_in(&app, "ann@example.org").await;
+    let hour = Duration::from_secs(3_600);
+    let alive = async |guest: &Guest| guest.get("/api/v1/me").await.status == 200;
+    app.clock().advance(12 * hour - Duration::from_secs(60));
+    assert!(alive(&guest).await, "a minute before");
+    app.clock().advance(12 * hour - Duration::from_secs(60));
+    assert!(alive(&guest).await, "using it begins the time anew");
+    app.clock().advance(12 * hour + Duration::from_secs(60));
+    assert!(!alive(&guest).await, "a minute after");
+
+    let guest = app.guest();
+    guest.login("ann@example.org", PASSWORD).await;
+    for _ in 0..65 {
+        assert!(alive(&guest).await);
+        app.clock().advance(11 * hour);
+    }
+    assert!(alive(&guest).await, "29.8 days");
+    app.clock().advance(11 * hour);
+    assert!(!alive(&guest).await, "30 days");
+    app.settle().await;
+}
+
+async fn no_cookie_but_a_good_one_is_anybody(app: TestApp) {
+    let (_, good) = signed_in(&app, "ann@example.org").await;
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let status = async |cookie: &[u8], path: &str| {
+        let cookie = reqwest::header::HeaderValue::from_bytes(cookie).unwrap();
+        let request = client.get(format!("{}{path}", app.url)).header("cookie", cookie);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(status(format!("bellhop={good}").as_bytes(), "/api/v1/me").await, 200);
+    let tampered = format!("{}A", &good[..42]);
+    for bad in [
+        "bellhop=".to_owned(),
+        "bellhop=x".to_owned(),
+        format!("bellhop={good}x"),
+        format!("bellhop={}", &good[1..]),
+        format!("bellhop={tampered}x"),
+        format!("bellhop={good}; bellhop={good}"),
+        format!("bellhop={}", "a".repeat(4_000)),
+        format!("__Host-bellhop={good}"),
+        format!("BELLHOP={good}"),
+        "bellhop=' or 1=1 --".to_owned(),
+        "bellhop=\u{e9}".to_owned(),
+    ] {
+        assert_eq!(status(bad.as_bytes(), "/api/v1/me").await, 401, "{bad}");
+        assert_eq!(status(bad.as_bytes(), "/account").await, 303, "{bad}");
+    }
+    assert_eq!(status(b"bellhop=\xff\xfe", "/api/v1/me").await, 401);
+    app.settle().await;
+}
+
+async fn what_a_signed_in_person_sees_is_kept_by_nobody(app: TestApp) {
+    let (guest, _) = signed_in(&app, "ann@example.org").await;
+    for path in ["/", "/account", "/api/v1/me", "/api/v1/me/activity", "/register/status", "/confirm?token=x", "/login"] {
+        assert_eq!(guest.get(path).await.header("cache-control"), "no-store", "{path}");
+    }
+    app.settle().await;
+}
+
+async fn nobody_logs_out_by_looking(app: TestApp) {
+    let (guest, _) = signed_in(&app, "ann@example.org").await;
+    assert_eq!(guest.get("/logout").await.status, 405);
+    assert_eq!(guest.get("/api/v1/logout").await.status, 405);
+    assert_eq!(guest.get("/api/v1/me").await.status, 200);
+    app.settle().await;
+}
