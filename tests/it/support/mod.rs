@@ -1,0 +1,11 @@
+//! What the stories are told with: servers of their own, a mail server that obeys, a network that fails, a browser.
+
+pub mod app;
+pub mod browser;
+pub mod ports;
+pub mod postgres;
+pub mod processes;
+pub mod proxy;
+pub mod rabbit;
+pub mod servers;
+pub mod smtp;
