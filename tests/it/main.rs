@@ -6,4 +6,5 @@
 mod harness;
 mod kill;
 mod rabbit;
+mod stories;
 mod support;

@@ -77,6 +77,7 @@ impl TestApp {
         let mut config = Config::from_sources(BTreeMap::new(), []).unwrap();
         config.data_dir = data.path().to_owned();
         config.limits = false;
+        config.secret_key = Some(SecretString::from("a key of the tests' own, 4f1d9ab2c7e85630"));
         config.concurrency = PerQueue::all(2);
         config.patience = Patience {
             tiers: [50, 100, 200, 400, 800].map(Duration::from_millis),
