@@ -157,7 +157,8 @@ async fn the_token_is_nowhere_but_in_the_mail(app: TestApp) {
     }
     assert!(dump.contains("ann@example.org"), "the dump shows what there is");
     for secret in [&token, &token[24..64], &cookie] {
-        let bytes = URL_SAFE_NO_PAD.decode(secret).map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+        let bytes =
+            URL_SAFE_NO_PAD.decode(secret).map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
         let hex: String = bytes.unwrap();
         for form in [secret.to_lowercase(), hex] {
             assert!(!dump.contains(&form), "{form} is in the database: {dump}");

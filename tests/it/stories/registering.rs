@@ -79,7 +79,8 @@ async fn the_same_through_the_api(app: TestApp) {
     }
     app.settle().await;
     let first = guest.get("/api/v1/me/activity?limit=3").await.json();
-    let types: Vec<&str> = first["items"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
+    let types: Vec<&str> =
+        first["items"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["login.failed"; 3]);
     assert_eq!(first["items"][0]["reason"], "wrong_password");
     let next = first["next"].as_str().expect("there is an older one");

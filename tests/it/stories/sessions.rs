@@ -17,7 +17,6 @@ on_both_stacks!(
 
 /// A guest that is another browser with the same session.
 fn copy_of(cookie: &str, url: &str) -> reqwest::RequestBuilder {
-
     reqwest::Client::new().get(format!("{url}/api/v1/me")).header("cookie", format!("bellhop={cookie}"))
 }
 
@@ -49,20 +48,16 @@ async fn a_logout_ends_the_session_on_every_node(app: TestApp) {
     let (guest, cookie) = signed_in(&app, "ann@example.org").await;
     // both nodes know the session, and answer from their memory once they hear each other
     for url in [&app.url, &other.url] {
-        within("both nodes to know the session", async || {
-            copy_of(&cookie, url).send().await.unwrap().status() == 200
-        })
-        .await;
+        within("both nodes to know the session", async || copy_of(&cookie, url).send().await.unwrap().status() == 200)
+            .await;
     }
     let answer = guest.post("/logout", &[]).await;
     assert_eq!((answer.status, answer.header("location")), (303, "/"));
     assert_eq!(answer.header("clear-site-data"), "\"cache\", \"cookies\", \"storage\"");
     assert!(answer.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(copy_of(&cookie, &app.url).send().await.unwrap().status(), 401, "at once where it was said");
-    within("the other node to refuse it", async || {
-        copy_of(&cookie, &other.url).send().await.unwrap().status() == 401
-    })
-    .await;
+    within("the other node to refuse it", async || copy_of(&cookie, &other.url).send().await.unwrap().status() == 401)
+        .await;
     app.settle().await;
 }
 
@@ -121,7 +116,8 @@ async fn no_cookie_but_a_good_one_is_anybody(app: TestApp) {
 
 async fn what_a_signed_in_person_sees_is_kept_by_nobody(app: TestApp) {
     let (guest, _) = signed_in(&app, "ann@example.org").await;
-    for path in ["/", "/account", "/api/v1/me", "/api/v1/me/activity", "/register/status", "/confirm?token=x", "/login"] {
+    for path in ["/", "/account", "/api/v1/me", "/api/v1/me/activity", "/register/status", "/confirm?token=x", "/login"]
+    {
         assert_eq!(guest.get(path).await.header("cache-control"), "no-store", "{path}");
     }
     app.settle().await;

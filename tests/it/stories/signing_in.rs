@@ -67,8 +67,12 @@ async fn every_refusal_looks_the_same(app: TestApp) {
         assert_eq!(answer, &answers[0], "{case:?}");
     }
     app.settle().await;
-    let reasons: Vec<(String,)> =
-        app.db().query("select distinct reason from login_log where reason is not null order by 1").all().await.unwrap();
+    let reasons: Vec<(String,)> = app
+        .db()
+        .query("select distinct reason from login_log where reason is not null order by 1")
+        .all()
+        .await
+        .unwrap();
     let reasons: Vec<&str> = reasons.iter().map(|(reason,)| reason.as_str()).collect();
     assert_eq!(reasons, ["disabled", "malformed", "unconfirmed", "unknown_address", "wrong_password"]);
 }

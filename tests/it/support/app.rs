@@ -154,7 +154,8 @@ impl TestApp {
         if let Some(sink) = &self.sink {
             let letters = sink.mails().into_iter().map(|mail| {
                 let to = mail.recipients.first().cloned().unwrap_or_default();
-                Letter { to, subject: mail.subject(), text: mail.text(), html: mail.html() }
+                let parsed = mail.parsed();
+                Letter { to, subject: parsed.subject, text: parsed.text, html: parsed.html }
             });
             return letters.collect();
         }

@@ -1,7 +1,6 @@
 //! What the stories are told with: servers of their own, a mail server that obeys, a network that fails, a browser.
 
 pub mod app;
-pub mod app;
 pub mod browser;
 pub mod ports;
 pub mod postgres;

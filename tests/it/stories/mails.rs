@@ -1,0 +1,165 @@
+//! When the mail server is slow, away, or says no. People register all the same.
+
+use std::time::Duration;
+
+use bellhop::account::register;
+
+use crate::support::app::{PASSWORD, Stack, TestApp, within};
+use crate::support::smtp::{Phase, Script, Step};
+
+async fn large() -> TestApp {
+    TestApp::start(Stack::Large).await
+}
+
+async fn delivery(app: &TestApp, email: &str) -> String {
+    let sql = "select delivery from registrations where email_canonical = $1";
+    let (word,): (String,) = app.db().query(sql).bind(email.to_owned()).one().await.unwrap();
+    word
+}
+
+async fn events(app: &TestApp, kind: &'static str) -> i64 {
+    let (count,): (i64,) =
+        app.db().query("select count(*) from outbox where type = $1").bind(kind).one().await.unwrap();
+    count
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_register_while_the_mail_server_is_away_and_their_mails_follow() {
+    let mut app = large().await;
+    let mut sink = app.sink.take().unwrap();
+    sink.stop().await;
+    let guest = app.guest();
+    for n in 0..5 {
+        assert_eq!(app.guest().register(&format!("ann{n}@example.org"), PASSWORD, "Ann").await.status, 303);
+    }
+    assert_eq!(guest.register("bob@example.org", PASSWORD, "Bob").await.status, 303);
+    within("the delay to be known", async || delivery(&app, "bob@example.org").await == "delayed").await;
+    let told = guest.get("/register/status").await.json();
+    assert_eq!(told["status"], "delayed", "the person who waits is told");
+    assert_eq!(
+        app.guest().get("/readyz").await.status,
+        200,
+        "a mail server that is away is no reason to send people away"
+    );
+    within("readiness to name it", async || {
+        app.guest().get("/readyz").await.json()["degraded"] == serde_json::json!(["mail"])
+    })
+    .await;
+
+    sink.restart().await;
+    app.sink = Some(sink);
+    app.settle().await;
+    for n in 0..5 {
+        assert_eq!(app.mails_to(&format!("ann{n}@example.org")).await.len(), 1);
+    }
+    assert_eq!(delivery(&app, "bob@example.org").await, "sent");
+    assert_eq!(events(&app, "mail.delayed").await, 6, "told once for each, however often it was tried");
+    assert_eq!(events(&app, "mail.sent").await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_address_is_told_and_not_tried_again() {
+    let app = large().await;
+    let sink = app.sink.as_ref().unwrap();
+    sink.set(Script::default().on_recipient("typo@example.org", Step::reply("550 5.1.1 no such mailbox")));
+    let guest = app.guest();
+    guest.register("typo@example.org", PASSWORD, "Ann").await;
+    app.guest().register("fine@example.org", PASSWORD, "Ann").await;
+    app.settle().await;
+    assert_eq!(guest.get("/register/status").await.json()["status"], "rejected");
+    let page = guest.get("/register/sent").await;
+    assert!(page.body.contains("href=\"/register\""), "the address can be corrected: {}", page.body);
+    assert_eq!(app.mails_to("fine@example.org").await.len(), 1, "one bad destination holds nobody up");
+    assert_eq!(events(&app, "mail.rejected").await, 1);
+    assert_eq!(sink.attempts(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_server_that_says_later_gets_the_mail_later() {
+    let app = large().await;
+    app.sink.as_ref().unwrap().set(Script::default().on(Phase::Rcpt, Step::reply("451 4.7.1 greylisted").times(3)));
+    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.settle().await;
+    assert_eq!(app.mails_to("ann@example.org").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_whose_last_answer_was_lost_comes_again_with_the_same_id_and_the_same_link() {
+    let app = large().await;
+    let sink = app.sink.as_ref().unwrap();
+    // it has the mail, and goes away before it says so
+    sink.set(Script::default().on(Phase::Dot, Step::drop().keeping_the_mail().times(1)));
+    let guest = app.guest();
+    guest.register("ann@example.org", PASSWORD, "Ann").await;
+    app.settle().await;
+    let mails = sink.mails();
+    assert_eq!(mails.len(), 2);
+    assert_eq!(mails[0].message_id(), mails[1].message_id());
+    let letters = app.mails_to("ann@example.org").await;
+    assert_eq!(letters[0].token(), letters[1].token());
+    let pressed = guest.post("/confirm", &[("token", &letters[0].token().unwrap())]).await;
+    assert_eq!(pressed.status, 303, "either of them opens");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_that_leaves_late_holds_a_link_that_lives() {
+    let mut app = large().await;
+    let mut sink = app.sink.take().unwrap();
+    sink.stop().await;
+    let guest = app.guest();
+    guest.register("ann@example.org", PASSWORD, "Ann").await;
+    within("the first try", async || delivery(&app, "ann@example.org").await == "delayed").await;
+    app.clock().advance(Duration::from_secs(20 * 3_600));
+    sink.restart().await;
+    app.sink = Some(sink);
+    app.settle().await;
+    app.clock().advance(register::LINK_LIFETIME - Duration::from_secs(60));
+    let token = app.mails_to("ann@example.org").await[0].token().unwrap();
+    assert_eq!(guest.post("/confirm", &[("token", &token)]).await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_that_fails_for_two_days_becomes_a_dead_letter_with_its_reason() {
+    let mut app = TestApp::start_with(Stack::Large, |options| {
+        options.config.patience.total = Duration::from_secs(24 * 3_600);
+    })
+    .await;
+    let mut sink = app.sink.take().unwrap();
+    sink.stop().await;
+    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    within("the first try", async || delivery(&app, "ann@example.org").await == "delayed").await;
+    app.clock().advance(Duration::from_secs(24 * 3_600 + 1));
+    app.settle().await;
+    let depths = app.app.depths().await.unwrap();
+    assert!(depths.iter().any(|depth| depth.queue == "confirmation.dead" && depth.messages == 1), "{depths:?}");
+    sink.restart().await;
+    app.sink = Some(sink);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_are_markup_or_headers_reach_the_reader_as_text() {
+    for stack in [Stack::Small, Stack::Large] {
+        let app = TestApp::start(stack).await;
+        let names = [
+            "<script>alert(1)</script>",
+            "\"Eve\" <eve@evil.example>",
+            "{{7*7}} ${7*7}",
+            "Ann, Lee; =?utf-8?q?x?=",
+            "' or 1=1 --",
+        ];
+        for (n, name) in names.into_iter().enumerate() {
+            let answer = app.guest().register(&format!("ann{n}@example.org"), PASSWORD, name).await;
+            assert_eq!(answer.status, 303, "{name}");
+        }
+        for name in ["Eve\r\nBcc: x@evil.example", "Eve\nSubject: x", "Eve\u{0}", "Eve\u{1b}[31m"] {
+            assert_eq!(app.guest().register("eve@example.org", PASSWORD, name).await.status, 422, "{name:?}");
+        }
+        app.settle().await;
+        let mails = app.mails().await;
+        assert_eq!(mails.len(), names.len());
+        for mail in mails {
+            assert!(!mail.html.contains("<script"), "{}", mail.html);
+            assert!(!mail.subject.contains("Bcc") && mail.token().is_some(), "{mail:?}");
+        }
+    }
+}
