@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 use secrecy::ExposeSecret as _;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,8 @@ use super::{Fault, Shared, declare, within};
 const CONNECT: Duration = Duration::from_secs(5);
 /// To say goodbye; a blocked connection never gets an answer.
 const CLOSE: Duration = Duration::from_secs(1);
+/// To open a channel, which the broker does at once if it does anything.
+const PROBE: Duration = Duration::from_secs(2);
 /// What is in hand when we are told to stop may take this long.
 pub(super) const GRACE: Duration = Duration::from_secs(25);
 /// Seconds between heartbeats where the URL names none: a silent peer is noticed after twice that.
@@ -50,11 +52,26 @@ impl fmt::Display for Role {
     }
 }
 
-/// A connection that works, until `over` is cancelled: by its supervisor when it ended, or by anybody who found out
-/// that it does not work, upon which the supervisor makes a new one.
+/// A connection that works, until `over` is cancelled by its supervisor.
 pub(super) struct Live {
     pub(super) connection: Connection,
     pub(super) over: CancellationToken,
+    doubted: AtomicBool,
+    doubt: Notify,
+}
+
+impl Live {
+    /// Something on it took too long. It is used by nobody until its supervisor has found out whether all of it is
+    /// silent, or just the queue that was asked (a quorum queue without a leader, say), which must not cost the others
+    /// their connection.
+    pub(super) fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+        self.doubt.notify_one();
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.over.is_cancelled() && !self.doubted.load(Ordering::Relaxed)
+    }
 }
 
 /// Where the users of a connection find the one that works now.
@@ -70,13 +87,13 @@ impl Link {
 
     /// The connection, if there is one at this moment.
     pub(super) fn now(&self) -> Option<Arc<Live>> {
-        self.live.borrow().clone().filter(|live| !live.over.is_cancelled())
+        self.live.borrow().clone().filter(|live| live.is_usable())
     }
 
     /// The connection, as soon as there is one.
     pub(super) async fn next(&self) -> Option<Arc<Live>> {
-        let usable = |live: &Option<Arc<Live>>| live.as_ref().is_some_and(|live| !live.over.is_cancelled());
-        self.live.subscribe().wait_for(usable).await.ok()?.clone()
+        let is_usable = |live: &Option<Arc<Live>>| live.as_ref().is_some_and(|live| live.is_usable());
+        self.live.subscribe().wait_for(is_usable).await.ok()?.clone()
     }
 }
 
@@ -139,7 +156,8 @@ async fn open(shared: &Shared, role: Role) -> Result<Arc<Live>, Fault> {
     uri.query.connection_timeout.get_or_insert(u64::try_from(CONNECT.as_millis()).unwrap_or(u64::MAX));
     let properties = ConnectionProperties::default().with_connection_name(format!("{} {role}", shared.name).into());
     let connection = within(CONNECT, "connecting", Connection::connect_uri(uri, properties)).await?;
-    let live = Arc::new(Live { connection, over: CancellationToken::new() });
+    let (over, doubt) = (CancellationToken::new(), Notify::new());
+    let live = Arc::new(Live { connection, over, doubted: AtomicBool::new(false), doubt });
     if role == Role::Publisher
         && let Err(fault) = declare::all(shared, &live).await
     {
@@ -158,8 +176,15 @@ async fn hold(shared: &Shared, role: Role, live: &Live) -> Fault {
     let mut declared = Instant::now();
     loop {
         tokio::select! {
-            () = shared.stop.cancelled() => return wind_up(shared, role, live).await,
-            () = live.over.cancelled() => return Fault::Ended("given up after a time-out".into()),
+            () = shared.stop.cancelled() => return wind_up(shared, role).await,
+            () = live.doubt.notified() => {
+                if let Err(fault) = probe(live).await {
+                    return fault;
+                }
+                live.doubted.store(false, Ordering::Relaxed);
+                // wakes who waits for a usable one
+                shared.link(role).live.send_modify(|_| {});
+            }
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) if role == Role::Publisher => {
                     tracing::warn!(%role, reason, "the broker takes no messages for now");
@@ -193,17 +218,20 @@ async fn hold(shared: &Shared, role: Role, live: &Live) -> Fault {
     }
 }
 
+/// Whether the broker still answers on this connection.
+async fn probe(live: &Live) -> Result<(), Fault> {
+    let channel = within(PROBE, "any answer of the broker", live.connection.create_channel()).await?;
+    within(PROBE, "any answer of the broker", channel.close(200, "done".into())).await
+}
+
 /// Keeps the connection while deliveries are in hand (their settling needs both connections), and the publisher's
 /// until its batch is confirmed.
-async fn wind_up(shared: &Shared, role: Role, live: &Live) -> Fault {
+async fn wind_up(shared: &Shared, role: Role) -> Fault {
     shared.consuming.close();
-    tokio::select! {
-        _ = timeout(GRACE, shared.consuming.wait()) => {}
-        () = live.over.cancelled() => {}
-    }
+    let _ = timeout(GRACE, shared.consuming.wait()).await;
     if role == Role::Publisher {
         shared.link(role).live.send_replace(None);
-        drop(shared.outgoing.lock().await.take());
+        drop(shared.desk.lock().await);
     }
     Fault::Ended("stopped".into())
 }

@@ -88,7 +88,7 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// When the connection fails over it or takes longer than 5 s, upon which it is given up; the message comes again.
+    /// When the connection fails over it, or takes longer than 5 s; the message comes again.
     pub async fn ack(&self) -> Result<bool, anyhow::Error> {
         self.settle("acknowledging", self.acker.ack(BasicAckOptions::default())).await
     }
@@ -114,7 +114,7 @@ impl Delivery {
     ) -> Result<bool, anyhow::Error> {
         let answer = within(ANSWER, what, asked).await;
         if matches!(answer, Err(Fault::TimedOut(_))) {
-            self.live.over.cancel();
+            self.live.doubt();
         }
         Ok(answer?)
     }
@@ -220,7 +220,7 @@ impl Subscription {
     async fn subscribe(&mut self, live: &Live) -> Result<(Channel, Consumer), Fault> {
         let subscribed = self.ask(live).await;
         if matches!(subscribed, Err(Fault::TimedOut(_))) {
-            live.over.cancel();
+            live.doubt();
         }
         subscribed
     }

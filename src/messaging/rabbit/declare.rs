@@ -37,6 +37,11 @@ impl<'a> Scratch<'a> {
         Ok(channel)
     }
 
+    /// Leaves the channel behind: it still waits for an answer.
+    fn abandon(&mut self) {
+        self.channel = None;
+    }
+
     pub(super) async fn close(self) {
         if let Some(channel) = self.channel.filter(|channel| channel.status().connected()) {
             // closed by being dropped otherwise
@@ -200,7 +205,7 @@ impl Pass<'_> {
                 let difference = difference(&text).unwrap_or(text);
                 self.findings.push(format!(
                     "{what} {name} exists with other arguments: {difference} (wanted: {wanted}); it is used as it is. \
-                     To mend it, let it run empty, then: {mend}   (it is made anew at once)"
+                     To mend it, let it run empty, then: {mend}"
                 ));
             }
             Some(403) if !passive => {
@@ -213,6 +218,11 @@ impl Pass<'_> {
                     |text| format!("and may not be made: {text}"),
                 );
                 self.findings.push(format!("{what} {name} does not exist; {why} (wanted: {wanted})"));
+            }
+            // a queue without a leader must not keep the others from being used
+            None if matches!(fault, Fault::TimedOut(_)) => {
+                self.scratch.abandon();
+                self.findings.push(format!("{what} {name} does not answer"));
             }
             Some(403 | 405) => self.findings.push(format!("{what} {name} cannot be looked at: {text}")),
             _ => return Err(fault),

@@ -69,8 +69,8 @@ struct Shared {
     report: watch::Sender<Report>,
     publisher: Link,
     consumer: Link,
-    /// The channel that no batch is under way on.
-    outgoing: Mutex<Option<publisher::Outgoing>>,
+    /// Held by whoever publishes.
+    desk: Mutex<publisher::Desk>,
     /// The consumers' tasks: connections are kept for what they have in hand.
     consuming: TaskTracker,
     /// Somebody missed an exchange or a queue.
@@ -139,7 +139,7 @@ impl Rabbit {
             report: watch::Sender::default(),
             publisher: Link::new(),
             consumer: Link::new(),
-            outgoing: Mutex::new(None),
+            desk: Mutex::default(),
             consuming: TaskTracker::new(),
             redeclare: Notify::new(),
         });
@@ -149,7 +149,7 @@ impl Rabbit {
 
     /// Publishes, and waits until the broker has confirmed: one answer per publication, in order.
     ///
-    /// At most 10 s per 250 publications; while the broker is away or takes no messages, all answers are
+    /// At most 10 s per 250 publications, and 2 s more for what goes to a queue that did not answer lately; while the broker is away or takes no messages, all answers are
     /// [`Published::Failed`] at once. Batches of several callers go one after the other.
     pub async fn publish(&self, publications: Vec<Publication>) -> Vec<Published> {
         publisher::publish(&self.shared, &publications).await

@@ -22,6 +22,21 @@ use crate::messaging::topology::EVENTS;
 const WINDOW: usize = 250;
 /// From the first byte of a batch to its last confirm. Under the broker's memory or disk alarm a confirm never comes.
 pub(super) const CONFIRM: Duration = Duration::from_secs(10);
+/// The same where the last message was waited for in vain.
+const SECOND_CHANCE: Duration = Duration::from_secs(2);
+
+/// What the publisher keeps between batches.
+#[derive(Default)]
+pub(super) struct Desk {
+    /// The channel that no batch is under way on.
+    outgoing: Option<Outgoing>,
+    /// Where the first message went that a batch waited for in vain. All of a channel stands still behind a queue that
+    /// does not answer, so what goes there has a batch of its own, after the others, until it is confirmed again.
+    held_up: HashSet<Address>,
+}
+
+/// Exchange and routing key.
+type Address = (&'static str, String);
 
 /// A confirm channel with nothing under way, and the connection it belongs to.
 pub(super) struct Outgoing {
@@ -30,29 +45,49 @@ pub(super) struct Outgoing {
 }
 
 pub(super) async fn publish(shared: &Shared, publications: &[Publication]) -> Vec<Published> {
-    let mut answers = Vec::with_capacity(publications.len());
-    let mut outgoing = shared.outgoing.lock().await;
-    for window in publications.chunks(WINDOW) {
-        match ready(shared, outgoing.take()).await {
-            Ok(ready) => {
-                let (published, settled) = batch(shared, &ready, window).await;
-                if published.iter().zip(window).any(|(answer, publication)| is_missed(shared, answer, publication)) {
-                    shared.redeclare.notify_one();
-                }
-                answers.extend(published);
-                *outgoing = settled.then_some(ready);
+    let mut answers = vec![Published::Failed("not sent".into()); publications.len()];
+    let mut desk = shared.desk.lock().await;
+    for (window, answers) in publications.chunks(WINDOW).zip(answers.chunks_mut(WINDOW)) {
+        let mut sound: Vec<_> = window.iter().zip(answers).collect();
+        let held_up: Vec<_> =
+            sound.extract_if(.., |(publication, _)| desk.held_up.contains(&address(publication))).collect();
+        for (part, limit) in [(sound, CONFIRM), (held_up, SECOND_CHANCE)] {
+            if !part.is_empty() {
+                publish_part(shared, &mut desk, part, limit).await;
             }
-            Err(reason) => answers.extend(window.iter().map(|_| Published::Failed(reason.clone()))),
         }
     }
     answers
+}
+
+async fn publish_part(shared: &Shared, desk: &mut Desk, part: Vec<(&Publication, &mut Published)>, limit: Duration) {
+    let ready = match ready(shared, desk.outgoing.take()).await {
+        Ok(ready) => ready,
+        Err(reason) => {
+            return part.into_iter().for_each(|(_, answer)| *answer = Published::Failed(reason.clone()));
+        }
+    };
+    let (publications, answers): (Vec<_>, Vec<_>) = part.into_iter().unzip();
+    let Settled { published, first_late, completely } =
+        batch(shared, &ready, &publications, Instant::now() + limit).await;
+    desk.outgoing = completely.then_some(ready);
+    desk.held_up.extend(first_late);
+    for ((publication, answer), published) in publications.into_iter().zip(answers).zip(published) {
+        if published == Published::Confirmed && !desk.held_up.is_empty() {
+            desk.held_up.remove(&address(publication));
+        }
+        if is_missed(shared, &published, publication) {
+            shared.redeclare.notify_one();
+        }
+        *answer = published;
+    }
 }
 
 /// Whether somebody may have deleted an exchange or a queue. An event that nobody here wants is returned in all honour.
 fn is_missed(shared: &Shared, answer: &Published, publication: &Publication) -> bool {
     match answer {
         Published::Confirmed => false,
-        Published::Failed(_) => true,
+        Published::Failed(reason) => reason.contains("NOT_FOUND"),
         Published::Returned => publication.exchange != EVENTS || shared.topology.is_wanted(&publication.routing_key),
     }
 }
@@ -73,7 +108,7 @@ async fn ready(shared: &Shared, last: Option<Outgoing>) -> Result<Outgoing, Stri
         Ok(channel) => Ok(Outgoing { live, channel }),
         Err(fault) => {
             if matches!(fault, Fault::TimedOut(_)) {
-                live.over.cancel();
+                live.doubt();
             }
             Err(fault.to_string())
         }
@@ -99,57 +134,69 @@ enum Said {
     Nothing(String),
 }
 
-/// Publishes at most [`WINDOW`] messages and waits for their confirms; `false` when the channel still owes some.
-async fn batch(shared: &Shared, outgoing: &Outgoing, window: &[Publication]) -> (Vec<Published>, bool) {
-    let deadline = Instant::now() + CONFIRM;
+/// What became of a batch.
+struct Settled {
+    published: Vec<Published>,
+    first_late: Option<Address>,
+    /// The channel owes no confirm.
+    completely: bool,
+}
+
+/// Publishes at most [`WINDOW`] messages and waits for their confirms.
+async fn batch(shared: &Shared, outgoing: &Outgoing, window: &[&Publication], deadline: Instant) -> Settled {
     let mut pending = Vec::with_capacity(window.len());
     for publication in window {
         pending.push(send(shared, &outgoing.channel, publication, deadline).await);
     }
     let mut returned: HashSet<Key> = HashSet::new();
     let mut said = Vec::with_capacity(window.len());
-    let (mut settled, mut late) = (true, false);
-    for sent in pending {
+    let (mut completely, mut first_late) = (true, None);
+    for (sent, publication) in pending.into_iter().zip(window) {
         let (key, confirm) = match sent {
-            Ok(sent) => sent,
-            Err(fault) => {
-                late |= matches!(fault, Fault::TimedOut(_));
-                // what is too long was never sent, so the channel owes nothing for it
-                settled &= matches!(fault, Fault::TooLong(_));
-                said.push((None, Said::Nothing(fault.to_string())));
-                continue;
-            }
+            Ok((key, confirm)) => (Some(key), Ok(confirm)),
+            Err(fault) => (None, Err(fault)),
         };
-        // past the deadline, this still takes what has already come
-        let (verdict, message) = match timeout_at(deadline, confirm).await {
-            Ok(Ok(Confirmation::Ack(message))) => (Said::Acked { carried: message.is_some() }, message),
-            Ok(Ok(Confirmation::Nack(message))) => (Said::Nacked, message),
-            Ok(Ok(Confirmation::NotRequested)) => {
-                settled = false;
+        let confirmation = match confirm {
+            // past the deadline, this still takes what has already come
+            Ok(confirm) => match timeout_at(deadline, confirm).await {
+                Ok(confirmation) => confirmation.map_err(Fault::from),
+                Err(_) => Err(Fault::TimedOut("the confirm")),
+            },
+            Err(fault) => Err(fault),
+        };
+        let (verdict, message) = match confirmation {
+            Ok(Confirmation::Ack(message)) => (Said::Acked { carried: message.is_some() }, message),
+            Ok(Confirmation::Nack(message)) => (Said::Nacked, message),
+            Ok(Confirmation::NotRequested) => {
+                completely = false;
                 (Said::Nothing("the channel does not confirm".into()), None)
             }
-            Ok(Err(error)) => {
-                settled = false;
-                (Said::Nothing(error.to_string()), None)
-            }
-            Err(_) => {
-                (settled, late) = (false, true);
-                (Said::Nothing("not confirmed in time".into()), None)
+            Err(fault) => {
+                // what is too long was never sent, so the channel owes nothing for it
+                completely &= matches!(fault, Fault::TooLong(_));
+                if matches!(fault, Fault::TimedOut(_)) {
+                    first_late.get_or_insert_with(|| address(publication));
+                }
+                (Said::Nothing(fault.to_string()), None)
             }
         };
         if let Some(message) = message {
             let id = message.delivery.properties.message_id().clone().unwrap_or_default();
             returned.insert((id, message.delivery.exchange, message.delivery.routing_key));
         }
-        said.push((Some(key), verdict));
+        said.push((key, verdict));
     }
-    // a blocked connection is sound, and unblocks with what is written to it; any other that is late is not
-    if late && !outgoing.live.connection.status().blocked() {
-        outgoing.live.over.cancel();
+    // a blocked connection is sound, and sends what was written to it as soon as it is unblocked
+    if first_late.is_some() && !outgoing.live.connection.status().blocked() {
+        outgoing.live.doubt();
     }
-    let answers =
-        said.into_iter().map(|(key, said)| answer(key.is_some_and(|key| returned.contains(&key)), said, settled));
-    (answers.collect(), settled)
+    let is_returned = |key: Option<Key>| key.is_some_and(|key| returned.contains(&key));
+    let published = said.into_iter().map(|(key, said)| answer(is_returned(key), said, completely)).collect();
+    Settled { published, first_late, completely }
+}
+
+fn address(publication: &Publication) -> (&'static str, String) {
+    (publication.exchange.name, publication.routing_key.clone())
 }
 
 fn answer(returned: bool, said: Said, settled: bool) -> Published {

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -10,6 +10,7 @@ use tempfile::TempDir;
 /// Runs until dropped, then goes with its folder and its port mapper.
 pub struct Node {
     folder: TempDir,
+    process: Option<Child>,
     scripts: PathBuf,
     port: u16,
     distribution: u16,
@@ -38,7 +39,7 @@ impl Node {
         for (name, content) in [("rabbitmq.conf", settings), ("enabled_plugins", "[]."), ("rabbitmq-env.conf", "")] {
             std::fs::write(folder.path().join("conf").join(name), content).expect("a file");
         }
-        let node = Self { folder, scripts, port, distribution, mapper };
+        let mut node = Self { folder, process: None, scripts, port, distribution, mapper };
         node.boot();
         node
     }
@@ -49,14 +50,15 @@ impl Node {
     }
 
     /// Starts it (again), and returns when it takes connections.
-    pub fn boot(&self) {
+    pub fn boot(&mut self) {
         let log = std::fs::File::create(self.path("log").join("stdout")).expect("a file");
-        self.command("rabbitmq-server")
+        let process = self
+            .command("rabbitmq-server")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a handle"))
             .stderr(log)
-            .spawn()
-            .expect("rabbitmq-server starts");
+            .spawn();
+        self.process = Some(process.expect("rabbitmq-server starts"));
         // the control script waits for a pid file, but not for a node that has just begun
         for _ in 0..40 {
             if self.control(&["--timeout", "60", "await_startup"]) {
@@ -75,10 +77,13 @@ impl Node {
     }
 
     /// As the power cut does it.
-    pub fn kill(&self) {
+    pub fn kill(&mut self) {
         if let Ok(pid) = std::fs::read_to_string(self.path("pid")) {
             let _ = Command::new("kill").args(["-9", pid.trim()]).status();
             let _ = std::fs::remove_file(self.path("pid"));
+        }
+        if let Some(mut script) = self.process.take() {
+            let _ = script.wait();
         }
     }
 
