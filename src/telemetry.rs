@@ -10,7 +10,9 @@ use crate::config::{Config, ConfigError, LogFormat};
 /// # Errors
 /// When `BELLHOP_LOG` is not a filter.
 pub fn start(config: &Config) -> Result<(), ConfigError> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| ConfigError::new("LOG", error))?;
+    // lapin writes out every returned message with its body, which is nobody's business
+    let filter = EnvFilter::try_new(format!("lapin::returned_messages=off,{}", config.log));
+    let filter = filter.map_err(|error| ConfigError::new("LOG", error))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.log_format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

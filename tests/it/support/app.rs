@@ -243,7 +243,7 @@ impl TestApp {
 
 impl Drop for TestApp {
     fn drop(&mut self) {
-        self.stop.cancel();
+        let stop = self.stop.clone().drop_guard();
         if self.settled && !std::thread::panicking() && self.running.is_some() {
             let left = tokio::task::block_in_place(|| {
                 tokio::runtime::Handle::current().block_on(async {
@@ -262,6 +262,7 @@ impl Drop for TestApp {
             });
             assert_eq!(left, None, "dropped with work left to do");
         }
+        drop(stop);
     }
 }
 
