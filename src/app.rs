@@ -356,7 +356,7 @@ async fn broker(
         return Ok(Broker::Rabbit(rabbit));
     }
     let Accounts { db, clock, wake, .. } = accounts.clone();
-    let embedded = Embedded::new(db, clock, wake, Arc::clone(topology));
+    let embedded = Embedded::new(db, clock, wake, Arc::clone(topology), tasks.clone());
     embedded.declare().await?;
     Ok(Broker::Embedded(embedded))
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::account::Accounts;
 use crate::account::session::{self, SignedIn};
 use crate::account::token::TokenHash;
+use crate::clock::Timestamp;
 
 /// How long an entry is believed without having been looked up again: the net under a lost revocation.
 const BELIEVED: Duration = Duration::from_secs(30);
@@ -33,7 +34,8 @@ pub struct SessionCache {
 #[derive(Debug)]
 struct Entry {
     signed_in: SignedIn,
-    looked_up: Instant,
+    /// By both clocks: one does not jump, the other one is what sessions are dated by.
+    looked_up: (Instant, Timestamp),
 }
 
 impl SessionCache {
@@ -55,7 +57,8 @@ impl SessionCache {
                 if entries.len() >= MOST {
                     entries.clear();
                 }
-                entries.insert(token, Entry { signed_in: signed_in.clone(), looked_up: Instant::now() });
+                let looked_up = (Instant::now(), accounts.clock.now());
+                entries.insert(token, Entry { signed_in: signed_in.clone(), looked_up });
             }
         }
         Ok(found)
@@ -64,7 +67,10 @@ impl SessionCache {
     fn remembered(&self, accounts: &Accounts, token: TokenHash) -> Option<SignedIn> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get(&token)?;
-        let fresh = entry.looked_up.elapsed() < BELIEVED && accounts.clock.now() < entry.signed_in.until;
+        let (instant, at) = entry.looked_up;
+        let now = accounts.clock.now();
+        let young = instant.elapsed() < BELIEVED && (now - at).to_std().is_ok_and(|age| age < BELIEVED);
+        let fresh = young && now < entry.signed_in.until;
         fresh.then(|| entry.signed_in.clone())
     }
 

@@ -160,11 +160,21 @@ impl Delivery {
         }
     }
 
-    /// It is done; false if somebody else has it by now.
+    /// Whether somebody had it before and did not settle it.
+    #[must_use]
+    pub fn redelivered(&self) -> bool {
+        match self {
+            Delivery::Embedded(delivery) => delivery.redelivered,
+            Delivery::Rabbit(delivery) => delivery.redelivered,
+        }
+    }
+
+    /// It is done; false if somebody else has it by now. For [`super::consumer`] and the brokers' tests: a listener
+    /// never settles.
     ///
     /// # Errors
     /// When the broker is away.
-    pub(super) async fn ack(&self) -> Result<bool> {
+    pub async fn ack(&self) -> Result<bool> {
         match self {
             Delivery::Embedded(delivery) => delivery.ack().await,
             Delivery::Rabbit(delivery) => delivery.ack().await,
@@ -182,8 +192,8 @@ impl Delivery {
         }
     }
 
-    /// Gives it back to the queue at once.
-    pub(super) async fn release(self) {
+    /// Gives it back to the queue at once. For [`super::consumer`] and the brokers' tests.
+    pub async fn release(self) {
         match self {
             Delivery::Embedded(delivery) => delivery.release().await,
             Delivery::Rabbit(delivery) => delivery.release().await,

@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::FromRow;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
@@ -40,13 +42,14 @@ pub struct Embedded {
     clock: Clock,
     wake: Wake,
     topology: Arc<Topology>,
+    tasks: TaskTracker,
 }
 
 impl Embedded {
     /// A broker in the tables of `db`. Nothing is written until [`Embedded::declare`].
     #[must_use]
-    pub fn new(db: Db, clock: Clock, wake: Wake, topology: Arc<Topology>) -> Self {
-        Embedded { db, clock, wake, topology }
+    pub fn new(db: Db, clock: Clock, wake: Wake, topology: Arc<Topology>, tasks: TaskTracker) -> Self {
+        Embedded { db, clock, wake, topology, tasks }
     }
 
     /// Writes the topology into the tables; what is there already stays, with its messages.
@@ -163,6 +166,7 @@ impl Embedded {
             queue: queue.clone(),
             prefetch,
             ready: VecDeque::new(),
+            looking: None,
             refreshed_at: self.clock.now(),
             subscribed: watch::Sender::new(Some(0)),
             gaps: 0,
@@ -175,6 +179,13 @@ impl Embedded {
         let node = Queue { name: queue.to_owned(), kind: QueueKind::Node };
         declare_queue(&mut tx, &node, Some(self.clock.now() + NODE)).await?;
         bind(&mut tx, BROADCAST.name, "", &Target::Queue(queue.to_owned())).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn remove_node(&self, queue: &str) -> anyhow::Result<()> {
+        let mut tx = self.db.begin().await?;
+        tx.query("delete from broker_binding where target = $1").bind(queue.to_owned()).execute().await?;
+        tx.query("delete from broker_queue where name = $1").bind(queue.to_owned()).execute().await?;
         Ok(tx.commit().await?)
     }
 
@@ -479,6 +490,9 @@ pub struct Deliveries {
     queue: Queue,
     prefetch: u16,
     ready: VecDeque<Delivery>,
+    /// A look into the queue that has begun. It runs by itself, so that whoever stops waiting for the next message neither
+    /// loses what is just being handed out nor leaves a transaction open half-way.
+    looking: Option<JoinHandle<anyhow::Result<Vec<Delivery>>>>,
     refreshed_at: Timestamp,
     subscribed: watch::Sender<Option<u64>>,
     gaps: u64,
@@ -486,14 +500,13 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// The next message, or none once stopped. Errors of the database are waited out.
+    /// The next message, or none once stopped. Errors of the database are waited out. Nothing is lost when this future is
+    /// dropped.
     pub async fn next(&mut self) -> Option<Delivery> {
         let mut ear = self.broker.wake.on_queues();
         loop {
             if self.stop.is_cancelled() {
-                for delivery in self.ready.drain(..) {
-                    delivery.release().await;
-                }
+                self.leave().await;
                 return None;
             }
             if let Some(delivery) = self.ready.pop_front() {
@@ -527,8 +540,30 @@ impl Deliveries {
                 self.gaps += 1;
             }
         }
-        self.ready = self.broker.claim(&self.queue.name, self.prefetch).await?.into();
+        let looking = self.looking.get_or_insert_with(|| {
+            let (broker, queue, prefetch) = (self.broker.clone(), self.queue.name.clone(), self.prefetch);
+            self.broker.tasks.spawn(async move { broker.claim(&queue, prefetch).await })
+        });
+        let found = looking.await;
+        self.looking = None;
+        self.ready.extend(found??);
         Ok(())
+    }
+
+    /// Gives back what nobody has taken, and takes a node's queue away with the node.
+    async fn leave(&mut self) {
+        if let Some(looking) = self.looking.take() {
+            self.ready.extend(looking.await.ok().and_then(Result::ok).unwrap_or_default());
+        }
+        for delivery in self.ready.drain(..) {
+            delivery.release().await;
+        }
+        if self.queue.kind == QueueKind::Node
+            && let Err(error) = self.broker.remove_node(&self.queue.name).await
+        {
+            // it goes by itself a little later
+            tracing::debug!(error = format!("{error:#}"), "cannot remove the queue of this node");
+        }
     }
 
     /// Some while messages flow; the number grows with each gap in which some may have been missed.

@@ -3,7 +3,10 @@
 //! Modules named `kill` and `timing` run one test at a time, after all others (scripts/test).
 #![expect(clippy::disallowed_methods, reason = "tests have no task tracker, and read the settings of scripts/test")]
 
+mod brokers;
+mod databases;
 mod harness;
+mod house;
 mod kill;
 mod rabbit;
 mod stories;

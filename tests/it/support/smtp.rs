@@ -100,7 +100,9 @@ impl Sink {
     pub async fn stop(&mut self) {
         self.task.abort();
         // until then the port is open
-        let _ = (&mut self.task).await;
+        if !self.task.is_finished() {
+            let _ = (&mut self.task).await;
+        }
     }
 
     /// Listens again on the same port; what it recorded stays.

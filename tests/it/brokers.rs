@@ -1,0 +1,318 @@
+//! What a broker must do, asked of both: the same questions, the same answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellhop::clock::Clock;
+use bellhop::config::TopologyMode;
+use bellhop::db::{Db, Location};
+use bellhop::messaging::broker::{Broker, Deliveries, Delivery, Health, Publication, Published};
+use bellhop::messaging::embedded::Embedded;
+use bellhop::messaging::message::{Failure, Message};
+use bellhop::messaging::rabbit::Rabbit;
+use bellhop::messaging::topology::{BROADCAST, DEFAULT, EVENTS, Exchange, Queue, QueueKind, RETRY, Topology};
+use bellhop::messaging::wake::Wake;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::support::app::within;
+use crate::support::postgres::database;
+use crate::support::servers;
+
+/// A broker with two queues: `all` takes every event, `logins` those of the door.
+struct House {
+    broker: Broker,
+    topology: Arc<Topology>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    _data: Option<tempfile::TempDir>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Sqlite,
+    Postgres,
+    Rabbit,
+}
+
+const WAITS: [Duration; 5] = [Duration::from_millis(300); 5];
+
+impl House {
+    async fn open(kind: Kind) -> Self {
+        let topology = Topology::new([("all", &["#"][..]), ("logins", &["login.*", "*.failed"][..])], WAITS);
+        let (topology, tasks, stop) = (Arc::new(topology), TaskTracker::new(), CancellationToken::new());
+        let mut data = None;
+        let broker = if let Kind::Rabbit = kind {
+            let url = SecretString::from(servers::setting("TEST_BROKER_URL"));
+            let prefix = format!("conformance-{}.", Uuid::new_v4().simple());
+            let (shared, mode) = (Arc::clone(&topology), TopologyMode::Apply);
+            let rabbit = Rabbit::start_with_prefix(&prefix, url, "test", shared, mode, &tasks, stop.clone()).unwrap();
+            Broker::Rabbit(rabbit)
+        } else {
+            let location = if let Kind::Sqlite = kind {
+                let folder = data.insert(tempfile::tempdir().unwrap());
+                Location::Sqlite(folder.path().join("bellhop.sqlite"))
+            } else {
+                Location::Postgres(Box::new(database().await.parse().unwrap()))
+            };
+            let db = Db::open(&location, 8).await.unwrap();
+            db.migrate().await.unwrap();
+            let embedded = Embedded::new(db, Clock::default(), Wake::default(), Arc::clone(&topology), tasks.clone());
+            embedded.declare().await.unwrap();
+            tasks.spawn(embedded.clone().run(stop.clone()));
+            Broker::Embedded(embedded)
+        };
+        within("the broker to be up", async || broker.health().await == Health::Up).await;
+        House { broker, topology, tasks, stop, _data: data }
+    }
+
+    async fn publish(&self, exchange: Exchange, key: &str) -> (Uuid, Published) {
+        let message = message(key);
+        let id = message.id;
+        let publication = Publication { exchange, routing_key: key.to_owned(), message };
+        (id, self.broker.publish(vec![publication]).await.remove(0))
+    }
+
+    async fn consume(&self, queue: &str, prefetch: u16) -> Consumption {
+        let stop = self.stop.child_token();
+        let queue = Queue { name: queue.to_owned(), kind: QueueKind::Work };
+        Consumption { deliveries: self.broker.consume(&queue, prefetch, stop.clone()).await.unwrap(), stop }
+    }
+
+    async fn depth(&self, queue: &str) -> u64 {
+        let depths = self.broker.depths().await.unwrap();
+        depths.into_iter().find(|depth| depth.queue == queue).map_or(0, |depth| depth.messages)
+    }
+
+    async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+struct Consumption {
+    deliveries: Deliveries,
+    stop: CancellationToken,
+}
+
+impl Consumption {
+    async fn next(&mut self) -> Delivery {
+        let next = tokio::time::timeout(Duration::from_secs(30), self.deliveries.next()).await;
+        next.expect("a message in time").expect("a consumer that is not stopped")
+    }
+}
+
+fn message(kind: &str) -> Message {
+    Message {
+        id: Uuid::now_v7(),
+        kind: kind.to_owned(),
+        body: br#"{"body":"\u00fc"}"#.to_vec(),
+        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+        attempt: 0,
+        failure: None,
+    }
+}
+
+macro_rules! on_every_broker {
+    ($($question:ident),* $(,)?) => {
+        mod sqlite { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $question() { super::$question(super::House::open(super::Kind::Sqlite).await).await; })* }
+        mod postgres { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $question() { super::$question(super::House::open(super::Kind::Postgres).await).await; })* }
+        mod rabbit { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $question() { super::$question(super::House::open(super::Kind::Rabbit).await).await; })* }
+    };
+}
+
+on_every_broker!(
+    every_queue_that_is_bound_gets_a_copy_and_no_other,
+    a_message_keeps_all_it_carries,
+    a_key_that_nobody_is_bound_for_comes_back,
+    each_message_goes_to_one_of_the_competing_consumers,
+    prefetch_is_what_a_consumer_may_hold,
+    what_is_not_acknowledged_comes_again,
+    what_is_given_back_comes_again_marked,
+    a_parked_message_comes_back_to_exactly_its_queue,
+    a_redriven_message_goes_to_the_queue_by_name,
+    a_running_node_hears_everything_and_leaves_nothing_behind,
+    messages_outlive_who_published_them,
+    a_stopped_consumer_hands_out_no_more,
+);
+
+async fn every_queue_that_is_bound_gets_a_copy_and_no_other(house: House) {
+    for (key, all, logins) in [
+        ("login.failed", 1, 1),
+        ("login.succeeded", 2, 2),
+        ("user.registered", 3, 2),
+        ("check.failed", 4, 3),
+        ("login", 5, 3),
+        ("login.a.b", 6, 3),
+    ] {
+        assert_eq!(house.publish(EVENTS, key).await.1, Published::Confirmed, "{key}");
+        within("both queues to be counted", async || {
+            (house.depth("all").await, house.depth("logins").await) == (all, logins)
+        })
+        .await;
+    }
+    house.close().await;
+}
+
+async fn a_message_keeps_all_it_carries(house: House) {
+    let at = bellhop::clock::Clock::default().now();
+    let mut sent = message("login.failed");
+    sent.attempt = 3;
+    sent.failure = Some(Failure { queue: "logins".into(), reason: "451 später".into(), first_at: at, last_at: at });
+    let publication = Publication { exchange: EVENTS, routing_key: "login.failed".into(), message: sent.clone() };
+    assert_eq!(house.broker.publish(vec![publication]).await, [Published::Confirmed]);
+    let mut consumer = house.consume("logins", 1).await;
+    let delivery = consumer.next().await;
+    assert_eq!(delivery.message(), &sent);
+    assert_eq!(delivery.undecodable(), None);
+    delivery.ack().await.unwrap();
+    house.close().await;
+}
+
+async fn a_key_that_nobody_is_bound_for_comes_back(house: House) {
+    assert_eq!(house.publish(RETRY, "nowhere").await.1, Published::Returned);
+    assert_eq!(house.publish(DEFAULT, "nowhere").await.1, Published::Returned);
+    let mixed = (0..50).map(|n| {
+        let (exchange, key) = if n % 3 == 0 { (RETRY, "nowhere") } else { (EVENTS, "user.registered") };
+        Publication { exchange, routing_key: key.into(), message: message(key) }
+    });
+    let answers = house.broker.publish(mixed.collect()).await;
+    for (n, answer) in answers.iter().enumerate() {
+        let expected = if n % 3 == 0 { Published::Returned } else { Published::Confirmed };
+        assert_eq!(*answer, expected, "the {n}th");
+    }
+    house.close().await;
+}
+
+async fn each_message_goes_to_one_of_the_competing_consumers(house: House) {
+    let mut sent = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        sent.insert(house.publish(EVENTS, "user.registered").await.0);
+    }
+    let (mut one, mut other) = (house.consume("all", 1).await, house.consume("all", 1).await);
+    let mut got = Vec::new();
+    while got.len() < 20 {
+        let delivery = tokio::select! { delivery = one.next() => delivery, delivery = other.next() => delivery };
+        got.push(delivery.message().id);
+        assert!(delivery.ack().await.unwrap());
+    }
+    assert_eq!(got.iter().copied().collect::<std::collections::BTreeSet<_>>(), sent);
+    within("the queue to be empty", async || house.depth("all").await == 0).await;
+    house.close().await;
+}
+
+async fn prefetch_is_what_a_consumer_may_hold(house: House) {
+    for _ in 0..3 {
+        house.publish(EVENTS, "user.registered").await;
+    }
+    let mut slow = house.consume("all", 1).await;
+    let in_hand = slow.next().await;
+    let mut quick = house.consume("all", 1).await;
+    for _ in 0..2 {
+        assert!(quick.next().await.ack().await.unwrap());
+    }
+    assert!(in_hand.ack().await.unwrap());
+    within("the queue to be empty", async || house.depth("all").await == 0).await;
+    house.close().await;
+}
+
+async fn what_is_not_acknowledged_comes_again(house: House) {
+    let (id, _) = house.publish(EVENTS, "user.registered").await;
+    let mut first = house.consume("all", 1).await;
+    let delivery = first.next().await;
+    assert_eq!(delivery.message().id, id);
+    // the consumer gives it up without a word to the queue, as one does that stops
+    delivery.release().await;
+    first.stop.cancel();
+    let mut second = house.consume("all", 1).await;
+    let again = second.next().await;
+    assert_eq!(again.message().id, id);
+    assert!(again.ack().await.unwrap());
+    within("the queue to be empty", async || house.depth("all").await == 0).await;
+    house.close().await;
+}
+
+async fn what_is_given_back_comes_again_marked(house: House) {
+    let (id, _) = house.publish(EVENTS, "user.registered").await;
+    let mut consumer = house.consume("all", 1).await;
+    let delivery = consumer.next().await;
+    assert!(!delivery.redelivered());
+    delivery.release().await;
+    let again = consumer.next().await;
+    assert_eq!((again.message().id, again.redelivered()), (id, true));
+    assert!(again.ack().await.unwrap());
+    house.close().await;
+}
+
+async fn a_parked_message_comes_back_to_exactly_its_queue(house: House) {
+    let exchange = house.topology.tier(Duration::from_secs(1));
+    let (id, answer) = house.publish(exchange, "logins").await;
+    assert_eq!(answer, Published::Confirmed);
+    assert_eq!((house.depth("logins").await, house.depth("all").await), (0, 0), "it waits");
+    let mut consumer = house.consume("logins", 1).await;
+    let delivery = consumer.next().await;
+    assert_eq!(delivery.message().id, id);
+    assert!(delivery.ack().await.unwrap());
+    assert_eq!(house.depth("all").await, 0, "nobody else saw it");
+    house.close().await;
+}
+
+async fn a_redriven_message_goes_to_the_queue_by_name(house: House) {
+    for (queue, other) in [("logins", "all"), ("logins.dead", "logins")] {
+        let before = house.depth(other).await;
+        assert_eq!(house.publish(DEFAULT, queue).await.1, Published::Confirmed);
+        within("it to be there", async || house.depth(queue).await == 1).await;
+        assert_eq!(house.depth(other).await, before);
+    }
+    house.close().await;
+}
+
+async fn a_running_node_hears_everything_and_leaves_nothing_behind(house: House) {
+    let node = Queue { name: format!("node.{}", Uuid::new_v4().simple()), kind: QueueKind::Node };
+    let stop = house.stop.child_token();
+    let mut deliveries = house.broker.consume(&node, 10, stop.clone()).await.unwrap();
+    let mut subscribed = deliveries.subscribed();
+    let first = subscribed.wait_for(Option::is_some);
+    tokio::time::timeout(Duration::from_secs(30), first).await.expect("a subscription").unwrap();
+    let (id, _) = house.publish(EVENTS, "session.revoked").await;
+    let heard = tokio::time::timeout(Duration::from_secs(30), deliveries.next()).await.unwrap().unwrap();
+    assert_eq!(heard.message().id, id);
+    heard.ack().await.unwrap();
+    assert_eq!(house.publish(BROADCAST, "anything").await.1, Published::Confirmed, "a fanout asks for no key");
+    let heard = tokio::time::timeout(Duration::from_secs(30), deliveries.next()).await.unwrap().unwrap();
+    heard.ack().await.unwrap();
+    stop.cancel();
+    while deliveries.next().await.is_some() {}
+    drop(deliveries);
+    within("its queue to go", async || house.publish(BROADCAST, "anything").await.1 == Published::Returned).await;
+    house.close().await;
+}
+
+async fn messages_outlive_who_published_them(house: House) {
+    let (id, _) = house.publish(EVENTS, "login.failed").await;
+    if let Broker::Embedded(embedded) = &house.broker {
+        embedded.declare().await.unwrap();
+    }
+    let mut consumer = house.consume("logins", 1).await;
+    let delivery = consumer.next().await;
+    assert_eq!(delivery.message().id, id);
+    assert!(delivery.ack().await.unwrap());
+    assert!(!delivery.ack().await.unwrap_or(false), "what is gone cannot be acknowledged again");
+    house.close().await;
+}
+
+async fn a_stopped_consumer_hands_out_no_more(house: House) {
+    let mut consumer = house.consume("all", 1).await;
+    consumer.stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(30), consumer.deliveries.next()).await;
+    assert!(ended.expect("an end in time").is_none());
+    house.publish(EVENTS, "user.registered").await;
+    within("it to wait for another", async || house.depth("all").await == 1).await;
+    house.close().await;
+}

@@ -1,0 +1,237 @@
+//! What a database must do, asked of both.
+
+use std::time::Duration;
+
+use bellhop::clock::{Clock, Timestamp};
+use bellhop::db::{Db, Location};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::support::postgres::database;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+struct House {
+    db: Db,
+    _data: tempfile::TempDir,
+}
+
+impl House {
+    async fn open(kind: Kind, connections: u32) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let location = match kind {
+            Kind::Sqlite => Location::Sqlite(data.path().join("bellhop.sqlite")),
+            Kind::Postgres => Location::Postgres(Box::new(database().await.parse().unwrap())),
+        };
+        let db = Db::open(&location, connections).await.unwrap();
+        db.migrate().await.unwrap();
+        House { db, _data: data }
+    }
+
+    async fn mark(&self, listener: &str) -> u64 {
+        let mut tx = self.db.begin().await.unwrap();
+        let marked = insert(&mut tx, listener).await;
+        tx.commit().await.unwrap();
+        marked
+    }
+
+    async fn count(&self) -> i64 {
+        let (count,): (i64,) = self.db.query("select count(*) from inbox").one().await.unwrap();
+        count
+    }
+}
+
+async fn insert(tx: &mut bellhop::db::Tx, listener: &str) -> u64 {
+    tx.query("insert into inbox (listener, event_id, seen_at) values ($1, $2, $3) on conflict do nothing")
+        .bind(listener.to_owned())
+        .bind(Uuid::nil())
+        .bind(Clock::default().now())
+        .execute()
+        .await
+        .unwrap()
+}
+
+macro_rules! on_both_databases {
+    ($($question:ident),* $(,)?) => {
+        mod sqlite { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $question() { super::$question(super::House::open(super::Kind::Sqlite, 4).await).await; })* }
+        mod postgres { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $question() { super::$question(super::House::open(super::Kind::Postgres, 4).await).await; })* }
+    };
+}
+
+on_both_databases!(
+    times_ids_texts_and_numbers_come_back_as_they_went_in,
+    times_sort_as_times,
+    a_transaction_that_is_dropped_leaves_nothing,
+    taken_is_a_row_less_and_not_an_error,
+    two_transactions_cannot_both_be_first,
+    a_set_of_ids_can_be_bound,
+    a_read_does_not_wait_for_a_writer,
+    an_error_of_a_statement_is_not_an_outage,
+);
+
+#[derive(Debug, PartialEq, FromRow)]
+struct Row {
+    id: Uuid,
+    email: String,
+    browser_hash: Vec<u8>,
+    created_at: Timestamp,
+    link_expires_at: Option<Timestamp>,
+}
+
+async fn register(db: &Db, row: &Row) {
+    let mut tx = db.begin().await.unwrap();
+    tx.query(
+        "insert into registrations (id, email, email_canonical, name, password_hash, locale, browser_hash, created_at,
+           expires_at, delivery, link_expires_at)
+         values ($1, $2, $2, '', '', 'en', $3, $4, $4, 'queued', $5)",
+    )
+    .bind(row.id)
+    .bind(row.email.clone())
+    .bind(row.browser_hash.clone())
+    .bind(row.created_at)
+    .bind(row.link_expires_at)
+    .execute()
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn times_ids_texts_and_numbers_come_back_as_they_went_in(house: House) {
+    let now = Clock::default().now();
+    for (text, bytes, at) in [
+        ("", vec![], now),
+        ("ü 🛎 ' \" \\ % $1 \u{1}", vec![0, 1, 255], now + Duration::from_micros(1)),
+        (&*"x".repeat(10_000), vec![7; 10_000], now - Duration::from_secs(86_400 * 365 * 60)),
+    ] {
+        let row = Row {
+            id: Uuid::new_v4(),
+            email: text.to_owned(),
+            browser_hash: bytes,
+            created_at: at,
+            link_expires_at: (at != now).then_some(at),
+        };
+        register(&house.db, &row).await;
+        let back: Row = house
+            .db
+            .query("select id, email, browser_hash, created_at, link_expires_at from registrations where id = $1")
+            .bind(row.id)
+            .one()
+            .await
+            .unwrap();
+        assert_eq!(back, row);
+    }
+}
+
+async fn times_sort_as_times(house: House) {
+    // on SQLite a time is a text, whose digits after the second come and go
+    let second: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+    let times: Vec<Timestamp> =
+        [0, 1, 10, 999, 1_000, 1_001, 120_000, 123_000, 123_400, 123_456, 500_000, 999_999, 1_000_000]
+            .into_iter()
+            .map(|micros| second + Duration::from_micros(micros))
+            .collect();
+    for at in times.iter().rev() {
+        let row = Row {
+            id: Uuid::new_v4(),
+            email: String::new(),
+            browser_hash: vec![],
+            created_at: *at,
+            link_expires_at: None,
+        };
+        register(&house.db, &row).await;
+    }
+    let sorted: Vec<(Timestamp,)> =
+        house.db.query("select created_at from registrations order by created_at").all().await.unwrap();
+    assert_eq!(sorted.into_iter().map(|(at,)| at).collect::<Vec<_>>(), times);
+    for (n, at) in times.iter().enumerate() {
+        let (before,): (i64,) =
+            house.db.query("select count(*) from registrations where created_at < $1").bind(*at).one().await.unwrap();
+        assert_eq!(before, i64::try_from(n).unwrap(), "{at}");
+    }
+}
+
+async fn a_transaction_that_is_dropped_leaves_nothing(house: House) {
+    for _ in 0..3 {
+        let mut tx = house.db.begin().await.unwrap();
+        assert_eq!(insert(&mut tx, "a").await, 1);
+        drop(tx);
+    }
+    assert_eq!(house.count().await, 0);
+    assert_eq!(house.mark("a").await, 1);
+    assert_eq!(house.count().await, 1);
+}
+
+async fn taken_is_a_row_less_and_not_an_error(house: House) {
+    assert_eq!((house.mark("a").await, house.mark("a").await, house.mark("b").await), (1, 0, 1));
+}
+
+async fn two_transactions_cannot_both_be_first(house: House) {
+    for round in 0..20 {
+        let name = format!("round {round}");
+        let marks = (0..4).map(|_| house.mark(&name));
+        let first: u64 = futures_util::future::join_all(marks).await.into_iter().sum();
+        assert_eq!(first, 1, "{name}");
+    }
+}
+
+async fn a_set_of_ids_can_be_bound(house: House) {
+    use bellhop::db::Sql;
+    let ids: Vec<Uuid> = (0..5).map(|_| Uuid::new_v4()).collect();
+    for id in &ids {
+        let now = Clock::default().now();
+        let row = Row { id: *id, email: String::new(), browser_hash: vec![], created_at: now, link_expires_at: None };
+        register(&house.db, &row).await;
+    }
+    let sql = Sql {
+        sqlite: "select count(*) from registrations where id in (select unhex(value) from json_each($1))",
+        postgres: "select count(*) from registrations where id = any($1)",
+    };
+    for (set, found) in [(&ids[..], 5), (&ids[1..3], 2), (&[], 0), (&[Uuid::nil()], 0)] {
+        let (count,): (i64,) = house.db.query(sql).bind_ids(set).one().await.unwrap();
+        assert_eq!(count, found);
+    }
+}
+
+async fn a_read_does_not_wait_for_a_writer(house: House) {
+    let mut tx = house.db.begin().await.unwrap();
+    assert_eq!(insert(&mut tx, "a").await, 1);
+    assert_eq!(house.count().await, 0, "what is not committed is not seen");
+    tx.commit().await.unwrap();
+    assert_eq!(house.count().await, 1);
+}
+
+async fn an_error_of_a_statement_is_not_an_outage(house: House) {
+    let wrong = house.db.query("select nothing from nowhere").all::<(i64,)>().await.unwrap_err();
+    assert!(!bellhop::db::is_unavailable(&wrong.into()));
+    house.db.close().await;
+    let away = house.db.query("select 1").all::<(i32,)>().await.unwrap_err();
+    assert!(bellhop::db::is_unavailable(&away.into()));
+}
+
+/// sqlx 0.9 gives a connection back inside an open transaction when the future of `begin` is dropped at the wrong moment;
+/// what is written on it afterwards would be seen by nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_begin_that_is_cancelled_poisons_no_connection() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let house = House::open(kind, 1).await;
+        for n in 0..200_u64 {
+            let begin = house.db.begin();
+            let _ = tokio::time::timeout(Duration::from_micros(n * 2), begin).await;
+            let mut tx = loop {
+                // the one connection may still be on its way back
+                if let Ok(tx) = house.db.begin().await {
+                    break tx;
+                }
+            };
+            insert(&mut tx, &format!("{n}")).await;
+            tx.commit().await.unwrap();
+        }
+        assert_eq!(house.count().await, 200);
+    }
+}
