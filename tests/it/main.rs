@@ -5,6 +5,7 @@
 
 mod harness;
 mod kill;
+mod papers;
 mod rabbit;
 mod stories;
 mod support;
