@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,7 +131,11 @@ impl App {
         let smtp = config.smtp_url.as_ref().map(|url| SmtpSettings::parse(url.expose_secret())).transpose();
         let smtp = smtp.map_err(|error| ConfigError::new("SMTP_URL", error))?;
         let location = location(&config)?;
-        std::fs::create_dir_all(&config.data_dir)
+        // passwords' hashes and the key lie in it: nobody else on this machine may look
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.data_dir)
             .map_err(|error| ConfigError::new("DATA_DIR", format!("{}: {error}", config.data_dir.display())))?;
         let root = secret_key(&config)?;
 
@@ -415,5 +420,24 @@ async fn sweep(accounts: Accounts, stop: CancellationToken) {
             }
         };
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_new_data_directory_is_closed_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::from_sources(BTreeMap::new(), []).unwrap();
+        config.data_dir = folder.path().join("new");
+        let app = App::build(config, Clock::default()).await.unwrap();
+        let mode = std::fs::metadata(folder.path().join("new")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        app.accounts.db.close().await;
     }
 }

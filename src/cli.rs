@@ -1,9 +1,12 @@
 //! The command line.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::{Context as _, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +19,12 @@ use crate::telemetry;
 
 /// The exit code for settings that cannot be used (`EX_CONFIG` of sysexits.h).
 const CONFIG: u8 = 78;
+
+/// How long a health check waits for each step of the answer. Readiness itself takes two seconds at most.
+const HEALTH: Duration = Duration::from_secs(4);
+
+/// Bytes of a health check's answer that are read.
+const HEALTH_ANSWER: u64 = 64 * 1_024;
 
 /// Reads the command line and does what it says.
 #[must_use]
@@ -62,6 +71,10 @@ fn command() -> Command {
         .subcommand(Command::new("serve").about("run the service (the default)").arg(only))
         .subcommand(Command::new("migrate").about("bring the database's schema up to date"))
         .subcommand(Command::new("queues").about("how many messages are in each queue"))
+        .subcommand(
+            Command::new("healthcheck")
+                .about("ask the server that listens here whether it can take requests; exit 1 if it cannot"),
+        )
 }
 
 /// The settings given as flags. A secret's flag names a file: a value would be there for every process to read.
@@ -78,6 +91,9 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let (name, sub) = matches.subcommand().unwrap_or(("serve", matches));
     let config = Config::load(flags(sub))?;
     telemetry::start(&config)?;
+    if name == "healthcheck" {
+        return healthcheck(config.listen);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = match name {
         "migrate" => runtime.block_on(migrate(config)),
@@ -131,6 +147,39 @@ async fn queues(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Asks `/readyz`, for images that have no other program inside, and shows what it says.
+fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
+    let port = listen.port();
+    let address = match listen {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, port).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, port).into(),
+        other => other,
+    };
+    let answer = ask(address).with_context(|| format!("no answer from {address}"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.lines().next().unwrap_or_default();
+    if !status.starts_with("HTTP/1.1 200 ") {
+        bail!("{status} {body}");
+    }
+    writeln!(std::io::stdout(), "{body}")?;
+    Ok(())
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    // the loopback's names are always among those we answer to, with the port unless it is the usual one
+    let host = match address.port() {
+        80 => "localhost".to_owned(),
+        port => format!("localhost:{port}"),
+    };
+    let mut connection = TcpStream::connect_timeout(&address, HEALTH)?;
+    connection.set_read_timeout(Some(HEALTH))?;
+    connection.set_write_timeout(Some(HEALTH))?;
+    write!(connection, "GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.take(HEALTH_ANSWER).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// Stops at the first SIGTERM or SIGINT; the second ends the process at once.
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
@@ -145,4 +194,49 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         std::process::exit(130);
     });
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What a health check makes of a server that answers `answer`, and what it asked.
+    fn check(answer: &'static str) -> (anyhow::Result<()>, Vec<String>) {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let everywhere = SocketAddr::from(([0, 0, 0, 0], socket.local_addr().unwrap().port()));
+        let served = std::thread::spawn(move || {
+            let (mut client, _) = socket.accept().unwrap();
+            let lines = BufReader::new(client.try_clone().unwrap()).lines().map(Result::unwrap);
+            let request = lines.take_while(|line| !line.is_empty()).collect();
+            client.write_all(answer.as_bytes()).unwrap();
+            request
+        });
+        (healthcheck(everywhere), served.join().unwrap())
+    }
+
+    #[test]
+    fn a_server_is_healthy_when_it_says_that_it_is_ready() {
+        let (healthy, request) = check("HTTP/1.1 200 OK\r\n\r\n{\"ready\":true}");
+        healthy.unwrap();
+        assert_eq!(request[0], "GET /readyz HTTP/1.1");
+        assert!(request[1].starts_with("Host: localhost:"), "{request:?}");
+        for (answer, told) in [("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"ready\":false}", "503"), ("", "")] {
+            let unhealthy = check(answer).0.unwrap_err().to_string();
+            assert!(unhealthy.contains(told), "{unhealthy}");
+        }
+    }
+
+    #[test]
+    fn where_nobody_listens_nothing_is_healthy() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(healthcheck(address).unwrap_err().to_string().contains("no answer"));
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
 }

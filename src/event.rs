@@ -2,21 +2,27 @@
 //!
 //! Events are public: other services bind queues of their own. They carry ids and facts, never an address, a password, a
 //! token or a link; whoever needs more reads the row. The envelope is `CloudEvents` 1.0 JSON. What is added later must
-//! be optional; anything else is a new version under the same type.
+//! be optional; anything else is a new version under the same type. docs/asyncapi.json describes them to others, made by
+//! [`asyncapi()`].
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::messaging::outbox::Happening;
 
+mod asyncapi;
+
+pub use asyncapi::asyncapi;
+
 /// The version of every payload so far, at the end of `dataschema`.
 const VERSION: u32 = 1;
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", content = "data")]
 pub enum Event {
     /// Somebody asked for an account; nobody has looked yet whether the address is taken.
@@ -99,16 +105,17 @@ pub enum Event {
 }
 
 /// From where a request came.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Origin {
     /// The client's address as far as trusted proxies tell.
+    #[schema(value_type = String)]
     pub ip: IpAddr,
     /// At most 512 characters, without control characters; empty if there was none.
     pub user_agent: String,
 }
 
 /// Why a login was refused. The person is told none of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// Nobody has this address.
@@ -138,7 +145,7 @@ impl Refusal {
 }
 
 /// Which mail to which registration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MailFact {
     /// For whom.
     pub registration: Uuid,
@@ -261,7 +268,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    fn every() -> Vec<Event> {
+    pub(super) fn every() -> Vec<Event> {
         let (user, registration, session) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
         let origin = Origin { ip: "192.0.2.7".parse().unwrap(), user_agent: "Reader/1".into() };
         let mail =

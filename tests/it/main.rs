@@ -8,6 +8,7 @@ mod databases;
 mod harness;
 mod house;
 mod kill;
+mod papers;
 mod rabbit;
 mod stories;
 mod support;

@@ -1,0 +1,80 @@
+//! The papers say what the code says.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bellhop::config::SETTINGS;
+use bellhop::event;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn paper(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn the_readme_lists_every_setting_with_its_default() {
+    let mut table = String::new();
+    for setting in SETTINGS {
+        let (meaning, default) = setting.help.strip_suffix(']').unwrap().rsplit_once(" [").unwrap();
+        let text = |text: &str| text.replace('|', r"\|").replace('<', r"\<");
+        writeln!(table, "| `BELLHOP_{}` | {} | {} |", setting.name, text(default), text(meaning)).unwrap();
+    }
+    let readme = paper("README.md");
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `BELLHOP_")).collect();
+    let listed = rows.join("\n") + "\n";
+    assert_eq!(listed, table, "the settings table of README.md should be:\n{table}");
+}
+
+#[test]
+fn the_asyncapi_document_is_what_the_code_sends() {
+    let made = serde_json::to_string_pretty(&event::asyncapi()).unwrap() + "\n";
+    let kept = fs::read_to_string(root().join("docs/asyncapi.json")).unwrap_or_default();
+    if kept != made {
+        let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("asyncapi.json");
+        fs::write(&fresh, &made).unwrap();
+        let (line, (old, new)) = (1..)
+            .zip(kept.lines().chain([""]).zip(made.lines().chain([""])))
+            .find(|(_, (old, new))| old != new)
+            .unwrap_or((0, ("", "")));
+        panic!(
+            "docs/asyncapi.json is not what the code sends. Line {line} is\n{old}\nand should be\n{new}\nTo update: cp {} docs/asyncapi.json",
+            fresh.display()
+        );
+    }
+}
+
+/// What a Markdown text says of files here: targets of links, and paths in backticks that begin with a folder of ours.
+fn files_named_in(text: &str) -> Vec<String> {
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let links = links.filter(|target| !target.contains("://") && !target.starts_with('#'));
+    let links = links.filter_map(|target| target.split('#').next()).map(str::to_owned);
+    let folders = ["src/", "tests/", "docs/", "migrations/", "locales/", "templates/", "static/", "benches/"];
+    let quoted = text.split('`').skip(1).step_by(2);
+    let paths = quoted.filter(|quoted| folders.iter().any(|folder| quoted.starts_with(folder)));
+    links.chain(paths.filter(|path| !path.contains(['*', '{', '<'])).map(|path| format!("/{path}"))).collect()
+}
+
+#[test]
+fn every_file_that_the_papers_name_is_there() {
+    let mut missing = Vec::new();
+    for name in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"] {
+        let paper_at = root().join(name);
+        let named = files_named_in(&paper(name));
+        assert!(!named.is_empty() || name == "SECURITY.md", "{name} names no file at all");
+        for file in named {
+            let path: PathBuf = match file.strip_prefix('/') {
+                Some(from_root) => root().join(from_root),
+                None => paper_at.parent().unwrap().join(&file),
+            };
+            // the browser test paints it
+            if !path.exists() && !path.ends_with("docs/screenshot.png") {
+                missing.push(format!("{name}: {file}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
