@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +45,7 @@ use crate::messaging::{inbox, outbox};
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// How often what goes by itself is looked for, and how many rows go in one transaction.
-const SWEEP: Duration = Duration::from_secs(600);
+const SWEEP: Duration = Duration::from_mins(10);
 const SWEPT: i64 = 1_000;
 
 /// Connections to the database.
@@ -258,7 +260,7 @@ impl App {
             match self.broker.depths().await {
                 // RabbitMQ is still being connected to
                 Err(_) if tokio::time::Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(100)).await
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 depths => return depths,
             }
@@ -386,14 +388,14 @@ fn secret_key(config: &Config) -> anyhow::Result<SecretString> {
 fn write_new_key(path: &Path) -> anyhow::Result<()> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = URL_SAFE_NO_PAD.encode(bytes);
     let draft = path.with_extension(format!("key.{}", std::process::id()));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&draft)?;
-    file.write_all(hex.as_bytes())?;
+    file.write_all(key.as_bytes())?;
     file.sync_all()?;
     let linked = std::fs::hard_link(&draft, path);
     std::fs::remove_file(&draft)?;

@@ -186,10 +186,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience {
-            tiers: [10, 60, 600, 3_600, 21_600].map(Duration::from_secs),
-            total: Duration::from_secs(48 * 3_600),
-        }
+        Patience { tiers: [10, 60, 600, 3_600, 21_600].map(Duration::from_secs), total: Duration::from_hours(48) }
     }
 }
 
@@ -316,10 +313,10 @@ impl Values {
         };
         let default = at_least_one(name, self.take(name)?.unwrap_or(default))?;
         let prefix = format!("{name}_");
-        let names: Vec<String> = self.0.keys().filter(|key| key.starts_with(&prefix)).cloned().collect();
+        let of_queue = |key: &String| Some((key.clone(), key.strip_prefix(&prefix)?.to_lowercase().replace('_', "-")));
+        let names: Vec<(String, String)> = self.0.keys().filter_map(of_queue).collect();
         let mut queues = BTreeMap::new();
-        for name in names {
-            let queue = name[prefix.len()..].to_lowercase().replace('_', "-");
+        for (name, queue) in names {
             if let Some(number) = self.take(&name)? {
                 queues.insert(queue, at_least_one(&name, number)?);
             }

@@ -103,7 +103,7 @@ impl Db {
                 let pool = PgPoolOptions::new()
                     .max_connections(connections)
                     .acquire_timeout(ACQUIRE)
-                    .max_lifetime(Duration::from_secs(600))
+                    .max_lifetime(Duration::from_mins(10))
                     // sqlx 0.9 gives a connection back inside an open transaction when the future of `begin` is dropped
                     .after_release(|connection, _| {
                         Box::pin(async move {
@@ -282,7 +282,9 @@ impl Tx {
     /// When the database is away.
     pub async fn notify(&mut self, channel: &'static str) -> sqlx::Result<()> {
         if let Tx::Postgres(tx) = self {
-            sqlx::query("select pg_notify($1, '')").bind(channel).execute(&mut **tx).await?;
+            let mut arguments = PgArguments::default();
+            arguments.add(channel).map_err(sqlx::Error::Encode)?;
+            tx.execute(sqlx::query_with("select pg_notify($1, '')", arguments)).await?;
         }
         Ok(())
     }

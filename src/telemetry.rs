@@ -57,8 +57,7 @@ pub fn traceparent(header: &str) -> Option<String> {
 #[must_use]
 pub fn new_traceparent() -> String {
     let (trace, parent) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
-    let parent = &parent.simple().to_string()[..16];
-    format!("00-{}-{parent}-01", trace.simple())
+    format!("00-{}-{:016x}-01", trace.simple(), parent.as_u64_pair().1)
 }
 
 #[cfg(test)]

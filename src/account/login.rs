@@ -79,7 +79,9 @@ pub async fn login(
         let attempted = accounts.keys.code(Purpose::Attempted, &[canonical_or(&canonical, email).as_bytes()]);
         let failed = Event::LoginFailed {
             user: known.id,
-            attempted: attempted.iter().take(16).map(|byte| format!("{byte:02x}")).collect(),
+            attempted: attempted
+                .first_chunk()
+                .map_or_else(String::new, |half| format!("{:032x}", u128::from_be_bytes(*half))),
             reason: refusal.unwrap_or(Refusal::UnknownAddress),
             origin,
         };

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::account::strength::Password;
 
 /// How long a thread keeps its block memory without work.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 const SALT: usize = 16;
 const OUTPUT: usize = 32;

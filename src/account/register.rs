@@ -18,10 +18,10 @@ use crate::event::{Event, Origin};
 use crate::messaging::outbox;
 
 /// How long a registration waits for its confirmation.
-pub const LIFETIME: Duration = Duration::from_secs(72 * 3_600);
+pub const LIFETIME: Duration = Duration::from_hours(72);
 
 /// How long a link works after its mail was sent.
-pub const LINK_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
+pub const LINK_LIFETIME: Duration = Duration::from_hours(24);
 
 /// What a person typed, checked.
 #[derive(Debug)]
@@ -191,7 +191,7 @@ pub async fn may_remind(accounts: &Accounts, user: Uuid, registration: Uuid) -> 
         .bind(user)
         .bind(now)
         .bind(registration)
-        .bind(now - Duration::from_secs(3_600))
+        .bind(now - Duration::from_hours(1))
         .execute()
         .await?;
     tx.commit().await?;

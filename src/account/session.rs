@@ -16,9 +16,9 @@ use crate::event::{Event, Origin};
 use crate::messaging::outbox;
 
 /// A session ends when it was not used for this long …
-pub const IDLE: Duration = Duration::from_secs(12 * 3_600);
+pub const IDLE: Duration = Duration::from_hours(12);
 /// … and after this long in any case (OWASP ASVS 7.3.1, 7.3.2).
-pub const ABSOLUTE: Duration = Duration::from_secs(30 * 24 * 3_600);
+pub const ABSOLUTE: Duration = Duration::from_hours(720);
 /// How stale `last_seen_at` may be: a write for every read would make reading as slow as writing.
 const SEEN: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 

@@ -69,30 +69,28 @@ async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Op
     let accounts = &desk.accounts;
     let site = accounts.site.to_string();
     let page = |path: &str| desk.public_url.join(path).context("cannot build a link");
-    let (template, to, name, locale, text) = match user::by_canonical(&accounts.db, &pending.email_canonical).await? {
-        Some(user) => {
-            if !register::may_remind(accounts, user.id, pending.id).await? {
-                // to the person who waits it looks as if it had been sent
-                register::record_delivery(accounts, pending.id, Delivery::Sent, None).await?;
-                return Ok(None);
-            }
-            let locale = Locale::from_tag(&user.locale).unwrap_or_default();
-            let login_url = page("/login")?.into();
-            let text = AlreadyRegistered { t: locale.text(), name: user.name.clone(), login_url, site }.render()?;
-            ("already_registered", user.email, user.name, locale, text)
+    let (template, to, name, locale, text) = if let Some(user) =
+        user::by_canonical(&accounts.db, &pending.email_canonical).await?
+    {
+        if !register::may_remind(accounts, user.id, pending.id).await? {
+            // to the person who waits it looks as if it had been sent
+            register::record_delivery(accounts, pending.id, Delivery::Sent, None).await?;
+            return Ok(None);
         }
-        None => {
-            register::open_link(accounts, pending.id).await?;
-            let mut link = page("/confirm")?;
-            let token = link::confirm_token(&accounts.keys, pending.id, &pending.email_canonical);
-            link.query_pairs_mut().append_pair("token", &token);
-            let locale = Locale::from_tag(&pending.locale).unwrap_or_default();
-            let hours = u32::try_from(LINK_LIFETIME.as_secs() / 3_600)?;
-            let name = pending.name.clone();
-            let text =
-                Confirmation { t: locale.text(), name: name.clone(), link: link.into(), hours, site }.render()?;
-            ("confirmation", pending.email.clone(), name, locale, text)
-        }
+        let locale = Locale::from_tag(&user.locale).unwrap_or_default();
+        let login_url = page("/login")?.into();
+        let text = AlreadyRegistered { t: locale.text(), name: user.name.clone(), login_url, site }.render()?;
+        ("already_registered", user.email, user.name, locale, text)
+    } else {
+        register::open_link(accounts, pending.id).await?;
+        let mut link = page("/confirm")?;
+        let token = link::confirm_token(&accounts.keys, pending.id, &pending.email_canonical);
+        link.query_pairs_mut().append_pair("token", &token);
+        let locale = Locale::from_tag(&pending.locale).unwrap_or_default();
+        let hours = u32::try_from(LINK_LIFETIME.as_secs() / 3_600)?;
+        let name = pending.name.clone();
+        let text = Confirmation { t: locale.text(), name: name.clone(), link: link.into(), hours, site }.render()?;
+        ("confirmation", pending.email.clone(), name, locale, text)
     };
     let Rendered { subject, text, html } = text;
     let message_id = message_id(desk, event, template);

@@ -56,7 +56,7 @@ pub const QUEUES: [(&str, &[&str]); 2] =
 pub fn all(desk: &Desk) -> Vec<Listener> {
     let after_success = Inbox::AfterSuccess(desk.accounts.db.clone(), desk.accounts.clock.clone());
     // the last dot of a mail may take ten minutes (RFC 5321 section 4.5.3.2.6); a row takes moments
-    let (mail, row) = (Duration::from_secs(15 * 60), Duration::from_secs(30));
+    let (mail, row) = (Duration::from_mins(15), Duration::from_secs(30));
     vec![
         listen(confirmation::QUEUE, desk, after_success, mail, confirmation::confirmation),
         listen(login_log::QUEUE, desk, Inbox::InTransaction, row, login_log::login_log),

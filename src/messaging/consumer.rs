@@ -47,7 +47,7 @@ impl Consumer {
             match self.broker.consume(&queue, self.prefetch, stop.clone()).await {
                 Ok(deliveries) => break deliveries,
                 Err(error) => {
-                    tracing::warn!(queue = self.queue, error = format!("{error:#}"), "cannot consume, trying again")
+                    tracing::warn!(queue = self.queue, error = format!("{error:#}"), "cannot consume, trying again");
                 }
             }
             if stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_none() {
@@ -152,7 +152,7 @@ pub async fn follow(
         match broker.consume(&queue, NODE_PREFETCH, stop.clone()).await {
             Ok(deliveries) => break deliveries,
             Err(error) => {
-                tracing::warn!(queue = queue.name, error = format!("{error:#}"), "cannot consume, trying again")
+                tracing::warn!(queue = queue.name, error = format!("{error:#}"), "cannot consume, trying again");
             }
         }
         if stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_none() {

@@ -27,10 +27,10 @@ use crate::messaging::wake::{POLL, Wake};
 pub const CHANNEL: &str = "bellhop_queues";
 
 /// How long a message is lent; a consumer that is still at it renews it in time.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 
 /// How long the queue of a running node outlives its last sign of life.
-const NODE: Duration = Duration::from_secs(60);
+const NODE: Duration = Duration::from_mins(1);
 
 /// How many messages one look moves on.
 const BATCH: i64 = 200;
@@ -290,18 +290,17 @@ impl Embedded {
             .all()
             .await?;
         for (id, key) in &waited {
-            match routes.of(RETRY.name, key).into_iter().next() {
-                Some(queue) => {
-                    tx.query("update broker_message set queue = $2, available_at = $3 where id = $1")
-                        .bind(*id)
-                        .bind(queue)
-                        .bind(now)
-                        .execute()
-                        .await?;
-                }
-                // its queue is not there (an older program without that listener is running): keep it
-                None => tracing::warn!(queue = key, "a message waits for a queue that is not there"),
-            }
+            let Some(queue) = routes.of(RETRY.name, key).into_iter().next() else {
+                // an older program without that listener is running: keep it
+                tracing::warn!(queue = key, "a message waits for a queue that is not there");
+                continue;
+            };
+            tx.query("update broker_message set queue = $2, available_at = $3 where id = $1")
+                .bind(*id)
+                .bind(queue)
+                .bind(now)
+                .execute()
+                .await?;
         }
         tx.notify(CHANNEL).await?;
         tx.commit().await?;

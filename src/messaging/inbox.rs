@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::db::{Db, Tx};
 
 /// How long a mark stays; longer than an event can still come again.
-pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
+pub const RETENTION: Duration = Duration::from_hours(720);
 
 /// Marks an event as done by `listener`, in the transaction of its effect. False means that it was done before: the
 /// transaction of the first waits or wins, so two at once cannot both get true.

@@ -66,7 +66,7 @@ where
 }
 
 type Answer = Result<Outcome, BoxError>;
-type Wrap = fn(&'static str, Arc<Message>, BoxFuture<'static, Answer>) -> BoxFuture<'static, Answer>;
+type Wrap = fn(&'static str, &Message, BoxFuture<'static, Answer>) -> BoxFuture<'static, Answer>;
 
 /// A layer that wraps the future of each call.
 #[derive(Clone, Copy)]
@@ -102,18 +102,18 @@ where
 
     fn call(&mut self, message: Arc<Message>) -> Self::Future {
         let answer = self.inner.call(Arc::clone(&message)).boxed();
-        (self.around.wrap)(self.around.queue, message, answer)
+        (self.around.wrap)(self.around.queue, &message, answer)
     }
 }
 
-fn trace(queue: &'static str, message: Arc<Message>, answer: BoxFuture<'static, Answer>) -> BoxFuture<'static, Answer> {
+fn trace(queue: &'static str, message: &Message, answer: BoxFuture<'static, Answer>) -> BoxFuture<'static, Answer> {
     let span =
         tracing::info_span!("listener", queue, event = %message.id, kind = message.kind, attempt = message.attempt);
     let trace = message.traceparent.clone().unwrap_or_else(telemetry::new_traceparent);
     telemetry::traced(trace, answer.instrument(span)).boxed()
 }
 
-fn catch_panic(_: &'static str, _: Arc<Message>, answer: BoxFuture<'static, Answer>) -> BoxFuture<'static, Answer> {
+fn catch_panic(_: &'static str, _: &Message, answer: BoxFuture<'static, Answer>) -> BoxFuture<'static, Answer> {
     AssertUnwindSafe(answer)
         .catch_unwind()
         .map(|caught| {

@@ -16,7 +16,7 @@ use crate::messaging::message::Message;
 use crate::telemetry;
 
 /// How long published rows stay.
-pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
+pub const RETENTION: Duration = Duration::from_hours(168);
 
 /// How long a relay may hold a row before another one may take it; longer than a publish may last.
 const CLAIM: Duration = Duration::from_secs(30);

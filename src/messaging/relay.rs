@@ -27,7 +27,7 @@ const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(15);
 
 /// How soon an event that no queue took is published again.
-const UNROUTABLE: Duration = Duration::from_secs(60);
+const UNROUTABLE: Duration = Duration::from_mins(1);
 
 /// Carries events.
 #[derive(Clone, Debug)]

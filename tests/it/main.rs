@@ -2,6 +2,14 @@
 //!
 //! Modules named `kill` and `timing` run one test at a time, after all others (scripts/test).
 #![expect(clippy::disallowed_methods, reason = "tests have no task tracker, and read the settings of scripts/test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on says so by panicking"
+)]
 
 mod brokers;
 mod databases;
