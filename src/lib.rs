@@ -10,6 +10,16 @@
 //! * [`messaging`], [`mail`]: movement; they never see an account
 //! * [`db`], [`clock`], [`config`], [`locale`], [`telemetry`]: ground
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::string_slice,
+        clippy::disallowed_methods,
+        clippy::print_stdout,
+        reason = "tests cut texts they wrote themselves, have no task tracker, and print their seeds"
+    )
+)]
+
 pub mod account;
 pub mod app;
 pub mod cli;

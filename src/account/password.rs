@@ -270,7 +270,7 @@ mod tests {
         let hasher = hasher(1, Cost { memory: 65_536, passes: 10 });
         let asked: Vec<_> = (0..8).map(|_| hasher.verify(password("correct horse battery"), None)).collect();
         let answers = futures_util::future::join_all(asked).await;
-        let busy = answers.iter().filter(|answer| answer.as_ref().is_err_and(|error| error.is::<Busy>())).count();
+        let busy = answers.iter().filter(|answer| answer.as_ref().is_err_and(anyhow::Error::is::<Busy>)).count();
         // one at work at the most and one in the room: at least six were sent away
         assert!((6..8).contains(&busy), "{busy} of 8 were sent away");
     }

@@ -1,5 +1,6 @@
 //! Confirming: whose link, whose password, how often, how long.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -105,7 +106,7 @@ async fn a_link_lives_a_day_from_the_moment_its_mail_is_sent(app: TestApp) {
     late.register("late@example.org", PASSWORD, "Ann").await;
     let (early_token, late_token) =
         (token_for(&app, "early@example.org").await, token_for(&app, "late@example.org").await);
-    app.clock().advance(Duration::from_secs(24 * 3_600 - 60));
+    app.clock().advance(Duration::from_mins(1439));
     assert_eq!(early.post("/confirm", &[("token", &early_token)]).await.status, 303, "a minute before");
     app.clock().advance(Duration::from_secs(61));
     assert_eq!(late.get(&format!("/confirm?token={late_token}")).await.status, 404, "a second after");
@@ -119,7 +120,7 @@ async fn unknown_expired_used_and_malformed_links_get_one_answer(app: TestApp) {
     assert_eq!(used.post("/confirm", &[("token", &used_token)]).await.status, 303);
     expired.register("expired@example.org", PASSWORD, "Ann").await;
     let expired_token = token_for(&app, "expired@example.org").await;
-    app.clock().advance(Duration::from_secs(25 * 3_600));
+    app.clock().advance(Duration::from_hours(25));
     let unknown = format!("A{}", &expired_token[1..]);
     let mut answers = Vec::new();
     for token in [used_token.as_str(), &expired_token, &unknown, "x", "", "🛎", "a b"] {
@@ -157,9 +158,11 @@ async fn the_token_is_nowhere_but_in_the_mail(app: TestApp) {
     }
     assert!(dump.contains("ann@example.org"), "the dump shows what there is");
     for secret in [&token, &token[24..64], &cookie] {
-        let bytes =
-            URL_SAFE_NO_PAD.decode(secret).map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect());
-        let hex: String = bytes.unwrap();
+        let bytes = URL_SAFE_NO_PAD.decode(secret).unwrap();
+        let mut hex = String::new();
+        for byte in bytes {
+            write!(hex, "{byte:02x}").unwrap();
+        }
         for form in [secret.to_lowercase(), hex] {
             assert!(!dump.contains(&form), "{form} is in the database: {dump}");
         }

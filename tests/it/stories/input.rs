@@ -13,6 +13,7 @@ on_both_stacks!(
 async fn json_that_is_not_what_was_asked_for_is_refused(app: TestApp) {
     let guest = app.guest();
     let good = format!(r#""email":"a@b.example","password":"{PASSWORD}","name":"Ann""#);
+    let with = |from: &str, to: &str| format!("{{{}}}", good.replace(from, to));
     let deep = format!("{{{good},\"x\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
     for (body, status) in [
         (format!("{{{good}"), 400),
@@ -24,11 +25,11 @@ async fn json_that_is_not_what_was_asked_for_is_refused(app: TestApp) {
         (format!("{{{good},\"is_admin\":true}}"), 422),
         (format!("{{{good},\"id\":\"01890000-0000-7000-8000-000000000000\",\"confirmed\":true}}"), 422),
         (format!("{{{good},\"email\":\"c@b.example\"}}"), 422),
-        (good.replace("\"a@b.example\"", "[\"a@b.example\",\"c@b.example\"]").pipe(object), 422),
-        (good.replace("\"a@b.example\"", "{\"a\":1}").pipe(object), 422),
-        (good.replace("\"a@b.example\"", "1e999").pipe(object), 400),
-        (good.replace("a@b.example", "a@b.example\\u0000").pipe(object), 422),
-        (good.replace("Ann", "\\ud800").pipe(object), 400),
+        (with("\"a@b.example\"", "[\"a@b.example\",\"c@b.example\"]"), 422),
+        (with("\"a@b.example\"", "{\"a\":1}"), 422),
+        (with("\"a@b.example\"", "1e999"), 400),
+        (with("a@b.example", "a@b.example\\u0000"), 422),
+        (with("Ann", "\\ud800"), 400),
         (deep, 422),
     ] {
         let request = guest.posting("/api/v1/register").header("content-type", "application/json").body(body.clone());
@@ -37,7 +38,7 @@ async fn json_that_is_not_what_was_asked_for_is_refused(app: TestApp) {
         assert_eq!(answer.header("content-type"), "application/problem+json");
     }
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", ""] {
-        let request = guest.posting("/api/v1/register").header("content-type", kind).body(object(good.clone()));
+        let request = guest.posting("/api/v1/register").header("content-type", kind).body(format!("{{{good}}}"));
         assert_eq!(guest.send(request).await.status, 415, "{kind}");
     }
     let evil = guest.posting("/api/v1/register").header("origin", "https://evil.example").json(&json!({}));
@@ -50,17 +51,6 @@ async fn json_that_is_not_what_was_asked_for_is_refused(app: TestApp) {
     let (written,): (i64,) = app.db().query("select count(*) from registrations").one().await.unwrap();
     assert_eq!(written, 0);
 }
-
-fn object(fields: String) -> String {
-    format!("{{{fields}}}")
-}
-
-trait Pipe: Sized {
-    fn pipe<R>(self, f: impl FnOnce(Self) -> R) -> R {
-        f(self)
-    }
-}
-impl Pipe for String {}
 
 async fn forms_that_are_not_what_was_asked_for_are_refused(app: TestApp) {
     let guest = app.guest();

@@ -109,11 +109,11 @@ async fn a_mail_that_leaves_late_holds_a_link_that_lives() {
     let guest = app.guest();
     guest.register("ann@example.org", PASSWORD, "Ann").await;
     within("the first try", async || delivery(&app, "ann@example.org").await == "delayed").await;
-    app.clock().advance(Duration::from_secs(20 * 3_600));
+    app.clock().advance(Duration::from_hours(20));
     sink.restart().await;
     app.sink = Some(sink);
     app.settle().await;
-    app.clock().advance(register::LINK_LIFETIME - Duration::from_secs(60));
+    app.clock().advance(register::LINK_LIFETIME.checked_sub(Duration::from_mins(1)).unwrap());
     let token = app.mails_to("ann@example.org").await[0].token().unwrap();
     assert_eq!(guest.post("/confirm", &[("token", &token)]).await.status, 303);
 }
@@ -121,7 +121,7 @@ async fn a_mail_that_leaves_late_holds_a_link_that_lives() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_that_fails_for_two_days_becomes_a_dead_letter_with_its_reason() {
     let mut app = TestApp::start_with(Stack::Large, |options| {
-        options.config.patience.total = Duration::from_secs(24 * 3_600);
+        options.config.patience.total = Duration::from_hours(24);
     })
     .await;
     let mut sink = app.sink.take().unwrap();

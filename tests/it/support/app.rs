@@ -79,10 +79,8 @@ impl TestApp {
         config.limits = false;
         config.secret_key = Some(SecretString::from("a key of the tests' own, 4f1d9ab2c7e85630"));
         config.concurrency = PerQueue::all(2);
-        config.patience = Patience {
-            tiers: [50, 100, 200, 400, 800].map(Duration::from_millis),
-            total: Duration::from_secs(24 * 3_600),
-        };
+        config.patience =
+            Patience { tiers: [50, 100, 200, 400, 800].map(Duration::from_millis), total: Duration::from_hours(24) };
         // the cost is part of no story; the floor is tested through the settings
         (config.hash_memory, config.hash_passes) = (64, 2);
         let mut sink = None;
@@ -221,14 +219,6 @@ impl TestApp {
         self
     }
 
-    /// Stops it as SIGTERM would and waits until it has.
-    pub async fn stop(&mut self) {
-        self.stop.cancel();
-        if let Some(running) = self.running.take() {
-            running.await.unwrap().unwrap();
-        }
-    }
-
     /// Registers and confirms in one browser, which is signed in then.
     pub async fn resident(&self, email: &str) -> Guest {
         let guest = self.guest();
@@ -323,7 +313,7 @@ const DUMPS: [(&str, Sql); 7] = [
 /// Waits until `condition` holds; panics after a generous limit, naming what it waited for.
 pub async fn within(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let mut tick = tokio::time::interval(Duration::from_millis(10));
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+    let waited = tokio::time::timeout(Duration::from_mins(1), async {
         loop {
             tick.tick().await;
             if condition().await {
@@ -364,7 +354,7 @@ impl Guest {
         let client = reqwest::Client::builder()
             .cookie_store(true)
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_mins(1))
             .user_agent("Bellhop-Test/1")
             .build()
             .unwrap();

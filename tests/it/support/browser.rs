@@ -36,7 +36,7 @@ impl Default for Options {
     }
 }
 
-/// A browser with one tab; dereferences to the WebDriver client.
+/// A browser with one tab; dereferences to the `WebDriver` client.
 pub struct Browser {
     client: Client,
     // below the client: the driver ends after it
@@ -71,7 +71,7 @@ impl Browser {
         tokio::fs::write(path, png).await.unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
     }
 
-    /// A command of the DevTools protocol: its result.
+    /// A command of the `DevTools` protocol: its result.
     pub async fn devtools(&self, method: &'static str, parameters: Value) -> Value {
         let command = DevTools { method, parameters };
         self.client.issue_cmd(command).await.unwrap_or_else(|error| panic!("{method}: {error}"))
@@ -126,7 +126,7 @@ impl Driver {
     }
 
     fn capabilities(&self, options: &Options) -> Map<String, Value> {
-        let mut arguments = vec![
+        let mut arguments = [
             // the tests may run as root, where Chromium has no sandbox
             "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run",
             "--disable-background-networking --disable-component-update --disable-sync --disable-breakpad",
@@ -186,7 +186,7 @@ impl Drop for Driver {
     }
 }
 
-/// Chromedriver's way to the DevTools protocol.
+/// Chromedriver's way to the `DevTools` protocol.
 #[derive(Debug)]
 struct DevTools {
     method: &'static str,
