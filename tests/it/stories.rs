@@ -4,6 +4,7 @@ mod confirming;
 mod doors;
 mod input;
 mod mails;
+mod mixtures;
 mod registering;
 mod sessions;
 mod signing_in;
