@@ -1,0 +1,70 @@
+use super::*;
+
+fn load(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::from_sources(BTreeMap::new(), environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))))
+}
+
+#[test]
+fn nothing_configured_is_enough() {
+    let config = load(&[("PATH", "/bin")]).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.public_url.as_str(), "http://127.0.0.1:8080/");
+    assert!(config.database_url.is_none() && config.broker_url.is_none() && config.smtp_url.is_none());
+    assert_eq!(config.hash_queue, 64 * config.hash_threads.get());
+}
+
+#[test]
+fn a_wrong_setting_is_named_in_one_line() {
+    let key = "k".repeat(40);
+    for (name, value, expected) in [
+        ("BELLHOP_LISTNE", "x", "did you mean BELLHOP_LISTEN?"),
+        ("BELLHOP_NONSENSE", "x", "no such setting"),
+        ("BELLHOP_LISTEN", "nowhere", "BELLHOP_LISTEN"),
+        ("BELLHOP_PUBLIC_URL", "ftp://a", "http"),
+        ("BELLHOP_PUBLIC_URL", "https://a.example/path", "scheme, host and port"),
+        ("BELLHOP_TRUSTED_PROXIES", "10.0.0.0/8, x", "\"x\""),
+        ("BELLHOP_HASH_MEMORY", "8192", "19456"),
+        ("BELLHOP_HASH_PASSES", "1", "from 2"),
+        ("BELLHOP_HASH_THREADS", "0", "BELLHOP_HASH_THREADS"),
+        ("BELLHOP_TOPOLOGY", "maybe", "apply, verify"),
+        ("BELLHOP_PREFETCH_CONFIRMATION", "0", "at least 1"),
+        ("BELLHOP_LIMITS", "no", "on, off"),
+        ("BELLHOP_SECRET_KEY", "short", "32 characters"),
+        ("BELLHOP_SECRET_KEY", key.as_str(), "few different"),
+        ("BELLHOP_SECRET_KEY_FILE", "/nonexistent", "BELLHOP_SECRET_KEY_FILE"),
+        ("BELLHOP_CONFIG", "/nonexistent.toml", "BELLHOP_CONFIG"),
+    ] {
+        let error = load(&[(name, value)]).expect_err(name).to_string();
+        assert!(error.contains(expected), "{name}={value}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+        assert!(!error.contains(&key), "the key is shown: {error}");
+    }
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bellhop.toml");
+    std::fs::write(&file, "listen = \"127.0.0.1:1\"\nhash_threads = 3\nprefetch_login_log = 7\nlimits = \"off\"\n")
+        .unwrap();
+    let environment =
+        [("BELLHOP_CONFIG", file.to_str().unwrap()), ("BELLHOP_LISTEN", "127.0.0.1:2"), ("BELLHOP_HASH_QUEUE", "5")];
+    let flags = BTreeMap::from([("HASH_QUEUE".to_owned(), "9".to_owned())]);
+    let config =
+        Config::from_sources(flags, environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v)))).unwrap();
+    assert_eq!(config.listen.port(), 2);
+    assert_eq!((config.hash_threads.get(), config.hash_queue), (3, 9));
+    assert_eq!((config.prefetch.of("login-log"), config.prefetch.of("confirmation")), (7, 1));
+    assert!(!config.limits);
+}
+
+#[test]
+fn a_secret_may_come_from_a_file_and_is_never_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let key = "9f8e7d6c5b4a39281706f5e4d3c2b1a0aabbccdd";
+    std::fs::write(&file, format!("{key}\n")).unwrap();
+    let config = load(&[("BELLHOP_SECRET_KEY_FILE", file.to_str().unwrap())]).unwrap();
+    assert_eq!(config.secret_key.as_ref().unwrap().expose_secret(), key);
+    assert!(!format!("{config:?}").contains(key));
+}
