@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::fresh;
 use crate::support::app::Stack;
 use crate::support::chance::Chance;
 use crate::support::ledger::Ledger;
@@ -12,16 +13,6 @@ use crate::support::{postgres, rabbit};
 
 /// How often each client comes at the most: the servers that start again need the machine too.
 const PACE: Duration = Duration::from_millis(50);
-
-async fn fresh(stack: Stack) -> Bellhop {
-    match stack {
-        Stack::Small => Bellhop::new().await,
-        Stack::Large => {
-            let (database, vhost) = tokio::join!(postgres::database(), rabbit::vhost());
-            Bellhop::on(&database, &vhost, Arc::new(Sink::start().await)).await
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_accepted_is_lost_when_the_program_is_killed_on_sqlite() {

@@ -98,9 +98,11 @@ impl Sink {
 
     /// The mail server is away: its connections end, new ones are refused.
     pub async fn stop(&mut self) {
-        self.task.abort();
-        // until then the port is open
-        let _ = (&mut self.task).await;
+        if !self.task.is_finished() {
+            self.task.abort();
+            // until then the port is open
+            let _ = (&mut self.task).await;
+        }
     }
 
     /// Listens again on the same port; what it recorded stays.
