@@ -1,3 +1,26 @@
-//! Stories in which something is killed. They run one at a time, after all others.
+//! Stories of real processes, in which something is killed, stopped or told nonsense. They run one at a time, after all
+//! others.
 
+use std::sync::Arc;
+
+use crate::support::app::Stack;
+use crate::support::process::Bellhop;
+use crate::support::smtp::Sink;
+use crate::support::{postgres, rabbit};
+
+mod crashes;
 mod servers;
+mod settings;
+mod starting;
+mod stopping;
+
+/// A Bellhop on this stack, with a database and a broker of its own on the shared servers, not yet started.
+async fn fresh(stack: Stack) -> Bellhop {
+    match stack {
+        Stack::Small => Bellhop::new().await,
+        Stack::Large => {
+            let (database, vhost) = tokio::join!(postgres::database(), rabbit::vhost());
+            Bellhop::on(&database, &vhost, Arc::new(Sink::start().await)).await
+        }
+    }
+}

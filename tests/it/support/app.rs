@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::smtp::Sink;
+use super::smtp::{Mail, Sink};
 use super::{postgres, rabbit};
 
 /// A password that the rules accept.
@@ -45,6 +45,14 @@ impl Letter {
     pub fn token(&self) -> Option<String> {
         let after = self.text.split("/confirm?token=").nth(1)?;
         Some(after.split_whitespace().next()?.to_owned())
+    }
+}
+
+impl From<&Mail> for Letter {
+    fn from(mail: &Mail) -> Self {
+        let to = mail.recipients.first().cloned().unwrap_or_default();
+        let parsed = mail.parsed();
+        Letter { to, subject: parsed.subject, text: parsed.text, html: parsed.html }
     }
 }
 
@@ -150,12 +158,7 @@ impl TestApp {
     /// Every mail so far, oldest first.
     pub async fn mails(&self) -> Vec<Letter> {
         if let Some(sink) = &self.sink {
-            let letters = sink.mails().into_iter().map(|mail| {
-                let to = mail.recipients.first().cloned().unwrap_or_default();
-                let parsed = mail.parsed();
-                Letter { to, subject: parsed.subject, text: parsed.text, html: parsed.html }
-            });
-            return letters.collect();
+            return sink.mails().iter().map(Letter::from).collect();
         }
         let Transport::Mailbox(mailbox) = &*self.app.mail else { return Vec::new() };
         let mut mails = mailbox.list(None).await.unwrap();
@@ -181,23 +184,12 @@ impl TestApp {
 
     /// What is left to do, if anything is.
     pub async fn unsettled(&self) -> Option<String> {
-        let (unpublished,): (i64,) =
-            self.db().query("select count(*) from outbox where published_at is null").one().await.unwrap();
+        let Progress { unpublished, queues } = Progress::of(self.db()).await;
         if unpublished > 0 {
             return Some(format!("{unpublished} events are not published"));
         }
-        let events: Vec<(String, i64)> =
-            self.db().query("select type, count(*) from outbox group by type").all().await.unwrap();
-        let marks: Vec<(String, i64)> =
-            self.db().query("select listener, count(*) from inbox group by listener").all().await.unwrap();
         let resting = self.app.depths().await.unwrap();
-        for (queue, keys) in bellhop::listeners::QUEUES {
-            let wanted: i64 = events
-                .iter()
-                .filter(|(kind, _)| keys.iter().any(|key| bellhop::messaging::topology::matches(key, kind)))
-                .map(|(_, count)| count)
-                .sum();
-            let done = marks.iter().find(|(listener, _)| listener == queue).map_or(0, |(_, count)| *count);
+        for (queue, done, wanted) in queues {
             let dead = resting.iter().find(|depth| depth.queue == format!("{queue}.dead")).map_or(0, |d| d.messages);
             if done + i64::try_from(dead).unwrap() < wanted {
                 return Some(format!("{queue} has done {done} of {wanted}, {dead} are dead letters"));
@@ -228,6 +220,37 @@ impl TestApp {
         let confirmed = guest.post("/confirm", &[("token", &token)]).await;
         assert_eq!(confirmed.status, 303, "{}", confirmed.body);
         guest
+    }
+}
+
+/// How far the events have come, by the tables alone.
+#[derive(Debug)]
+pub struct Progress {
+    /// Still in the outbox.
+    pub unpublished: i64,
+    /// Of each queue, the events its listener has done and those it is bound to.
+    pub queues: Vec<(&'static str, i64, i64)>,
+}
+
+impl Progress {
+    pub async fn of(db: &Db) -> Self {
+        let (unpublished,): (i64,) =
+            db.query("select count(*) from outbox where published_at is null").one().await.unwrap();
+        let events: Vec<(String, i64)> =
+            db.query("select type, count(*) from outbox group by type").all().await.unwrap();
+        let marks: Vec<(String, i64)> =
+            db.query("select listener, count(*) from inbox group by listener").all().await.unwrap();
+        let of_queue = |(queue, keys): (&'static str, &[&str])| {
+            let bound = |kind: &str| keys.iter().any(|key| bellhop::messaging::topology::matches(key, kind));
+            let wanted = events.iter().filter(|(kind, _)| bound(kind)).map(|(_, count)| count).sum();
+            let done = marks.iter().find(|(listener, _)| listener == queue).map_or(0, |(_, count)| *count);
+            (queue, done, wanted)
+        };
+        Self { unpublished, queues: bellhop::listeners::QUEUES.into_iter().map(of_queue).collect() }
+    }
+
+    pub fn is_all(&self) -> bool {
+        self.unpublished == 0 && self.queues.iter().all(|(_, done, wanted)| done >= wanted)
     }
 }
 

@@ -2,8 +2,11 @@
 
 pub mod app;
 pub mod browser;
+pub mod chance;
+pub mod ledger;
 pub mod ports;
 pub mod postgres;
+pub mod process;
 pub mod processes;
 pub mod proxy;
 pub mod rabbit;

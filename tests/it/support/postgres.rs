@@ -1,5 +1,7 @@
 //! Databases: a fresh one on the shared server for most tests, a whole server for those that kill it.
 
+use std::path::Path;
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 use url::Url;
@@ -40,6 +42,11 @@ impl Private {
     /// The same before and after a restart.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its data and its log are.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// SIGKILL to the server and all its processes; they are gone on return.

@@ -1,6 +1,6 @@
 //! Brokers: a fresh vhost on the shared one for most tests, a whole broker for those that kill it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -59,6 +59,11 @@ impl Private {
         &self.url
     }
 
+    /// Where its data and its log are.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// SIGKILL to the broker and all its processes; they are gone on return.
     pub async fn kill9(&self) {
         servers::run("rabbitmq", "kill9", self.dir.path(), &[]).await;
@@ -72,6 +77,13 @@ impl Private {
     /// Starts it again on the same port and data; it answers on return.
     pub async fn start(&self) {
         servers::run("rabbitmq", "start", self.dir.path(), &["0"]).await;
+    }
+
+    /// Has it write down which queues there are. It does so by itself some seconds after they were made, and a quorum
+    /// queue that it had not written down comes back from a kill without messages and without a leader
+    /// (rabbitmq-server#15725): a test about our messages first lets the topology settle.
+    pub async fn settle_topology(&self) {
+        self.ctl(&["eval", "ok = dets:sync(ra_directory_reverse), ok = dets:sync(ra_log_meta)."]).await;
     }
 
     /// `rabbitmqctl` on this broker: what it printed.

@@ -1,0 +1,106 @@
+//! `kill -9` of the program, of RabbitMQ and of PostgreSQL under registrations and logins: what was accepted happens.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::fresh;
+use crate::support::app::Stack;
+use crate::support::chance::Chance;
+use crate::support::ledger::Ledger;
+use crate::support::process::Bellhop;
+use crate::support::smtp::Sink;
+use crate::support::{postgres, rabbit};
+
+/// How often each client comes at the most: the servers that start again need the machine too.
+const PACE: Duration = Duration::from_millis(50);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_accepted_is_lost_when_the_program_is_killed_on_sqlite() {
+    the_program_is_killed(Stack::Small).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_accepted_is_lost_when_the_program_is_killed_on_postgres_and_rabbit() {
+    the_program_is_killed(Stack::Large).await;
+}
+
+async fn the_program_is_killed(stack: Stack) {
+    const KILLS: usize = 20;
+    let mut chance = Chance::new();
+    let mut app = fresh(stack).await;
+    app.start().await;
+    let mut ledger = Ledger::open(&app, 3, Duration::from_millis(5)).await;
+    let mut started = Instant::now();
+    for _ in 0..KILLS {
+        // now and then the start itself is killed, else some answers later
+        if chance.below(5) > 0 {
+            ledger.until_more(usize::try_from(1 + chance.below(8)).expect("small")).await;
+        }
+        a_moment(&mut chance).await;
+        app.kill9();
+        app.spawn();
+        started = Instant::now();
+    }
+    ledger.until_more(5).await;
+    ledger.close().await;
+    ledger.audit(&app, started).await.pass(chance.seed, &format!("{stack:?}").to_lowercase(), KILLS);
+}
+
+/// Up to 40 ms, so that the kill meets every step of the work.
+async fn a_moment(chance: &mut Chance) {
+    let mut tick = tokio::time::interval(Duration::from_micros(1 + chance.below(40_000)));
+    // the first tick is at once
+    tick.tick().await;
+    tick.tick().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_notices_and_nothing_is_lost_when_the_broker_is_killed() {
+    const KILLS: usize = 3;
+    let chance = Chance::new();
+    let broker = rabbit::Private::new().await;
+    let mut app = Bellhop::on(&postgres::database().await, broker.url(), Arc::new(Sink::start().await)).await;
+    app.start().await;
+    let mut ledger = Ledger::open(&app, 2, PACE).await;
+    // the residents' mails went by way of every queue, so all is declared
+    broker.settle_topology().await;
+    let mut back = Instant::now();
+    for _ in 0..KILLS {
+        ledger.until_more(10).await;
+        broker.kill9().await;
+        ledger.until_more(10).await;
+        broker.start().await;
+        back = Instant::now();
+    }
+    ledger.until_more(10).await;
+    ledger.close().await;
+    let audit = ledger.audit(&app, back).await;
+    audit.pass(chance.seed, "large-rabbitmq-killed", KILLS);
+    assert_eq!(audit.in_doubt, 0, "a request needs no broker: {:?}", ledger.statuses());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_accepted_is_lost_when_the_database_is_killed() {
+    const KILLS: usize = 3;
+    let chance = Chance::new();
+    let database = postgres::Private::new().await;
+    let mut app = Bellhop::on(database.url(), &rabbit::vhost().await, Arc::new(Sink::start().await)).await;
+    app.start().await;
+    let mut ledger = Ledger::open(&app, 2, PACE).await;
+    let mut back = Instant::now();
+    for _ in 0..KILLS {
+        ledger.until_more(10).await;
+        database.kill9().await;
+        let told = ledger.statuses();
+        crate::support::app::within("an answer without a database", async || ledger.statuses() != told).await;
+        database.start().await;
+        back = Instant::now();
+    }
+    ledger.until_more(10).await;
+    ledger.close().await;
+    assert!(app.runs(), "it outlives its database");
+    ledger.audit(&app, back).await.pass(chance.seed, "large-postgres-killed", KILLS);
+    let statuses = ledger.statuses();
+    assert!(statuses.keys().all(|status| [303, 422, 503].contains(status)), "503 or done: {statuses:?}");
+    assert!(statuses.contains_key(&503), "the kills were noticed: {statuses:?}");
+}

@@ -1,0 +1,323 @@
+//! Clients who write down what they were told, and an audit that holds it against what is there afterwards.
+//!
+//! A registration is known by its address, a login by its `User-Agent`, which is another one each time and stands in the
+//! log's row, in the event and in the session.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use bellhop::db::Db;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::app::{OTHER_PASSWORD, PASSWORD, Progress};
+use super::process::Bellhop;
+
+/// How long everything may take to be done after the last trouble: leases of 60 s, pauses of 15 s, busy machines.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// What a client was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// 303.
+    Accepted,
+    /// 422.
+    Refused,
+    /// Nothing, or that it did not work (5xx): nobody knows.
+    Nothing,
+    /// There was no connection: it never was there.
+    Away,
+}
+
+#[derive(Clone, Default)]
+struct Entries {
+    /// By address.
+    registrations: BTreeMap<String, Told>,
+    /// By `User-Agent`; with whether the password was right.
+    logins: BTreeMap<String, (bool, Told)>,
+    /// How often each status was answered; 0 is no answer.
+    statuses: BTreeMap<u16, usize>,
+}
+
+impl Entries {
+    fn accepted(&self) -> usize {
+        self.registrations.values().filter(|told| **told == Told::Accepted).count()
+    }
+}
+
+/// Clients at work, and what they have been told.
+pub struct Ledger {
+    entries: watch::Sender<Entries>,
+    residents: Vec<String>,
+    clients: JoinSet<()>,
+    enough: CancellationToken,
+}
+
+impl Ledger {
+    /// Starts `clients` who register and as many who sign in, each at most once in `pace`. They go on whatever happens.
+    pub async fn open(app: &Bellhop, clients: usize, pace: Duration) -> Self {
+        Self::open_at(app, &app.url, clients, pace).await
+    }
+
+    /// The same, signing in at another node.
+    pub async fn open_at(app: &Bellhop, login: &str, clients: usize, pace: Duration) -> Self {
+        let residents: Vec<String> = (0..clients).map(|number| format!("resident-{number}@example.org")).collect();
+        for resident in &residents {
+            app.resident(resident).await;
+        }
+        let (entries, enough) = (watch::Sender::new(Entries::default()), CancellationToken::new());
+        let mut tasks = JoinSet::new();
+        for (number, resident) in residents.iter().cloned().enumerate() {
+            let client = Client { entries: entries.clone(), enough: enough.clone(), number, pace };
+            tasks.spawn(client.clone().register(format!("{}/register", app.url)));
+            tasks.spawn(client.sign_in(format!("{login}/login"), resident));
+        }
+        Self { entries, residents, clients: tasks, enough }
+    }
+
+    /// Registrations that were accepted so far.
+    pub fn accepted(&self) -> usize {
+        self.entries.borrow().accepted()
+    }
+
+    /// How often each status was answered so far; 0 is no answer.
+    pub fn statuses(&self) -> BTreeMap<u16, usize> {
+        self.entries.borrow().statuses.clone()
+    }
+
+    /// Waits until so many registrations more were accepted.
+    pub async fn until_more(&self, registrations: usize) {
+        let goal = self.accepted() + registrations;
+        let mut entries = self.entries.subscribe();
+        let reached = tokio::time::timeout(PATIENCE, entries.wait_for(|entries| entries.accepted() >= goal)).await;
+        assert!(reached.is_ok(), "{} of {goal} registrations were accepted: {:?}", self.accepted(), self.statuses());
+    }
+
+    /// Has the clients finish what they are at.
+    pub async fn close(&mut self) {
+        self.enough.cancel();
+        while let Some(ended) = self.clients.join_next().await {
+            ended.expect("a client does not panic");
+        }
+    }
+
+    /// Waits until everything is done and counts. `since` is when the last trouble ended.
+    pub async fn audit(&self, app: &Bellhop, since: Instant) -> Audit {
+        let db = app.db().await;
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            let progress = Progress::of(&db).await;
+            if progress.is_all() {
+                break;
+            }
+            assert!(since.elapsed() < PATIENCE, "not done: {progress:?}");
+        }
+        let recovery = since.elapsed();
+        let audit = self.count(&db, app, recovery).await;
+        db.close().await;
+        audit
+    }
+
+    async fn count(&self, db: &Db, app: &Bellhop, recovery: Duration) -> Audit {
+        let entries = self.entries.borrow().clone();
+        let rows = tally(db, "select email from registrations union all select email from users").await;
+        let log = tally(db, "select user_agent from login_log").await;
+        let succeeded = tally(db, "select user_agent from login_log where type = 'login.succeeded'").await;
+        let sessions = tally(db, "select user_agent from sessions").await;
+        let mut mails: BTreeMap<String, usize> = BTreeMap::new();
+        for letter in app.letters() {
+            *mails.entry(letter.to).or_default() += 1;
+        }
+        let of = |counts: &BTreeMap<String, usize>, key: &String| counts.get(key).copied().unwrap_or_default();
+
+        let mut audit = Audit { recovery, ..Audit::default() };
+        for (email, told) in &entries.registrations {
+            let (rows, mails) = (of(&rows, email), of(&mails, email));
+            let accepted = usize::from(*told == Told::Accepted);
+            audit.accepted += accepted;
+            audit.rows += rows;
+            audit.mails += mails;
+            audit.duplicates += mails.saturating_sub(1);
+            // accepted: one row; in doubt: one or none; and a mail wherever there is a row
+            audit.lost += usize::from(rows < accepted || mails < rows);
+            let most = usize::from(*told != Told::Away);
+            audit.wrong.extend((rows > most).then(|| format!("{email} has {rows} rows")));
+        }
+        for (agent, (right, told)) in &entries.logins {
+            let (all, succeeded, sessions) = (of(&log, agent), of(&succeeded, agent), of(&sessions, agent));
+            let accepted = *told == Told::Accepted;
+            let answered = accepted || *told == Told::Refused;
+            audit.login_accepted += usize::from(accepted);
+            audit.login_refused += usize::from(*told == Told::Refused);
+            audit.login_rows += all;
+            audit.lost += usize::from(answered && all == 0);
+            let expected = if *right { all } else { 0 };
+            let most = usize::from(*told != Told::Away);
+            if all > most || succeeded != expected || sessions != succeeded || (answered && *right != accepted) {
+                audit.wrong.push(format!(
+                    "{agent} ({told:?}, right: {right}): {all} rows, {succeeded} succeeded, {sessions} sessions"
+                ));
+            }
+        }
+        audit.in_doubt = entries.registrations.values().filter(|told| **told == Told::Nothing).count()
+            + entries.logins.values().filter(|(_, told)| *told == Told::Nothing).count();
+
+        // nothing that nobody did, and no event apart from what it tells of
+        let known: BTreeSet<&String> = entries.registrations.keys().chain(&self.residents).collect();
+        audit.wrong.extend(rows.keys().filter(|email| !known.contains(email)).cloned());
+        audit.wrong.extend(log.keys().filter(|agent| !entries.logins.contains_key(*agent)).cloned());
+        for (what, sql) in [
+            (
+                "a login's event without its row",
+                "select o.type from outbox o
+                 where o.type like 'login.%' and not exists (select 1 from login_log l where l.id = o.id)",
+            ),
+            (
+                "a login's row without its event",
+                "select l.type from login_log l where not exists (select 1 from outbox o where o.id = l.id)",
+            ),
+        ] {
+            audit.wrong.extend(tally(db, sql).await.into_iter().map(|(kind, count)| format!("{what}: {count} {kind}")));
+        }
+        let events: usize =
+            tally(db, "select type from outbox where type = 'user.registered'").await.into_values().sum();
+        let rows: usize = rows.values().sum();
+        audit.wrong.extend((rows != events).then(|| format!("{events} events of {rows} registrations")));
+        audit
+    }
+}
+
+/// How often each text comes.
+async fn tally(db: &Db, sql: &'static str) -> BTreeMap<String, usize> {
+    let rows: Vec<(String,)> = db.query(sql).all().await.expect("the database answers");
+    let mut counts = BTreeMap::new();
+    for (text,) in rows {
+        *counts.entry(text).or_default() += 1;
+    }
+    counts
+}
+
+/// What the ledger says beside what is there.
+#[derive(Debug, Default)]
+pub struct Audit {
+    pub accepted: usize,
+    pub rows: usize,
+    pub mails: usize,
+    pub duplicates: usize,
+    pub lost: usize,
+    pub login_accepted: usize,
+    pub login_refused: usize,
+    pub login_rows: usize,
+    pub in_doubt: usize,
+    pub recovery: Duration,
+    /// Whatever must not be, in words.
+    pub wrong: Vec<String>,
+}
+
+impl Audit {
+    /// Prints the counts in one line that a program can read, and fails if something was lost or came to be twice. Mails
+    /// may come twice, but no more than were in hand at the `kills`.
+    pub fn pass(&self, seed: u64, stack: &str, kills: usize) {
+        println!(
+            "seed={seed} stack={stack} kills={kills} accepted={} rows={} mails={} duplicates={} lost={} \
+             login_accepted={} login_refused={} login_rows={} in_doubt={} recovery_ms={}",
+            self.accepted,
+            self.rows,
+            self.mails,
+            self.duplicates,
+            self.lost,
+            self.login_accepted,
+            self.login_refused,
+            self.login_rows,
+            self.in_doubt,
+            self.recovery.as_millis()
+        );
+        assert_eq!((self.lost, &self.wrong), (0, &Vec::new()), "{self:?}");
+        // a process has four mails in hand: BELLHOP_LISTENER_CONCURRENCY
+        assert!(self.duplicates <= 4 * kills, "{self:?}");
+        assert!(self.accepted > 0 && self.login_accepted > 0 && self.login_refused > 0, "{self:?}");
+    }
+}
+
+/// One who comes again and again.
+#[derive(Clone)]
+struct Client {
+    entries: watch::Sender<Entries>,
+    enough: CancellationToken,
+    number: usize,
+    pace: Duration,
+}
+
+impl Client {
+    async fn register(self, url: String) {
+        let mut turns = Turns::new(&self);
+        while let Some(turn) = turns.next().await {
+            let email = format!("guest-{}-{turn}@example.org", self.number);
+            let fields = [("email", email.as_str()), ("password", PASSWORD), ("name", "Ann")];
+            let (told, status) = turns.post(&url, "ledger", &fields).await;
+            self.entries.send_modify(|entries| {
+                entries.registrations.insert(email.clone(), told);
+                *entries.statuses.entry(status).or_default() += 1;
+            });
+        }
+    }
+
+    /// Every third time with a wrong password.
+    async fn sign_in(self, url: String, resident: String) {
+        let mut turns = Turns::new(&self);
+        while let Some(turn) = turns.next().await {
+            let agent = format!("ledger/{}-{turn}", self.number);
+            let right = turn % 3 != 2;
+            let password = if right { PASSWORD } else { OTHER_PASSWORD };
+            let (told, status) = turns.post(&url, &agent, &[("email", &resident), ("password", password)]).await;
+            self.entries.send_modify(|entries| {
+                entries.logins.insert(agent.clone(), (right, told));
+                *entries.statuses.entry(status).or_default() += 1;
+            });
+        }
+    }
+}
+
+/// When a client comes, and by which connection: another one each time, without cookies, so that requests have nothing
+/// in common.
+struct Turns {
+    enough: CancellationToken,
+    pace: tokio::time::Interval,
+    client: reqwest::Client,
+    turn: usize,
+}
+
+impl Turns {
+    fn new(client: &Client) -> Self {
+        let mut pace = tokio::time::interval(client.pace);
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let enough = client.enough.clone();
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .timeout(Duration::from_secs(30))
+            .build()
+            .expect("a client");
+        Self { enough, pace, client, turn: 0 }
+    }
+
+    async fn next(&mut self) -> Option<usize> {
+        self.pace.tick().await;
+        self.turn += 1;
+        (!self.enough.is_cancelled()).then_some(self.turn)
+    }
+
+    /// What was told, and the status; 0 is no answer.
+    async fn post(&self, url: &str, agent: &str, fields: &[(&str, &str)]) -> (Told, u16) {
+        let request = self.client.post(url).header("user-agent", agent).header("sec-fetch-site", "same-origin");
+        match request.form(fields).send().await.map(|answer| answer.status().as_u16()) {
+            Ok(303) => (Told::Accepted, 303),
+            Ok(422) => (Told::Refused, 422),
+            Ok(status) => (Told::Nothing, status),
+            Err(error) if error.is_connect() => (Told::Away, 0),
+            Err(_) => (Told::Nothing, 0),
+        }
+    }
+}
