@@ -43,14 +43,18 @@ pub async fn submit(State(web): State<Web>, visitor: Visitor, fields: Fields) ->
     }
 }
 
-/// GET /register/sent
+/// GET /register/sent: where the mail is, or 303 to `/account` for somebody who has confirmed.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn sent(State(web): State<Web>, visitor: Visitor) -> Result<Response, Problem> {
     let signed_in = visitor.signed_in(&web).await?;
-    let page = visitor.page(&web, "/register", signed_in.as_ref());
     let (address, status) = delivery(&web, &visitor).await?;
+    if status == Delivery::Unknown && signed_in.is_some() {
+        // without the script the waiting page reloads itself: this is how it moves on
+        return Ok(see_other("/account", []));
+    }
+    let page = visitor.page(&web, "/register", signed_in.as_ref());
     html(StatusCode::OK, &RegisterSent { page, address, status, resend: false })
 }
 

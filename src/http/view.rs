@@ -22,7 +22,7 @@ pub struct Page {
     pub lang: &'static str,
     /// The display name of the person who is signed in.
     pub signed_in: Option<String>,
-    /// The path of the page, to mark it in the navigation.
+    /// The path of the page, to mark it in the navigation. A page without one does not know who looks at it, and has none.
     pub path: &'static str,
     /// Whether the footer links to the local mailbox.
     pub demo_mailbox: bool,
@@ -139,6 +139,17 @@ pub struct RegisterSent {
     pub status: Delivery,
     /// Whether to offer POST /register/resend.
     pub resend: bool,
+}
+
+impl RegisterSent {
+    /// What the waiting person is told when the mail has come as far as `status`. A mail in the local mailbox has gone to
+    /// no mail server, and no other inbox will get it.
+    fn sentence(&self, status: Delivery) -> String {
+        match status {
+            Delivery::Sent if self.page.demo_mailbox => self.page.t.get("delivery-sent-here"),
+            status => status.sentence(self.page.t),
+        }
+    }
 }
 
 /// What GET /confirm asks for.
