@@ -1,26 +1,25 @@
 //! Composition: build the parts from the settings, run them, stop them.
 
-use std::collections::BTreeSet;
-use std::io::Write as _;
+mod key;
+mod parts;
+
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::parts::Parts;
+use self::parts::queue_names;
 use crate::account::keys::Keys;
 use crate::account::password::{Cost, Hasher};
 use crate::account::session_cache::SessionCache;
 use crate::account::{Accounts, purge};
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{Config, ConfigError};
 use crate::db::{Db, Location};
 use crate::http::client::Proxies;
 use crate::http::health::Readiness;
@@ -50,56 +49,6 @@ const SWEPT: i64 = 1_000;
 
 /// Connections to the database.
 const CONNECTIONS: u32 = 16;
-
-/// What runs in this process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parts {
-    /// HTTP.
-    pub web: bool,
-    /// From the outbox to the broker.
-    pub relay: bool,
-    /// The queues that are consumed.
-    pub queues: BTreeSet<&'static str>,
-}
-
-impl Parts {
-    /// Everything.
-    #[must_use]
-    pub fn all() -> Self {
-        Parts { web: true, relay: true, queues: queue_names().collect() }
-    }
-
-    /// The parts named by `--only`: `web`, `relay`, `listeners`, `listener:<queue>`. None named is everything.
-    ///
-    /// # Errors
-    /// When a name is none of these.
-    pub fn only<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
-        let mut parts = Parts { web: false, relay: false, queues: BTreeSet::new() };
-        let mut any = false;
-        for name in names {
-            any = true;
-            match (name, name.strip_prefix("listener:")) {
-                ("web", _) => parts.web = true,
-                ("relay", _) => parts.relay = true,
-                ("listeners", _) => parts.queues.extend(queue_names()),
-                (_, Some(queue)) if queue_names().any(|name| name == queue) => {
-                    parts.queues.extend(queue_names().find(|name| *name == queue));
-                }
-                _ => {
-                    let queues = queue_names().map(|queue| format!("listener:{queue}")).collect::<Vec<_>>().join(", ");
-                    return Err(ConfigError::other(format!(
-                        "--only {name}: there are web, relay, listeners, {queues}"
-                    )));
-                }
-            }
-        }
-        Ok(if any { parts } else { Parts::all() })
-    }
-}
-
-fn queue_names() -> impl Iterator<Item = &'static str> {
-    listeners::QUEUES.into_iter().map(|(queue, _)| queue)
-}
 
 /// The parts, built and not yet running.
 #[derive(Clone, Debug)]
@@ -139,7 +88,7 @@ impl App {
             .mode(0o700)
             .create(&config.data_dir)
             .map_err(|error| ConfigError::new("DATA_DIR", format!("{}: {error}", config.data_dir.display())))?;
-        let root = secret_key(&config)?;
+        let root = key::secret_key(&config)?;
 
         let db = Db::open(&location, CONNECTIONS).await?;
         if config.migrate {
@@ -366,43 +315,6 @@ async fn broker(
     let embedded = Embedded::new(db, clock, wake, Arc::clone(topology), tasks.clone());
     embedded.declare().await?;
     Ok(Broker::Embedded(embedded))
-}
-
-/// The configured key, or the one in the data directory, made there the first time.
-fn secret_key(config: &Config) -> anyhow::Result<SecretString> {
-    if let Some(key) = &config.secret_key {
-        return Ok(key.clone());
-    }
-    let path = config.data_dir.join("secret.key");
-    if !path.exists() {
-        write_new_key(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    let key = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let key = key.trim_end();
-    config::check_key(key).map_err(|problem| ConfigError::other(format!("{}: the key {problem}", path.display())))?;
-    Ok(SecretString::from(key))
-}
-
-/// Writes the key beside its place and links it in: a crash leaves a whole key or none, and of two processes that start
-/// at once both end up with the first one's.
-fn write_new_key(path: &Path) -> anyhow::Result<()> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    let key = URL_SAFE_NO_PAD.encode(bytes);
-    let draft = path.with_extension(format!("key.{}", std::process::id()));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&draft)?;
-    file.write_all(key.as_bytes())?;
-    file.sync_all()?;
-    let linked = std::fs::hard_link(&draft, path);
-    std::fs::remove_file(&draft)?;
-    match linked {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Removes what goes by itself, a little at a time, until `stop`.

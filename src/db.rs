@@ -4,18 +4,20 @@
 //! (so nothing typed by a person can become part of it) with `$1` placeholders, which both engines take. Where the
 //! dialects truly differ, both texts stand side by side in one [`Sql`].
 
+mod query;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Arguments as _, Connection as _, Encode, Executor as _, FromRow, Postgres, Sqlite, Transaction, Type};
-use uuid::Uuid;
+use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Sqlite, Transaction};
+
+pub use self::query::{OnPostgres, OnSqlite, Query, Row, Value};
 
 /// How long a request waits for a connection before it is told that the service is busy.
 const ACQUIRE: Duration = Duration::from_secs(2);
@@ -64,20 +66,6 @@ impl From<&'static str> for Sql {
         Sql { sqlite: both, postgres: both }
     }
 }
-
-/// What can be bound to a placeholder on both engines.
-pub trait Value:
-    for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> + Send
-{
-}
-impl<T> Value for T where
-    T: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> + Send
-{
-}
-
-/// What a row can become on both engines: `#[derive(sqlx::FromRow)]` or a tuple.
-pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
-impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
 impl Db {
     /// Opens the database, with at most `connections` at once. A server that is away is an error here: what cannot be
@@ -298,129 +286,6 @@ impl Tx {
             Tx::Sqlite(tx) => tx.commit().await,
             Tx::Postgres(tx) => tx.commit().await,
         }
-    }
-}
-
-/// A statement with its arguments, on its way to a pool or a transaction.
-#[must_use = "a statement does nothing until it is run"]
-#[derive(Debug)]
-pub enum Query<'e> {
-    #[doc(hidden)]
-    Sqlite { sql: &'static str, arguments: SqliteArguments, on: OnSqlite<'e>, error: Option<sqlx::error::BoxDynError> },
-    #[doc(hidden)]
-    Postgres { sql: &'static str, arguments: PgArguments, on: OnPostgres<'e>, error: Option<sqlx::error::BoxDynError> },
-}
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum OnSqlite<'e> {
-    Pool(&'e SqlitePool),
-    Connection(&'e mut sqlx::SqliteConnection),
-}
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum OnPostgres<'e> {
-    Pool(&'e PgPool),
-    Connection(&'e mut sqlx::PgConnection),
-}
-
-/// Runs `$run` of a sqlx query on whichever engine and connection it is for; what could not be bound fails here.
-macro_rules! run {
-    ($query:expr, $make:path, $run:ident) => {
-        match $query {
-            Query::Sqlite { error: Some(error), .. } | Query::Postgres { error: Some(error), .. } => {
-                Err(sqlx::Error::Encode(error))
-            }
-            Query::Sqlite { sql, arguments, on: OnSqlite::Pool(on), .. } => $make(sql, arguments).$run(on).await,
-            Query::Sqlite { sql, arguments, on: OnSqlite::Connection(on), .. } => $make(sql, arguments).$run(on).await,
-            Query::Postgres { sql, arguments, on: OnPostgres::Pool(on), .. } => $make(sql, arguments).$run(on).await,
-            Query::Postgres { sql, arguments, on: OnPostgres::Connection(on), .. } => {
-                $make(sql, arguments).$run(on).await
-            }
-        }
-    };
-}
-
-impl Query<'_> {
-    /// Binds the next placeholder.
-    pub fn bind(mut self, value: impl Value) -> Self {
-        let (added, error) = match &mut self {
-            Query::Sqlite { arguments, error, .. } => (arguments.add(value), error),
-            Query::Postgres { arguments, error, .. } => (arguments.add(value), error),
-        };
-        if let Err(wrong) = added {
-            error.get_or_insert(wrong);
-        }
-        self
-    }
-
-    /// Binds the next placeholder to a set of ids: an array on `PostgreSQL` (`= any($1)`), a JSON array of hexadecimal
-    /// strings on `SQLite` (`in (select unhex(value) from json_each($1))`).
-    pub fn bind_ids(mut self, ids: &[Uuid]) -> Self {
-        let (added, error) = match &mut self {
-            Query::Sqlite { arguments, error, .. } => {
-                let hex: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
-                (arguments.add(sqlx::types::Json(hex)), error)
-            }
-            Query::Postgres { arguments, error, .. } => (arguments.add(ids), error),
-        };
-        if let Err(wrong) = added {
-            error.get_or_insert(wrong);
-        }
-        self
-    }
-
-    /// Runs it and tells how many rows it touched.
-    ///
-    /// # Errors
-    /// When the database refuses or is away.
-    pub async fn execute(self) -> sqlx::Result<u64> {
-        match self {
-            Query::Sqlite { error: Some(error), .. } | Query::Postgres { error: Some(error), .. } => {
-                Err(sqlx::Error::Encode(error))
-            }
-            Query::Sqlite { sql, arguments, on, .. } => {
-                let query = sqlx::query_with(sql, arguments);
-                let done = match on {
-                    OnSqlite::Pool(on) => query.execute(on).await,
-                    OnSqlite::Connection(on) => query.execute(on).await,
-                };
-                done.map(|done| done.rows_affected())
-            }
-            Query::Postgres { sql, arguments, on, .. } => {
-                let query = sqlx::query_with(sql, arguments);
-                let done = match on {
-                    OnPostgres::Pool(on) => query.execute(on).await,
-                    OnPostgres::Connection(on) => query.execute(on).await,
-                };
-                done.map(|done| done.rows_affected())
-            }
-        }
-    }
-
-    /// The row, or none.
-    ///
-    /// # Errors
-    /// When the database refuses or is away.
-    pub async fn optional<T: Row>(self) -> sqlx::Result<Option<T>> {
-        run!(self, sqlx::query_as_with, fetch_optional)
-    }
-
-    /// The row there must be.
-    ///
-    /// # Errors
-    /// When there is none, or the database refuses or is away.
-    pub async fn one<T: Row>(self) -> sqlx::Result<T> {
-        run!(self, sqlx::query_as_with, fetch_one)
-    }
-
-    /// Every row.
-    ///
-    /// # Errors
-    /// When the database refuses or is away.
-    pub async fn all<T: Row>(self) -> sqlx::Result<Vec<T>> {
-        run!(self, sqlx::query_as_with, fetch_all)
     }
 }
 
