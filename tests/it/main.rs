@@ -8,3 +8,4 @@ mod kill;
 mod rabbit;
 mod stories;
 mod support;
+mod timing;
