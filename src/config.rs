@@ -404,12 +404,13 @@ fn nearest(name: &str) -> String {
 fn public_url(value: Option<String>, listen: SocketAddr) -> Result<Url, ConfigError> {
     let wrong = |problem: String| ConfigError::new("PUBLIC_URL", problem);
     let text = value.unwrap_or_else(|| format!("http://{listen}"));
-    // what was typed is not repeated: a password in it is the mistake that is made most
+    // what was typed is not repeated: there may be a password in it
     let url = Url::parse(&text).map_err(|error| wrong(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong("is not an http:// or https:// address".to_owned()));
     }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+    let bare = url.username().is_empty() && url.password().is_none();
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !bare {
         return Err(wrong("must be scheme, host and port alone".to_owned()));
     }
     Ok(url)

@@ -21,3 +21,4 @@ mod papers;
 mod rabbit;
 mod stories;
 mod support;
+mod timing;

@@ -8,7 +8,10 @@ use crate::support::process::Bellhop;
 use crate::support::smtp::Sink;
 use crate::support::{postgres, rabbit};
 
+mod apart;
 mod crashes;
+mod logs;
+mod secrets;
 mod servers;
 mod settings;
 mod starting;

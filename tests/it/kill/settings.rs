@@ -19,6 +19,7 @@ async fn a_wrong_setting_ends_the_start_with_one_line_that_names_it() {
         (&[("LISTEN", &taken)], &[], "BELLHOP_LISTEN"),
         (&[("PUBLIC_URL", "ftp://a.example")], &[], "BELLHOP_PUBLIC_URL"),
         (&[("PUBLIC_URL", "https://user:CANARY@a.example/")], &[], "BELLHOP_PUBLIC_URL"),
+        (&[("PUBLIC_URL", "https://:CANARY@a.example/")], &[], "BELLHOP_PUBLIC_URL"),
         (&[("PUBLIC_URL", "https://user:CANARY@a.example:port/")], &[], "BELLHOP_PUBLIC_URL"),
         (&[("SECRET_KEY", "CANARY")], &[], "BELLHOP_SECRET_KEY"),
         (&[("SECRET_KEY", "CANARY example key that is long enough")], &[], "BELLHOP_SECRET_KEY"),

@@ -137,8 +137,14 @@ impl TestApp {
 
     /// The same accounts behind a hasher that takes more passes.
     pub async fn with_hash_passes(&self, passes: u32) -> TestApp {
+        self.with_hash_cost(self.app.config.hash_memory, passes).await
+    }
+
+    /// The same accounts behind a hasher of another cost: memory in KiB, passes. What is stored is compared at its own
+    /// cost, what is new and the decoy are hashed at this one.
+    pub async fn with_hash_cost(&self, memory: u32, passes: u32) -> TestApp {
         let mut node = (*self.app.config).clone();
-        node.hash_passes = passes;
+        (node.hash_memory, node.hash_passes) = (memory, passes);
         self.node(Parts::only(["web"]).unwrap(), node).await
     }
 
@@ -358,6 +364,13 @@ pub struct Answer {
 impl Answer {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The value of a cookie that it sets.
+    pub fn cookie(&self, name: &str) -> String {
+        let lines = self.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
+        let mut values = lines.filter_map(|line| line.strip_prefix(&format!("{name}="))?.split(';').next());
+        values.next().unwrap_or_else(|| panic!("no cookie {name}: {self:?}")).to_owned()
     }
 
     pub fn json(&self) -> serde_json::Value {

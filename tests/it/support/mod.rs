@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod browser;
+pub mod canary;
 pub mod chance;
 pub mod ledger;
 pub mod ports;

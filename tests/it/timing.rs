@@ -1,0 +1,170 @@
+//! What an answer's time tells a stranger: nothing (OWASP ASVS 6.3.8; Authentication cheat sheet, "Authentication
+//! Responses").
+//!
+//! Classes of requests are sampled in random order, one request at a time, with the cost of a hash as in production. A
+//! difference counts when it is more than chance (Welch's t over trimmed samples) and more than a twentieth of one
+//! hash, measured in the same run: both are ratios, so a slow or busy machine makes the test blunter, never wrong.
+//! The same statistics must tell a build without a decoy, and one whose decoy is half as dear, from ours.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bellhop::account::strength::Password;
+
+use self::statistics::{Samples, differences};
+use crate::support::app::{Guest, OTHER_PASSWORD, PASSWORD, Stack, TestApp};
+use crate::support::chance::Chance;
+use crate::support::smtp::{Phase, Script, Step};
+
+mod statistics;
+
+/// A request: where, with which fields, and the status that answers it.
+type Request = (&'static str, Vec<(&'static str, String)>, u16);
+
+/// On the large stack, with the cost of a hash as in production.
+async fn start() -> TestApp {
+    TestApp::start_with(Stack::Large, |options| {
+        (options.config.hash_memory, options.config.hash_passes) = (19_456, 2);
+    })
+    .await
+}
+
+fn login(email: &str, password: &str) -> Request {
+    ("/login", vec![("email", email.to_owned()), ("password", password.to_owned())], 422)
+}
+
+fn register(email: String) -> Request {
+    ("/register", vec![("email", email), ("password", OTHER_PASSWORD.to_owned()), ("name", "Ann".to_owned())], 303)
+}
+
+/// One that has a mail server that obeys, one whose mail server does what `step` says, each with a resident, a
+/// registration that waits, and the mails so far delivered.
+async fn healthy_and(step: Step) -> [TestApp; 2] {
+    let (healthy, ill) = tokio::join!(start(), start());
+    for app in [&healthy, &ill] {
+        app.resident("ann@example.org").await;
+        assert_eq!(app.guest().register("waits@example.org", PASSWORD, "Ann").await.status, 303);
+        app.settle().await;
+    }
+    ill.sink.as_ref().expect("the large stack has one").set(Script::default().on(Phase::Mail, step));
+    [healthy, ill.unfinished()]
+}
+
+/// How long the answer takes.
+async fn time(guest: &Guest, (path, fields, status): &Request) -> Duration {
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let request = guest.posting(path).form(&fields);
+    let since = Instant::now();
+    let answer = guest.send(request).await;
+    let took = since.elapsed();
+    assert_eq!(answer.status, *status, "{}", answer.body);
+    took
+}
+
+/// How long one hash takes on an idle thread of the pool.
+async fn one_hash(app: &TestApp) -> Duration {
+    let password = Password::normalise(PASSWORD).expect("a password");
+    let since = Instant::now();
+    app.app.accounts.hasher.verify(password, None).await.expect("an idle pool");
+    since.elapsed()
+}
+
+/// Samples every class of every app in random order, again and again: at least `least` rounds, and more until `limit`;
+/// with each round a hash of what `hashing` costs.
+async fn sample(
+    chance: &mut Chance,
+    hashing: &TestApp,
+    apps: &[(&'static str, &TestApp)],
+    least: usize,
+    limit: Duration,
+    classes: impl Fn(usize) -> Vec<(&'static str, Request)>,
+) -> (BTreeMap<String, Samples>, Duration) {
+    let guests: Vec<(&str, Guest)> = apps.iter().map(|(name, app)| (*name, app.guest())).collect();
+    let mut samples: BTreeMap<String, Samples> = BTreeMap::new();
+    let mut hashes = Samples::default();
+    let since = Instant::now();
+    for round in 0.. {
+        if round > least && since.elapsed() > limit {
+            break;
+        }
+        let mut turns: Vec<(String, usize, Request)> = Vec::new();
+        for (at, (state, _)) in guests.iter().enumerate() {
+            turns.extend(
+                classes(round).into_iter().map(|(name, request)| (format!("{name}, mail {state}"), at, request)),
+            );
+        }
+        chance.shuffle(&mut turns);
+        hashes.push(one_hash(hashing).await);
+        for (name, at, request) in turns {
+            // a connection each, and no cookie of the one before: a class is all that differs
+            guests[at].1.get("/livez").await;
+            let took = time(&guests[at].1, &request).await;
+            // the first round warms up
+            if round > 0 {
+                samples.entry(name).or_default().push(took);
+            }
+        }
+    }
+    (samples, hashes.median())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_login_takes_the_same_time_whatever_the_cause_and_however_the_mail_server_does() {
+    let mut chance = Chance::new();
+    let [healthy, refusing] = healthy_and(Step::reply("421 4.3.2 going down")).await;
+    let apps = [("healthy", &healthy), ("refusing", &refusing)];
+    let long = "x".repeat(300);
+    let (samples, hash) = sample(&mut chance, &healthy, &apps, 30, Duration::from_secs(50), |_| {
+        vec![
+            ("unknown", login("nobody@example.org", PASSWORD)),
+            ("wrong password", login("ann@example.org", OTHER_PASSWORD)),
+            ("unconfirmed", login("waits@example.org", PASSWORD)),
+            ("empty, known", login("ann@example.org", "")),
+            ("empty, unknown", login("nobody@example.org", "")),
+            ("too long, known", login("ann@example.org", &long)),
+            ("too long, unknown", login("nobody@example.org", &long)),
+        ]
+    })
+    .await;
+    assert_eq!(differences(&samples, hash), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_takes_the_same_time_for_a_new_and_a_taken_address_however_the_mail_server_does() {
+    let mut chance = Chance::new();
+    let [healthy, hanging] = healthy_and(Step::hang()).await;
+    let apps = [("healthy", &healthy), ("hanging", &hanging)];
+    let (samples, hash) = sample(&mut chance, &healthy, &apps, 30, Duration::from_secs(30), |round| {
+        vec![
+            ("new", register(format!("guest-{round}@example.org"))),
+            ("taken", register("ann@example.org".to_owned())),
+            ("waiting", register("waits@example.org".to_owned())),
+        ]
+    })
+    .await;
+    assert_eq!(differences(&samples, hash), Vec::<String>::new());
+}
+
+/// Shows that the alarm rings, at doors of our own program: one whose decoy costs next to nothing, which is a build
+/// without one in all but its source, and one whose decoy is half as dear as a stored hash, which is a build that forgot
+/// it when the parameters rose. The same statistics with far fewer samples must tell the unknown address from the known
+/// one at both, and not at ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_statistics_tell_a_missing_and_a_cheap_decoy_from_ours() {
+    let mut chance = Chance::new();
+    let app = start().await;
+    app.resident("ann@example.org").await;
+    let (none, half) = tokio::join!(app.with_hash_cost(64, 1), app.with_hash_cost(19_456, 1));
+    for (name, door) in [("ours", &app), ("no decoy", &none), ("cheap decoy", &half)] {
+        println!("{name}:");
+        let (samples, hash) = sample(&mut chance, &app, &[("healthy", door)], 80, Duration::ZERO, |_| {
+            vec![
+                ("unknown", login("nobody@example.org", OTHER_PASSWORD)),
+                ("wrong password", login("ann@example.org", OTHER_PASSWORD)),
+            ]
+        })
+        .await;
+        let found = differences(&samples, hash);
+        assert_eq!(found.is_empty(), name == "ours", "{name}: {found:?}");
+    }
+}
