@@ -94,6 +94,7 @@ confirm-title = Confirm your address
 confirm-lead = One press of the button, and your account is ready.
 confirm-password-lead = This is not the browser you registered with. Type the password you chose then, so that nobody but you can open the account.
 confirm-submit = Confirm my address
+confirm-password-missing = Please type the password you chose when you registered.
 confirm-password-wrong = This is not the password that was chosen at registration. Please try again.
 confirm-invalid-title = This link does not work
 confirm-invalid-lead = It may have been used before, it may have expired, or a part of it may be missing. If you have confirmed your address already, sign in. If not, register again.

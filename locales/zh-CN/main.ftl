@@ -94,6 +94,7 @@ confirm-title = 确认邮箱
 confirm-lead = 点一下按钮，账号就可以使用了。
 confirm-password-lead = 这不是您注册时使用的浏览器。请输入当时设置的密码，以确保只有您本人能开通账号。
 confirm-submit = 确认我的邮箱
+confirm-password-missing = 请输入注册时设置的密码。
 confirm-password-wrong = 这不是注册时设置的密码，请重试。
 confirm-invalid-title = 这个链接已无法使用
 confirm-invalid-lead = 它可能已经用过、已经过期，或者不完整。如果您已确认过邮箱，请直接登录；如果还没有，请重新注册。

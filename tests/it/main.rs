@@ -17,6 +17,7 @@ mod databases;
 mod harness;
 mod house;
 mod kill;
+mod pages;
 mod papers;
 mod rabbit;
 mod stories;

@@ -73,8 +73,16 @@ impl Browser {
 
     /// A command of the `DevTools` protocol: its result.
     pub async fn devtools(&self, method: &'static str, parameters: Value) -> Value {
-        let command = DevTools { method, parameters };
+        let command = Extension { path: "goog/cdp/execute", body: json!({"cmd": method, "params": parameters}) };
         self.client.issue_cmd(command).await.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// What was logged since the last call: by `browser`, messages of the console; by `performance`, the events of the
+    /// `DevTools` protocol, each a JSON text in `message`.
+    pub async fn log(&self, kind: &'static str) -> Vec<Value> {
+        let log = self.client.issue_cmd(Extension { path: "se/log", body: json!({ "type": kind }) });
+        let log = log.await.unwrap_or_else(|error| panic!("the log {kind}: {error}"));
+        log.as_array().expect("a log is a list").clone()
     }
 
     /// The driver and all processes of the browser.
@@ -147,7 +155,13 @@ impl Driver {
             "args": arguments,
             "prefs": preferences,
         });
-        Map::from_iter([("goog:chromeOptions".to_owned(), chromium)])
+        // milliseconds; the driver's own limit for a page is five minutes
+        let limits = json!({"pageLoad": 60_000, "script": 60_000});
+        Map::from_iter([
+            ("goog:chromeOptions".to_owned(), chromium),
+            ("goog:loggingPrefs".to_owned(), json!({"browser": "ALL", "performance": "ALL"})),
+            ("timeouts".to_owned(), limits),
+        ])
     }
 
     fn processes(&self) -> Vec<u32> {
@@ -186,19 +200,19 @@ impl Drop for Driver {
     }
 }
 
-/// Chromedriver's way to the `DevTools` protocol.
+/// A command that chromedriver adds to the standard.
 #[derive(Debug)]
-struct DevTools {
-    method: &'static str,
-    parameters: Value,
+struct Extension {
+    path: &'static str,
+    body: Value,
 }
 
-impl WebDriverCompatibleCommand for DevTools {
+impl WebDriverCompatibleCommand for Extension {
     fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
-        base.join(&format!("session/{}/goog/cdp/execute", session.expect("the browser is open")))
+        base.join(&format!("session/{}/{}", session.expect("the browser is open"), self.path))
     }
 
     fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
-        (Method::POST, Some(json!({"cmd": self.method, "params": self.parameters}).to_string()))
+        (Method::POST, Some(self.body.to_string()))
     }
 }

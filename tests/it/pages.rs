@@ -1,0 +1,8 @@
+//! The pages in a real Chromium: what people see and can do there, and what nobody must be able to do to them.
+
+mod looks;
+mod mistakes;
+mod screenshot;
+mod strangers;
+mod telling;
+mod visit;
