@@ -8,6 +8,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::print_stdout,
     clippy::print_stderr,
     reason = "a test that cannot go on says so by panicking"
 )]

@@ -1,6 +1,6 @@
 //! Chance that can be had again: every test that uses it prints its seed.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): small, and good enough to choose moments and orders.
+/// `SplitMix64` (Steele, Lea and Flood, 2014): small, and good enough to choose moments and orders.
 pub struct Chance {
     pub seed: u64,
     state: u64,

@@ -15,7 +15,7 @@ use super::app::{OTHER_PASSWORD, PASSWORD, Progress};
 use super::process::Bellhop;
 
 /// How long everything may take to be done after the last trouble: leases of 60 s, pauses of 15 s, busy machines.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// What a client was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use super::ports;
 use super::smtp::Sink;
 
 /// How long a start or an end may take on a machine that is busy with other things.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// The program with its settings, running or not. Dropped, it is killed and its folder goes.
 pub struct Bellhop {
