@@ -59,6 +59,7 @@ pub async fn login(
     replaces: Option<TokenHash>,
     origin: Origin,
 ) -> anyhow::Result<(Begun, User)> {
+    let seat = accounts.hasher.seat()?;
     let typed = Password::normalise(password).ok();
     let malformed = typed.is_none();
     // what can be no password is hashed all the same, in the form of one that can
@@ -66,7 +67,7 @@ pub async fn login(
     let canonical = Address::parse(email).map_or_else(|_| String::new(), |address| address.canonical().to_owned());
 
     let known = look_up(accounts, &canonical).await?;
-    let (verdict, typed) = accounts.hasher.verify(typed, known.password_hash.as_deref()).await?;
+    let (verdict, typed) = seat.verify(typed, known.password_hash.as_deref()).await?;
     let refusal = match &known {
         _ if malformed => Some(Refusal::Malformed),
         Known { id: None, registrations: 0, .. } => Some(Refusal::UnknownAddress),
@@ -75,6 +76,13 @@ pub async fn login(
         Known { disabled_at: Some(_), .. } => Some(Refusal::Disabled),
         _ => None,
     };
+    let rehashed = match refusal {
+        // hashed before the transaction begins: nobody else waits for it
+        None if verdict.outdated => Some(seat.hash(typed).await?),
+        _ => None,
+    };
+    // others may have the place while this one is written down
+    drop(seat);
     let (None, Some(user)) = (refusal, known.user()) else {
         let attempted = accounts.keys.code(Purpose::Attempted, &[canonical_or(&canonical, email).as_bytes()]);
         let failed = Event::LoginFailed {
@@ -90,9 +98,6 @@ pub async fn login(
         accounts.commit(tx).await?;
         return Err(Refused.into());
     };
-    // hashed before the transaction begins: nobody else waits for it
-    let rehashed = if verdict.outdated { Some(accounts.hasher.hash(typed).await?) } else { None };
-
     let mut tx = accounts.db.begin().await.context("cannot sign in")?;
     if let Some(hash) = rehashed {
         tx.query("update users set password_hash = $2 where id = $1 and password_hash = $3")

@@ -13,7 +13,7 @@ use argon2::{Algorithm, Argon2, Block, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::account::strength::Password;
 
@@ -50,6 +50,7 @@ pub struct Verdict {
 #[derive(Clone, Debug)]
 pub struct Hasher {
     door: Arc<Door>,
+    places: Arc<Semaphore>,
     cost: Cost,
     /// A hash of nothing in particular, at today's cost: what is compared when there is nothing to compare with.
     decoy: Arc<Phc>,
@@ -63,7 +64,13 @@ struct Door(Arc<Room>);
 struct Room {
     waiting: Mutex<Waiting>,
     bell: Condvar,
-    seats: usize,
+}
+
+/// A place in the waiting room or at a thread. Whoever has one is not sent away any more.
+#[derive(Clone, Debug)]
+pub struct Seat<'a> {
+    hasher: &'a Hasher,
+    place: Arc<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +83,8 @@ struct Waiting {
 struct Job {
     password: Password,
     phc: Phc,
+    /// Taken until the work is done, also when whoever asked has gone away.
+    place: Arc<OwnedSemaphorePermit>,
     reply: oneshot::Sender<Option<(Password, [u8; OUTPUT])>>,
 }
 
@@ -93,53 +102,78 @@ impl Hasher {
     /// # Errors
     /// When the system gives no thread or no randomness.
     pub fn start(threads: NonZeroUsize, seats: usize, cost: Cost) -> anyhow::Result<Self> {
-        let room = Arc::new(Room { waiting: Mutex::default(), bell: Condvar::new(), seats });
+        let room = Arc::new(Room { waiting: Mutex::default(), bell: Condvar::new() });
+        let places = Semaphore::new(seats.saturating_add(threads.get()).min(Semaphore::MAX_PERMITS));
         for number in 0..threads.get() {
             let room = Arc::clone(&room);
             std::thread::Builder::new().name(format!("hash-{number}")).spawn(move || room.work())?;
         }
         let decoy = Phc { cost, salt: salt()?, hash: [0; OUTPUT] };
-        Ok(Hasher { door: Arc::new(Door(room)), cost, decoy: Arc::new(decoy) })
+        Ok(Hasher { door: Arc::new(Door(room)), places: Arc::new(places), cost, decoy: Arc::new(decoy) })
     }
 
-    /// The hash of a new password, as a PHC string with its parameters.
+    /// Takes a place before anything else is done for somebody, so that who is sent away is sent away at once.
+    ///
+    /// # Errors
+    /// When the waiting room is full.
+    pub fn seat(&self) -> Result<Seat<'_>, Busy> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Busy)?;
+        Ok(Seat { hasher: self, place: Arc::new(place) })
+    }
+
+    /// As [`Seat::hash`], from the door.
     ///
     /// # Errors
     /// [`Busy`] when the waiting room is full; anything else is the system's.
     pub async fn hash(&self, password: Password) -> anyhow::Result<String> {
-        let phc = Phc { cost: self.cost, salt: salt()?, hash: [0; OUTPUT] };
-        let salt = phc.salt;
-        let (_, hash) = self.run(password, phc).await?;
-        Ok(Phc { cost: self.cost, salt, hash }.to_string())
+        self.seat()?.hash(password).await
     }
 
-    /// Compares a password with a stored hash, or with a decoy of today's cost when there is none: an address that
-    /// nobody has takes as long as one that somebody has. Gives the password back for [`Hasher::hash`].
+    /// As [`Seat::verify`], from the door.
     ///
     /// # Errors
     /// [`Busy`] when the waiting room is full; a stored hash that is none of ours; anything else is the system's.
     pub async fn verify(&self, password: Password, stored: Option<&str>) -> anyhow::Result<(Verdict, Password)> {
+        self.seat()?.verify(password, stored).await
+    }
+}
+
+impl Seat<'_> {
+    /// The hash of a new password, as a PHC string with its parameters.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn hash(&self, password: Password) -> anyhow::Result<String> {
+        let cost = self.hasher.cost;
+        let phc = Phc { cost, salt: salt()?, hash: [0; OUTPUT] };
+        let salt = phc.salt;
+        let (_, hash) = self.run(password, phc).await?;
+        Ok(Phc { cost, salt, hash }.to_string())
+    }
+
+    /// Compares a password with a stored hash, or with a decoy of today's cost when there is none: an address that
+    /// nobody has takes as long as one that somebody has. Gives the password back for [`Seat::hash`].
+    ///
+    /// # Errors
+    /// A stored hash that is none of ours; anything else is the system's.
+    pub async fn verify(&self, password: Password, stored: Option<&str>) -> anyhow::Result<(Verdict, Password)> {
+        let Hasher { cost: today, decoy, .. } = self.hasher;
         let (phc, real) = match stored {
             Some(stored) => (Phc::parse(stored).ok_or_else(|| anyhow::anyhow!("a stored hash cannot be read"))?, true),
-            None => (Phc { cost: self.cost, salt: self.decoy.salt, hash: self.decoy.hash }, false),
+            None => (Phc { cost: *today, salt: decoy.salt, hash: decoy.hash }, false),
         };
         let (expected, cost) = (phc.hash, phc.cost);
         let (password, hash) = self.run(password, phc).await?;
         let same: bool = hash.ct_eq(&expected).into();
-        let outdated = cost.memory < self.cost.memory || cost.passes < self.cost.passes;
+        let outdated = cost.memory < today.memory || cost.passes < today.passes;
         Ok((Verdict { right: same && real, outdated: real && outdated }, password))
     }
 
     async fn run(&self, password: Password, phc: Phc) -> anyhow::Result<(Password, [u8; OUTPUT])> {
-        let room = &self.door.0;
+        let room = &self.hasher.door.0;
         let (reply, answer) = oneshot::channel();
-        {
-            let mut waiting = room.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if waiting.jobs.len() >= room.seats {
-                return Err(Busy.into());
-            }
-            waiting.jobs.push_back(Job { password, phc, reply });
-        }
+        let job = Job { password, phc, place: Arc::clone(&self.place), reply };
+        room.waiting.lock().unwrap_or_else(PoisonError::into_inner).jobs.push_back(job);
         room.bell.notify_one();
         answer.await.ok().flatten().ok_or_else(|| anyhow::anyhow!("the hash threads cannot work with these parameters"))
     }
@@ -161,7 +195,10 @@ impl Room {
                 continue;
             }
             let hash = kernel(job.password.expose().as_bytes(), &job.phc.salt, job.phc.cost, &mut blocks);
-            let _ = job.reply.send(hash.map(|hash| (job.password, hash)));
+            let Job { password, place, reply, .. } = job;
+            // still kept by who waits for the answer, unless nobody does
+            drop(place);
+            let _ = reply.send(hash.map(|hash| (password, hash)));
         }
     }
 

@@ -70,6 +70,19 @@ struct Claimed {
 /// When the database is away.
 pub(super) async fn claim(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<Vec<Message>> {
     let now = clock.now();
+    // look before taking the write lock: every second look finds nothing
+    let due: Option<(i32,)> = db
+        .query(
+            "select 1 from outbox
+             where published_at is null and due_at <= $1 and (claimed_until is null or claimed_until <= $1)
+             limit 1",
+        )
+        .bind(now)
+        .optional()
+        .await?;
+    if due.is_none() {
+        return Ok(Vec::new());
+    }
     let mut tx = db.begin().await?;
     let rows: Vec<Claimed> = tx
         .query(Sql {

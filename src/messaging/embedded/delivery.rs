@@ -17,8 +17,9 @@ use crate::messaging::topology::{Queue, QueueKind};
 use crate::messaging::wake::POLL;
 
 impl Embedded {
-    /// Lends at most `limit` messages that are ready.
-    async fn claim(&self, queue: &str, limit: u16) -> anyhow::Result<Vec<Delivery>> {
+    /// Lends at most `limit` messages that are ready. Those of a node's own queue are given for good: when the node goes,
+    /// nobody else wants them, and a look that failed is a gap that the node is told of.
+    async fn claim(&self, queue: &Queue, limit: u16) -> anyhow::Result<Vec<Delivery>> {
         let now = self.clock.now();
         let lease = self.clock.new_id();
         // look before taking the write lock: most looks find nothing
@@ -29,7 +30,7 @@ impl Embedded {
                  where queue = $1 and available_at <= $2 and (leased_until is null or leased_until <= $2)
                  limit 1",
             )
-            .bind(queue.to_owned())
+            .bind(queue.name.clone())
             .bind(now)
             .optional()
             .await?;
@@ -37,6 +38,28 @@ impl Embedded {
             return Ok(Vec::new());
         }
         let mut tx = self.db.begin().await?;
+        if queue.kind == QueueKind::Node {
+            let mut rows: Vec<Stored> = tx
+                .query(
+                    "delete from broker_message
+                     where id in (
+                       select id from broker_message
+                       where queue = $1 and available_at <= $2
+                       order by available_at, id
+                       limit $3)
+                     returning id, message_id, routing_key, type, body, traceparent, attempt,
+                       failed_queue, reason, first_at, last_at, deliveries",
+                )
+                .bind(queue.name.clone())
+                .bind(now)
+                .bind(i64::from(limit))
+                .all()
+                .await
+                .context("cannot take messages")?;
+            tx.commit().await?;
+            rows.sort_unstable_by_key(|row| row.id);
+            return Ok(rows.into_iter().map(|row| row.delivery(self, &queue.name, None)).collect());
+        }
         let mut rows: Vec<Stored> = tx
             .query(Sql {
                 sqlite: "update broker_message
@@ -63,7 +86,7 @@ impl Embedded {
             })
             .bind(lease)
             .bind(now + LEASE)
-            .bind(queue.to_owned())
+            .bind(queue.name.clone())
             .bind(now)
             .bind(i64::from(limit))
             .all()
@@ -71,7 +94,7 @@ impl Embedded {
             .context("cannot take messages")?;
         tx.commit().await?;
         rows.sort_unstable_by_key(|row| row.id);
-        Ok(rows.into_iter().map(|row| row.delivery(self, queue, lease)).collect())
+        Ok(rows.into_iter().map(|row| row.delivery(self, &queue.name, Some(lease))).collect())
     }
 }
 
@@ -92,7 +115,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn delivery(self, broker: &Embedded, queue: &str, lease: Uuid) -> Delivery {
+    fn delivery(self, broker: &Embedded, queue: &str, lease: Option<Uuid>) -> Delivery {
         let failure = match (self.failed_queue, self.reason, self.first_at, self.last_at) {
             (Some(queue), Some(reason), Some(first_at), Some(last_at)) => {
                 Some(Failure { queue, reason, first_at, last_at })
@@ -151,7 +174,7 @@ impl Deliveries {
     /// The next message, or none once stopped. Errors of the database are waited out. Nothing is lost when this future is
     /// dropped.
     pub async fn next(&mut self) -> Option<Delivery> {
-        let mut ear = self.broker.wake.on_queues();
+        let mut ear = self.broker.wake.on_queue(&self.queue.name);
         loop {
             if self.stop.is_cancelled() {
                 self.leave().await;
@@ -189,7 +212,7 @@ impl Deliveries {
             }
         }
         let looking = self.looking.get_or_insert_with(|| {
-            let (broker, queue, prefetch) = (self.broker.clone(), self.queue.name.clone(), self.prefetch);
+            let (broker, queue, prefetch) = (self.broker.clone(), self.queue.clone(), self.prefetch);
             self.broker.tasks.spawn(async move { broker.claim(&queue, prefetch).await })
         });
         let found = looking.await;
@@ -231,7 +254,8 @@ pub struct Delivery {
     /// Whether somebody had it before.
     pub redelivered: bool,
     row: Uuid,
-    lease: Uuid,
+    /// None when it was given for good.
+    lease: Option<Uuid>,
     broker: Embedded,
 }
 
@@ -241,11 +265,12 @@ impl Delivery {
     /// # Errors
     /// When the database is away.
     pub async fn ack(&self) -> anyhow::Result<bool> {
+        let Some(lease) = self.lease else { return Ok(true) };
         let mut tx = self.broker.db.begin().await?;
         let gone = tx
             .query("delete from broker_message where id = $1 and lease = $2")
             .bind(self.row)
-            .bind(self.lease)
+            .bind(lease)
             .execute()
             .await?;
         tx.commit().await?;
@@ -257,11 +282,12 @@ impl Delivery {
     /// # Errors
     /// When the database is away.
     pub async fn renew(&self) -> anyhow::Result<bool> {
+        let Some(lease) = self.lease else { return Ok(true) };
         let mut tx = self.broker.db.begin().await?;
         let kept = tx
             .query("update broker_message set leased_until = $3 where id = $1 and lease = $2")
             .bind(self.row)
-            .bind(self.lease)
+            .bind(lease)
             .bind(self.broker.clock.now() + LEASE)
             .execute()
             .await?;
@@ -271,18 +297,19 @@ impl Delivery {
 
     /// Gives it back to the queue at once.
     pub async fn release(&self) {
+        let Some(lease) = self.lease else { return };
         let released = async {
             let mut tx = self.broker.db.begin().await?;
             tx.query("update broker_message set leased_until = null, lease = null where id = $1 and lease = $2")
                 .bind(self.row)
-                .bind(self.lease)
+                .bind(lease)
                 .execute()
                 .await?;
             tx.notify(CHANNEL).await?;
             tx.commit().await
         };
         match released.await {
-            Ok(()) => self.broker.wake.queues(),
+            Ok(()) => self.broker.wake.queue(&self.queue),
             // the lease ends by itself
             Err(error) => tracing::debug!(%error, "cannot give a message back"),
         }

@@ -105,16 +105,20 @@ impl Embedded {
         let mut tx = self.db.begin().await?;
         let routes = Routes::load(&mut tx).await?;
         let mut published = Vec::with_capacity(publications.len());
+        let mut filled = Vec::new();
         for publication in publications {
             let queues = routes.of(publication.exchange.name, &publication.routing_key);
             for queue in &queues {
                 self.enqueue(&mut tx, &routes, queue, &publication).await?;
             }
             published.push(if queues.is_empty() { Published::Returned } else { Published::Confirmed });
+            filled.extend(queues);
         }
         tx.notify(CHANNEL).await?;
         tx.commit().await?;
-        self.wake.queues();
+        for queue in filled {
+            self.wake.queue(&queue);
+        }
         Ok(published)
     }
 

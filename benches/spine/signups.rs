@@ -1,0 +1,196 @@
+//! What a slow or absent mail server, or an absent broker, costs a person who signs up: nothing.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use crate::load::{self, Connection, median, millis, percentile};
+use crate::node::{self, Node};
+use crate::sink;
+use crate::table::{Limit, Row};
+
+const CLIENTS: u32 = 2;
+const ROUNDS: usize = 6;
+/// Sign-ups of one condition in one round. They come in blocks, the conditions in turn.
+const SAMPLES: u32 = 320;
+const BLOCK: u32 = 40;
+/// Between the blocks.
+const PAUSE: Duration = Duration::from_millis(200);
+const SLOW: Duration = Duration::from_secs(2);
+
+/// A Bellhop under one condition.
+struct Case {
+    name: &'static str,
+    node: Node,
+    _dir: TempDir,
+    signed_up: u32,
+    /// One per round, in milliseconds.
+    p99: Vec<f64>,
+    p50: Vec<f64>,
+}
+
+pub async fn measure(servers: &Handle) -> anyhow::Result<Vec<Row>> {
+    let fast = format!("smtp://{}?tls=none", sink::start(servers, Duration::ZERO)?);
+    let slow = format!("smtp://{}?tls=none", sink::start(servers, SLOW)?);
+    let refusing = format!("smtp://{}?tls=none", sink::nobody()?);
+    let mails = [("fast mail", fast.as_str()), ("mail server takes 2 s", &slow), ("mail server refuses", &refusing)];
+
+    let mut cases = Vec::new();
+    for (name, url) in mails {
+        cases.push(case(name, &[("SMTP_URL", url)]).await?);
+    }
+    let mut rows = compare("SQLite", cases).await?;
+
+    let servers = Servers::start()?;
+    let mut cases = Vec::new();
+    for (at, (name, url)) in mails.into_iter().enumerate() {
+        let (database, broker) = (servers.database(at).await?, servers.vhost(at)?);
+        cases.push(case(name, &[("SMTP_URL", url), ("DATABASE_URL", &database), ("BROKER_URL", &broker)]).await?);
+    }
+    let (database, broker) = (servers.database(3).await?, format!("amqp://guest:guest@{}", sink::nobody()?));
+    cases.push(
+        case("RabbitMQ down", &[("SMTP_URL", &fast), ("DATABASE_URL", &database), ("BROKER_URL", &broker)]).await?,
+    );
+    rows.extend(compare("PostgreSQL + RabbitMQ", cases).await?);
+    Ok(rows)
+}
+
+async fn case(name: &'static str, settings: &[(&str, &str)]) -> anyhow::Result<Case> {
+    let dir = tempfile::tempdir()?;
+    let node = Node::start(dir.path(), settings).await?;
+    Ok(Case { name, node, _dir: dir, signed_up: 0, p99: Vec::new(), p50: Vec::new() })
+}
+
+/// The first case is the one that the others are held against.
+async fn compare(stack: &str, mut cases: Vec<Case>) -> anyhow::Result<Vec<Row>> {
+    for case in &mut cases {
+        case.sign_up(BLOCK).await?;
+    }
+    for _ in 0..ROUNDS {
+        let mut times = vec![Vec::new(); cases.len()];
+        for block in 0..SAMPLES / BLOCK {
+            let mut turns: Vec<_> = cases.iter_mut().zip(&mut times).collect();
+            // there and back again: nobody is always behind the same neighbour
+            if block % 2 == 1 {
+                turns.reverse();
+            }
+            for (case, times) in turns {
+                times.extend(case.sign_up(BLOCK).await?);
+                // what this block left to be done in the background is not the next one's
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        for (case, mut times) in cases.iter_mut().zip(times) {
+            case.p99.push(percentile(&mut times, 0.99));
+            case.p50.push(median(&mut times));
+        }
+    }
+    let mut cases = cases.into_iter();
+    let base = cases.next().context("there is nothing to compare")?;
+    let mut rows = Vec::new();
+    for mut case in cases {
+        let mut ratios: Vec<f64> = case.p99.iter().zip(&base.p99).map(|(ours, base)| ours / base).collect();
+        let (p50, p99) = (median(&mut case.p50), median(&mut case.p99));
+        let (base50, base99) = (median(&mut base.p50.clone()), median(&mut base.p99.clone()));
+        rows.push(Row {
+            what: format!("sign-up p99, {} ÷ {}, {stack}", case.name, base.name),
+            value: median(&mut ratios),
+            unit: "",
+            limit: Limit::AtMost(1.1),
+            detail: format!(
+                "p99 {p99:.1} ÷ {base99:.1} ms, p50 {p50:.1} and {base50:.1} ms; {ROUNDS} rounds of {SAMPLES}, {CLIENTS} clients"
+            ),
+        });
+    }
+    Ok(rows)
+}
+
+impl Case {
+    /// Some people sign up; how long each waited for the answer, in milliseconds.
+    async fn sign_up(&mut self, people: u32) -> anyhow::Result<Vec<f64>> {
+        let first = self.signed_up;
+        self.signed_up += people;
+        let address = self.node.address;
+        let mut clients = JoinSet::new();
+        for client in 0..CLIENTS {
+            clients.spawn(async move {
+                let mut connection = Connection::open(address).await?;
+                let mut times = Vec::new();
+                for number in (first + client..first + people).step_by(CLIENTS as usize) {
+                    let person = serde_json::json!({
+                        "email": format!("bob{number}@example.org"), "password": node::PASSWORD, "name": "Bob Example",
+                    });
+                    let answer = connection.send(&load::post(address, "/api/v1/register", &person)).await?;
+                    ensure!(answer.status == 202, "a sign-up answered {}", answer.status);
+                    times.push(millis(answer.took));
+                }
+                anyhow::Ok(times)
+            });
+        }
+        let mut times = Vec::new();
+        while let Some(client) = clients.join_next().await {
+            times.extend(client??);
+        }
+        Ok(times)
+    }
+}
+
+/// A private `PostgreSQL` and RabbitMQ, stopped when dropped.
+struct Servers {
+    dir: TempDir,
+}
+
+impl Servers {
+    fn start() -> anyhow::Result<Self> {
+        let servers = Servers { dir: tempfile::tempdir()? };
+        servers.run("postgres", "start", &["0"])?;
+        servers.run("rabbitmq", "start", &["0"])?;
+        Ok(servers)
+    }
+
+    fn run(&self, server: &str, verb: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/servers").join(server);
+        let done = Command::new(&script)
+            .arg(verb)
+            .arg(self.dir.path().join(server))
+            .args(arguments)
+            .output()
+            .with_context(|| format!("cannot run {}", script.display()))?;
+        ensure!(done.status.success(), "{server} {verb}: {}", String::from_utf8_lossy(&done.stderr).trim());
+        Ok(String::from_utf8(done.stdout)?.trim().to_owned())
+    }
+
+    async fn database(&self, at: usize) -> anyhow::Result<String> {
+        const CREATE: [&str; 4] = ["create database a", "create database b", "create database c", "create database d"];
+        let url = self.run("postgres", "url", &[])?;
+        let mut connection = PgConnection::connect(&url).await?;
+        let create = CREATE.get(at).copied().context("no more databases")?;
+        connection.execute(create).await?;
+        connection.close().await?;
+        let (server, _) = url.rsplit_once('/').context("the URL names no database")?;
+        Ok(format!("{server}/{}", create.trim_start_matches("create database ")))
+    }
+
+    fn vhost(&self, at: usize) -> anyhow::Result<String> {
+        let name = format!("v{at}");
+        self.run("rabbitmq", "ctl", &["add_vhost", &name])?;
+        self.run("rabbitmq", "ctl", &["set_permissions", "-p", &name, "guest", ".*", ".*", ".*"])?;
+        let url = self.run("rabbitmq", "url", &[])?;
+        let (server, _) = url.rsplit_once('/').context("the URL names no vhost")?;
+        Ok(format!("{server}/{name}"))
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for server in ["rabbitmq", "postgres"] {
+            let _ = self.run(server, "stop", &[]);
+        }
+    }
+}
