@@ -1,6 +1,7 @@
 //! Composition: build the parts from the settings, run them, stop them.
 
 mod key;
+mod location;
 mod parts;
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -28,6 +29,7 @@ use crate::http::server::{self, Limits};
 use crate::http::site::Site;
 use crate::http::stack::Ground;
 use crate::http::web::{self, Inner, Web};
+use crate::http::wish::Raters;
 use crate::http::{body, router};
 use crate::listeners::{self, Desk, Listener, node};
 use crate::mail::{self, Mailbox, Sender, Smtp, SmtpSettings, Transport};
@@ -81,7 +83,7 @@ impl App {
         let sender = Sender::parse(&config.mail_from).map_err(|error| ConfigError::new("MAIL_FROM", error))?;
         let smtp = config.smtp_url.as_ref().map(|url| SmtpSettings::parse(url.expose_secret())).transpose();
         let smtp = smtp.map_err(|error| ConfigError::new("SMTP_URL", error))?;
-        let location = location(&config)?;
+        let location = location::of_database(&config)?;
         // passwords' hashes and the key lie in it: nobody else on this machine may look
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -139,20 +141,27 @@ impl App {
         if parts.web {
             lines.push(format!("listening on  http://{} (public: {url})", self.config.listen));
         }
-        let data = self.config.data_dir.display();
-        lines.push(match (&self.accounts.db, &self.config.database_url) {
-            (Db::Sqlite { .. }, _) => format!("database      SQLite, {data}/{SQLITE_FILE}"),
-            (Db::Postgres(_), _) => "database      PostgreSQL".to_owned(),
+        lines.push(match location::of_database(&self.config) {
+            Ok(Location::Sqlite(path)) => format!("database      SQLite, {}", path.display()),
+            _ => "database      PostgreSQL".to_owned(),
         });
         lines.push(match &self.broker {
             Broker::Embedded(_) => "broker        queues in the database".to_owned(),
             Broker::Rabbit(_) => "broker        RabbitMQ".to_owned(),
         });
         lines.push(format!("mail          {}", self.mail.describe()));
-        if let Transport::Mailbox(_) = &*self.mail {
-            lines.push(format!("mailbox       {url}/mailbox (from this machine only)"));
+        if parts.web && matches!(&*self.mail, Transport::Mailbox(_)) {
+            // it answers to the loopback's names alone
+            let here = format!("http://localhost:{}", self.config.listen.port());
+            let base = if location::is_on_loopback(&self.config.public_url) { url } else { &here };
+            lines.push(format!("mailbox       {base}/mailbox (from this machine only)"));
         }
-        if self.config.public_url.scheme() == "http" {
+        if let Some(host) = location::plain_broker(&self.config) {
+            lines.push(format!(
+                "note          the way to RabbitMQ on {host} is not encrypted; over a network that others use, take amqps://"
+            ));
+        }
+        if parts.web && self.config.public_url.scheme() == "http" {
             lines.push("note          plain http: cookies are not Secure; for the internet, set BELLHOP_PUBLIC_URL to https://…".to_owned());
         }
         lines
@@ -228,7 +237,7 @@ impl App {
             readiness,
             public_url: self.config.public_url.clone(),
             limits: web::Limits::new(self.config.limits),
-            raters: tokio::sync::Semaphore::new(self.config.hash_threads.get()),
+            raters: Raters::new(self.config.hash_threads.get(), self.config.hash_queue),
             tasks: self.tasks.clone(),
         });
         let ground = Ground {
@@ -267,23 +276,6 @@ impl App {
         };
         vec![consumer; usize::from(places)]
     }
-}
-
-/// The file of the default database, in the data directory.
-const SQLITE_FILE: &str = "bellhop.sqlite";
-
-fn location(config: &Config) -> anyhow::Result<Location> {
-    let Some(url) = &config.database_url else { return Ok(Location::Sqlite(config.data_dir.join(SQLITE_FILE))) };
-    let url = url.expose_secret();
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        return Ok(Location::Sqlite(path.trim_start_matches("//").into()));
-    }
-    // the error of the parser may repeat the URL, and with it the password
-    let wrong = || ConfigError::new("DATABASE_URL", "is not postgres://user:password@host:port/database");
-    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-        return Err(wrong().into());
-    }
-    Ok(Location::Postgres(Box::new(url.parse().map_err(|_| wrong())?)))
 }
 
 /// A queue that is set apart must exist: a typo would silently do nothing.

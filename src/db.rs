@@ -6,12 +6,13 @@
 
 mod query;
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -120,6 +121,8 @@ impl Db {
             .pragma("cache_size", "-2000")
             .optimize_on_close(true, None);
         let context = || format!("cannot open the database {}", path.display());
+        // SQLite would make it readable to everybody; what it puts beside it (-wal, -shm) follows this file
+        std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).with_context(context)?;
         let write = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(BUSY)
@@ -151,7 +154,17 @@ impl Db {
     pub async fn migrate(&self) -> anyhow::Result<()> {
         let done = match self {
             Db::Sqlite { write, .. } => SQLITE_MIGRATIONS.run(write).await,
-            Db::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
+            Db::Postgres(pool) => {
+                // another program may be at it, and a large table takes its time: the limits of requests do not hold here
+                let options = (*pool.connect_options()).clone().options([
+                    ("statement_timeout", "0"),
+                    ("lock_timeout", "0"),
+                    ("idle_in_transaction_session_timeout", "0"),
+                ]);
+                let mut connection =
+                    PgConnection::connect_with(&options).await.context("cannot connect to PostgreSQL")?;
+                POSTGRES_MIGRATIONS.run(&mut connection).await
+            }
         };
         done.context("cannot bring the database's schema up to date")
     }
@@ -308,4 +321,24 @@ pub fn is_unavailable(error: &anyhow::Error) -> bool {
         }),
         _ => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_new_database_file_is_closed_to_others_wherever_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let db = Db::open(&Location::Sqlite(folder.path().join("a.sqlite")), 2).await.unwrap();
+        db.migrate().await.unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{} has {mode:o}", file.path().display());
+        }
+        db.close().await;
+    }
 }

@@ -166,7 +166,7 @@ pub async fn settled(db: &Db) -> anyhow::Result<Duration> {
         if left == 0 {
             return Ok(start.elapsed());
         }
-        ensure!(start.elapsed() < Duration::from_secs(120), "{left} events are still not carried out");
+        ensure!(start.elapsed() < Duration::from_mins(2), "{left} events are still not carried out");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -45,9 +45,9 @@ pub async fn measure(servers: &Handle) -> anyhow::Result<Vec<Row>> {
         let bare = if path == "/account" {
             // a pool of its own, made as the service makes its own on the same file
             let db = servers.spawn(async_open(dir.path().join("bellhop.sqlite"))).await??;
-            serve(servers, Router::new().route(path, get(with_query)).with_state((db, user, body))).await?
+            serve(servers, Router::new().route(path, get(with_query)).with_state((db, user, body)))?
         } else {
-            serve(servers, Router::new().route(path, get(empty)).with_state(body)).await?
+            serve(servers, Router::new().route(path, get(empty)).with_state(body))?
         };
         rows.push(compare(what, node.address, bare, path, &cookie, answer.length).await?);
     }
@@ -92,7 +92,7 @@ async fn async_open(file: std::path::PathBuf) -> anyhow::Result<Db> {
     Db::open(&Location::Sqlite(file), 16).await
 }
 
-async fn serve(servers: &Handle, router: Router) -> anyhow::Result<SocketAddr> {
+fn serve(servers: &Handle, router: Router) -> anyhow::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;

@@ -80,7 +80,8 @@ pub async fn ask(accounts: &Accounts, token: &str, browser: Option<TokenHash>) -
     })
 }
 
-/// Makes the registration a user, deletes its rivals and signs the person in.
+/// Makes the registration a user, deletes its rivals and signs the person in. The session of `replaces` ends: a browser
+/// has one.
 ///
 /// # Errors
 /// [`Refused`]; [`super::password::Busy`]; otherwise the database's.
@@ -89,6 +90,7 @@ pub async fn confirm(
     token: &str,
     browser: Option<TokenHash>,
     password: Option<Password>,
+    replaces: Option<TokenHash>,
     origin: Origin,
 ) -> anyhow::Result<Begun> {
     let waiting = find(accounts, token).await?.ok_or(Refused::Invalid)?;
@@ -125,6 +127,9 @@ pub async fn confirm(
         .execute()
         .await
         .context("cannot remove the registration")?;
+    if let Some(token) = replaces {
+        session::revoke_in(&mut tx, accounts, token).await?;
+    }
     let begun = session::begin(&mut tx, accounts, user, &origin).await?;
     let confirmed = Event::UserConfirmed { user, registration: waiting.id, origin };
     outbox::append(&mut tx, &accounts.clock, &confirmed).await?;

@@ -31,7 +31,8 @@ fn write_new_key(path: &Path) -> anyhow::Result<()> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     let key = URL_SAFE_NO_PAD.encode(bytes);
-    let draft = path.with_extension(format!("key.{}", std::process::id()));
+    // a name of its own: in a container every process has the same number, and one that died may have left its draft
+    let draft = path.with_extension(format!("key.{}", uuid::Uuid::new_v4().simple()));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

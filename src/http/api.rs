@@ -188,8 +188,9 @@ pub async fn confirm(
     web.limits.confirm.check(visitor.client.network)?;
     let password = given.password.and_then(|password| Password::normalise(&password).ok());
     let origin = visitor.origin.clone();
-    match confirm::confirm(&web.accounts, &given.token, visitor.registration, password, origin).await {
+    match confirm::confirm(&web.accounts, &given.token, visitor.registration, password, visitor.session, origin).await {
         Ok(begun) => {
+            visitor.session.inspect(|replaced| web.sessions.forget_token(*replaced));
             let cookies = [web.session_cookie(&begun.token)?, Cookie::Registration.delete(web.https())];
             Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), cookies))
         }

@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::HeaderMap;
+use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::problem::Problem;
+use super::site::LOOPBACK;
 use super::trace;
 
 /// The other end of the socket, put into the request's extensions by [`super::server`].
@@ -118,6 +120,23 @@ fn unmapped(network: IpNet) -> IpNet {
     match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
         (Some(ip), Some(prefix)) => Ipv4Net::new(ip, prefix).map_or(network, IpNet::V4),
         _ => network,
+    }
+}
+
+/// What proxies write into a request that they pass on.
+const PASSED_ON: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
+impl Client {
+    /// Whether a person on this machine asks, rather than a stranger through a proxy that runs on it and whom nobody has
+    /// named as trusted: such a proxy is on the loopback as well. So the request must have asked for the loopback by name,
+    /// and nobody may have written into it that it was passed on.
+    #[must_use]
+    pub fn is_here(&self, headers: &HeaderMap) -> bool {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+        self.ip.is_loopback()
+            && LOOPBACK.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+            && !PASSED_ON.iter().any(|header| headers.contains_key(*header))
     }
 }
 
@@ -240,5 +259,29 @@ mod tests {
             let ip = std::net::Ipv6Addr::from_bits((0x2001_0db8_0000_0001_u128 << 64) | u128::from(host));
             prop_assert_eq!(proxies().network(ip.into()).to_string(), "2001:db8:0:1::/64");
         }
+    }
+
+    #[test]
+    fn who_comes_through_a_proxy_on_this_machine_is_not_here() {
+        let client = |ip: &str| Proxies::default().client(ip.parse().unwrap(), &HeaderMap::new());
+        let asking = |host: &str, more: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            for name in more {
+                headers.insert(*name, "203.0.113.7".parse().unwrap());
+            }
+            headers
+        };
+        for host in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "[::1]"] {
+            assert!(client("127.0.0.1").is_here(&asking(host, &[])), "{host}");
+        }
+        assert!(client("::ffff:127.0.0.1").is_here(&asking("localhost", &[])));
+        for host in ["sign-up.example", "sign-up.example:8080", "localhost.evil.example:80", ""] {
+            assert!(!client("127.0.0.1").is_here(&asking(host, &[])), "{host}");
+        }
+        for header in PASSED_ON {
+            assert!(!client("127.0.0.1").is_here(&asking("localhost:8080", &[header])), "{header}");
+        }
+        assert!(!client("203.0.113.7").is_here(&asking("localhost:8080", &[])));
     }
 }

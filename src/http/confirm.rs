@@ -34,8 +34,9 @@ pub async fn submit(State(web): State<Web>, visitor: Visitor, fields: Fields) ->
     let [token, password] = fields.take(["token", "password"])?;
     let typed = Password::normalise(&password).ok();
     let origin = visitor.origin.clone();
-    match confirm::confirm(&web.accounts, &token, visitor.registration, typed, origin).await {
+    match confirm::confirm(&web.accounts, &token, visitor.registration, typed, visitor.session, origin).await {
         Ok(begun) => {
+            visitor.session.inspect(|replaced| web.sessions.forget_token(*replaced));
             Ok(see_other("/account", [web.session_cookie(&begun.token)?, Cookie::Registration.delete(web.https())]))
         }
         Err(error) => {

@@ -11,8 +11,7 @@ use super::web::{Visitor, Web, html, query};
 use crate::mail;
 
 fn mailbox<'a>(web: &'a Web, visitor: &Visitor) -> Result<&'a mail::Mailbox, Problem> {
-    let nearby = visitor.client.ip.is_loopback();
-    web.mailbox().filter(|_| nearby).ok_or_else(|| Problem::of(StatusCode::NOT_FOUND))
+    web.mailbox().filter(|_| visitor.here).ok_or_else(|| Problem::of(StatusCode::NOT_FOUND))
 }
 
 /// GET /mailbox

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use url::{Host, Url};
 
 /// Our names on the loopback.
-const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+pub(super) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// The public URL and the port we listen on, as far as requests are held against them.
 #[derive(Clone, Debug)]

@@ -10,7 +10,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 use url::Url;
@@ -21,6 +20,7 @@ use super::health::Readiness;
 use super::limit::Limiter;
 use super::problem::Problem;
 use super::view::Page;
+use super::wish::Raters;
 use crate::account::Accounts;
 use crate::account::register::LIFETIME;
 use crate::account::session::{ABSOLUTE, SignedIn};
@@ -53,8 +53,8 @@ pub struct Inner {
     pub public_url: Url,
     /// How often a network may ask.
     pub limits: Limits,
-    /// Rating a new password is work for a processor: as many at a time as there are.
-    pub raters: Semaphore,
+    /// Rating a new password is work for a processor.
+    pub raters: Raters,
     /// Where requests that change something run to their end.
     pub tasks: TaskTracker,
 }
@@ -130,7 +130,9 @@ impl Web {
 pub struct Visitor {
     /// The caller's address and network.
     pub client: Client,
-    /// The same with the program, for events.
+    /// Whether the person sits at this machine.
+    pub here: bool,
+    /// The caller's address with the program, for events.
     pub origin: Origin,
     /// The session cookie, if it is of our form.
     pub session: Option<TokenHash>,
@@ -152,6 +154,7 @@ impl FromRequestParts<Web> for Visitor {
         let agent = header(USER_AGENT).unwrap_or_default().chars().filter(|c| !c.is_control()).take(AGENT);
         Ok(Visitor {
             client,
+            here: client.is_here(&parts.headers),
             origin: Origin { ip: client.ip, user_agent: agent.collect() },
             session: token(Cookie::Session),
             registration: token(Cookie::Registration),
@@ -178,7 +181,7 @@ impl Visitor {
         let own = signed_in.and_then(|signed_in| Locale::from_tag(&signed_in.user.locale));
         Page {
             signed_in: signed_in.map(|signed_in| signed_in.user.name.clone()),
-            demo_mailbox: web.mailbox().is_some() && self.client.ip.is_loopback(),
+            demo_mailbox: web.mailbox().is_some() && self.here,
             ..Page::new(own.unwrap_or(self.locale), path)
         }
     }

@@ -1,13 +1,41 @@
 //! What a person types to register, checked field by field: the same rules for the page and for the API.
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use super::problem::Problem;
 use super::view::RegisterErrors;
 use super::web::{Visitor, Web};
 use crate::account::address::{Address, AddressError};
 use crate::account::name::{DisplayName, NameError};
+use crate::account::password::Busy;
 use crate::account::register::Wish;
 use crate::account::strength::{Context, DEFAULT_MIN_CODE_POINTS, Password, Weakness};
 use crate::locale::Text;
+
+/// Who may rate a password now, and a bounded waiting room for the others, as before the hash threads.
+#[derive(Debug)]
+pub struct Raters {
+    turns: Semaphore,
+    /// Those whose turn it is, too.
+    places: Semaphore,
+}
+
+impl Raters {
+    /// As many at a time as `turns`, and `seats` to wait.
+    #[must_use]
+    pub fn new(turns: usize, seats: usize) -> Self {
+        Raters { turns: Semaphore::new(turns), places: Semaphore::new(turns.saturating_add(seats)) }
+    }
+
+    /// Waits for a turn, which lasts as long as what is returned.
+    ///
+    /// # Errors
+    /// [`Busy`] when the waiting room is full.
+    async fn turn(&self) -> anyhow::Result<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
+        let place = self.places.try_acquire().map_err(|_| Busy)?;
+        Ok((self.turns.acquire().await?, place))
+    }
+}
 
 /// A registration, or what is wrong with it in the words of `t`.
 ///
@@ -22,7 +50,7 @@ pub async fn check(
     let address = Address::parse(email);
     let display_name = DisplayName::parse(name);
     let password = {
-        let _turn = web.raters.acquire().await?;
+        let _turn = web.raters.turn().await?;
         let (typed, site) = (password.to_owned(), web.accounts.site.clone());
         let (address, name) = (address.clone().ok(), display_name.clone().ok());
         tokio::task::spawn_blocking(move || {
@@ -69,5 +97,23 @@ fn about_password(error: Weakness) -> &'static str {
         Weakness::Common => "mistake-password-common",
         Weakness::Context => "mistake-password-personal",
         Weakness::Guessable => "mistake-password-weak",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn past_the_waiting_room_nobody_waits_for_a_rater() {
+        let raters = Raters::new(1, 1);
+        let first = raters.turn().await.unwrap();
+        let mut second = Box::pin(raters.turn());
+        assert!(second.as_mut().now_or_never().is_none(), "it waits");
+        assert!(raters.turn().await.unwrap_err().is::<Busy>());
+        drop(first);
+        drop(second.await.unwrap());
     }
 }

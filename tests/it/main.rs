@@ -12,6 +12,12 @@
     clippy::print_stderr,
     reason = "a test that cannot go on says so by panicking"
 )]
+#![expect(
+    clippy::format_collect,
+    clippy::large_futures,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "a test may be slower than it could be, and knows how its own files are spelled"
+)]
 
 mod brokers;
 mod databases;

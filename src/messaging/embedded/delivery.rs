@@ -19,7 +19,7 @@ use crate::messaging::wake::POLL;
 impl Embedded {
     /// Lends at most `limit` messages that are ready. Those of a node's own queue are given for good: when the node goes,
     /// nobody else wants them, and a look that failed is a gap that the node is told of.
-    async fn claim(&self, queue: &Queue, limit: u16) -> anyhow::Result<Vec<Delivery>> {
+    pub(super) async fn claim(&self, queue: &Queue, limit: u16) -> anyhow::Result<Vec<Delivery>> {
         let now = self.clock.now();
         let lease = self.clock.new_id();
         // look before taking the write lock: most looks find nothing
@@ -58,7 +58,7 @@ impl Embedded {
                 .context("cannot take messages")?;
             tx.commit().await?;
             rows.sort_unstable_by_key(|row| row.id);
-            return Ok(rows.into_iter().map(|row| row.delivery(self, &queue.name, None)).collect());
+            return Ok(rows.into_iter().map(|row| row.delivery(self, &queue.name, None, now)).collect());
         }
         let mut rows: Vec<Stored> = tx
             .query(Sql {
@@ -94,7 +94,7 @@ impl Embedded {
             .context("cannot take messages")?;
         tx.commit().await?;
         rows.sort_unstable_by_key(|row| row.id);
-        Ok(rows.into_iter().map(|row| row.delivery(self, &queue.name, Some(lease))).collect())
+        Ok(rows.into_iter().map(|row| row.delivery(self, &queue.name, Some(lease), now)).collect())
     }
 }
 
@@ -115,7 +115,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn delivery(self, broker: &Embedded, queue: &str, lease: Option<Uuid>) -> Delivery {
+    fn delivery(self, broker: &Embedded, queue: &str, lease: Option<Uuid>, leased_at: Timestamp) -> Delivery {
         let failure = match (self.failed_queue, self.reason, self.first_at, self.last_at) {
             (Some(queue), Some(reason), Some(first_at), Some(last_at)) => {
                 Some(Failure { queue, reason, first_at, last_at })
@@ -135,6 +135,7 @@ impl Stored {
             redelivered: self.deliveries > 1,
             row: self.id,
             lease,
+            leased_at,
             broker: broker.clone(),
         }
     }
@@ -180,7 +181,9 @@ impl Deliveries {
                 self.leave().await;
                 return None;
             }
-            if let Some(delivery) = self.ready.pop_front() {
+            if self.drop_lost().await
+                && let Some(delivery) = self.ready.pop_front()
+            {
                 return Some(delivery);
             }
             match self.look().await {
@@ -201,11 +204,35 @@ impl Deliveries {
         }
     }
 
+    /// Makes sure that the next message is still ours: while the one before it was worked at, its lease may have ended
+    /// and somebody else may have it. False when the database cannot say.
+    async fn drop_lost(&mut self) -> bool {
+        while let Some(next) = self.ready.front_mut() {
+            let now = self.broker.clock.now();
+            if (now - next.leased_at).to_std().is_ok_and(|age| age < LEASE / 3) {
+                break;
+            }
+            match next.renew().await {
+                Ok(true) => next.leased_at = now,
+                Ok(false) => drop(self.ready.pop_front()),
+                Err(error) => {
+                    tracing::warn!(queue = self.queue.name, error = format!("{error:#}"), "cannot keep messages");
+                    // they come again when their leases end
+                    self.ready.clear();
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
     async fn look(&mut self) -> anyhow::Result<()> {
-        let silent = self.broker.clock.now() - self.refreshed_at;
+        let now = self.broker.clock.now();
+        let silent = now - self.refreshed_at;
         if self.queue.kind == QueueKind::Node && silent > chrono::Duration::seconds(10) {
             self.broker.refresh_node(&self.queue.name).await?;
-            self.refreshed_at = self.broker.clock.now();
+            // from before the refresh: our queue lives at least as long as we think
+            self.refreshed_at = now;
             // we were stopped for so long that somebody removed our queue, and with it what was in it
             if silent.to_std().is_ok_and(|silent| silent > NODE) {
                 self.gaps += 1;
@@ -256,6 +283,7 @@ pub struct Delivery {
     row: Uuid,
     /// None when it was given for good.
     lease: Option<Uuid>,
+    leased_at: Timestamp,
     broker: Embedded,
 }
 

@@ -36,6 +36,9 @@ pub const LEASE: Duration = Duration::from_mins(1);
 /// How long the queue of a running node outlives its last sign of life.
 const NODE: Duration = Duration::from_mins(1);
 
+/// How long a message whose queue is not there waits for it.
+const HOMELESS: Duration = Duration::from_mins(1);
+
 /// How many messages one look moves on.
 const BATCH: i64 = 200;
 
@@ -231,10 +234,16 @@ impl Embedded {
             .bind(BATCH)
             .all()
             .await?;
+        let mut moved = 0;
         for (id, key) in &waited {
             let Some(queue) = routes.of(RETRY.name, key).into_iter().next() else {
-                // an older program without that listener is running: keep it
+                // an older program without that listener is running: keep it, out of the way of those that can go on
                 tracing::warn!(queue = key, "a message waits for a queue that is not there");
+                tx.query("update broker_message set available_at = $2 where id = $1")
+                    .bind(*id)
+                    .bind(now + HOMELESS)
+                    .execute()
+                    .await?;
                 continue;
             };
             tx.query("update broker_message set queue = $2, available_at = $3 where id = $1")
@@ -243,11 +252,12 @@ impl Embedded {
                 .bind(now)
                 .execute()
                 .await?;
+            moved += 1;
         }
         tx.notify(CHANNEL).await?;
         tx.commit().await?;
         self.wake.queues();
-        Ok(waited.len())
+        Ok(moved)
     }
 
     /// Tends until `stop`.
@@ -282,3 +292,6 @@ impl Embedded {
             .collect())
     }
 }
+
+#[cfg(test)]
+mod tests;
