@@ -43,7 +43,7 @@ pub async fn submit(State(web): State<Web>, visitor: Visitor, fields: Fields) ->
             let refused = error.downcast::<Refused>()?;
             let (ask, mistake) = match refused {
                 Refused::Invalid => (Ask::Invalid, None),
-                Refused::Password if password.is_empty() => (Ask::Password, Some("confirm-password-missing")),
+                Refused::Password if password.is_empty() => (Ask::Password, Some("mistake-password-chosen")),
                 Refused::Password => (Ask::Password, Some("confirm-password-wrong")),
             };
             page(&web, &visitor, token, ask, StatusCode::UNPROCESSABLE_ENTITY, mistake)
