@@ -104,3 +104,40 @@ async fn nothing_accepted_is_lost_when_the_database_is_killed() {
     assert!(statuses.keys().all(|status| [303, 422, 503].contains(status)), "503 or done: {statuses:?}");
     assert!(statuses.contains_key(&503), "the kills were noticed: {statuses:?}");
 }
+
+/// Shows that the audit of the stories above finds what it looks for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_finds_a_lost_registration_a_lost_mail_and_a_lost_or_doubled_login() {
+    let mut app = Bellhop::new().await;
+    app.start().await;
+    let mut ledger = Ledger::open(&app, 1, PACE).await;
+    ledger.until_more(5).await;
+    ledger.close().await;
+    let audit = ledger.audit(&app, Instant::now()).await;
+    assert_eq!((audit.lost, audit.wrong), (0, Vec::new()));
+
+    let some_mail = std::fs::read_dir(app.data().join("mailbox")).expect("a mailbox");
+    let mut mails: Vec<_> = some_mail.map(|file| file.expect("a file").path()).collect();
+    mails.retain(|path| path.extension().is_some_and(|kind| kind == "json"));
+    mails.sort();
+    std::fs::remove_file(mails.last().expect("a mail")).expect("it is there");
+    assert_eq!(ledger.audit(&app, Instant::now()).await.lost, 1);
+
+    let db = app.db().await;
+    for (sql, lost, wrong) in [
+        ("delete from registrations where email = (select min(email) from registrations)", 2, 1),
+        ("delete from login_log where id = (select min(id) from login_log)", 3, 3),
+        (
+            "insert into login_log (id, type, at, ip, user_agent)
+             select randomblob(16), type, at, ip, user_agent from login_log where id = (select max(id) from login_log)",
+            3,
+            5,
+        ),
+    ] {
+        let mut tx = db.begin().await.expect("the database");
+        assert_eq!(tx.query(sql).execute().await.expect("a statement"), 1);
+        tx.commit().await.expect("the database");
+        let audit = ledger.audit(&app, Instant::now()).await;
+        assert_eq!((audit.lost, audit.wrong.len()), (lost, wrong), "{sql}: {audit:?}");
+    }
+}
