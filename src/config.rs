@@ -48,7 +48,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("LISTEN", "where HTTP listens [127.0.0.1:8080]"),
     setting("PUBLIC_URL", "base of every link in a mail; https turns on Secure, __Host- and HSTS [http://<listen>]"),
     setting("DATA_DIR", "SQLite file, mailbox, generated secret [./data]"),
-    secret("DATABASE_URL", "postgres://… [SQLite in the data directory]"),
+    secret(
+        "DATABASE_URL",
+        "postgres://…; off this machine ?sslmode=verify-full unless the URL says otherwise [SQLite in the data directory]",
+    ),
     secret("BROKER_URL", "amqp://… or amqps://… [queues in the database]"),
     secret("SMTP_URL", "smtp://user:pass@host:port or smtps://…, ?tls=required|opportunistic|none [the local mailbox]"),
     setting("MAIL_FROM", "sender of the mails [Bellhop <no-reply@localhost>]"),

@@ -15,7 +15,7 @@ use crate::account::register::{self, Delivery, LINK_LIFETIME, Pending};
 use crate::account::{link, user};
 use crate::event::{self, Event, MailFact};
 use crate::locale::Locale;
-use crate::mail::{Mail, SendError};
+use crate::mail::{Health, Mail, SendError};
 use crate::messaging::layers::NotNow;
 use crate::messaging::message::{Message, Outcome};
 
@@ -73,6 +73,11 @@ async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Op
         user::by_canonical(&accounts.db, &pending.email_canonical).await?
     {
         if !register::may_remind(accounts, user.id, pending.id).await? {
+            // while no mail leaves, this one must not look as if it had: the difference would tell who has an account
+            if let Health::Failing { reason, .. } = desk.mail.health() {
+                register::record_delivery(accounts, pending.id, Delivery::Delayed, None).await?;
+                return Err(NotNow(reason).into());
+            }
             // to the person who waits it looks as if it had been sent
             register::record_delivery(accounts, pending.id, Delivery::Sent, None).await?;
             return Ok(None);

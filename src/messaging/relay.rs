@@ -29,6 +29,9 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// How long one waits after the bell for more to come: three transactions carry ten events as they carry one.
 const GATHER: Duration = Duration::from_millis(20);
 
+/// How soon an event that the broker did not take is published again: meanwhile those behind it have their turn.
+const ASIDE: Duration = Duration::from_secs(1);
+
 /// How soon an event that no queue took is published again.
 const UNROUTABLE: Duration = Duration::from_mins(1);
 
@@ -123,7 +126,7 @@ impl Relay {
         }
         if !failed.is_empty() {
             tracing::warn!(events = failed.len(), reason, "not published, trying again");
-            outbox::failed(&self.db, &self.clock, &failed, &reason, Duration::ZERO).await?;
+            outbox::failed(&self.db, &self.clock, &failed, &reason, ASIDE).await?;
         }
         if !unroutable.is_empty() {
             outbox::failed(&self.db, &self.clock, &unroutable, "unroutable: no queue took it", UNROUTABLE).await?;

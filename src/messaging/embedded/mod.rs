@@ -82,13 +82,10 @@ impl Embedded {
         for queue in &self.topology.queues {
             declare_queue(&mut tx, queue, None).await?;
         }
-        // bindings from our exchanges to work queues are ours to say; those of running nodes are theirs
-        tx.query(
-            "delete from broker_binding
-             where target not in (select name from broker_queue where kind = 'node')",
-        )
-        .execute()
-        .await?;
+        // the bindings of the queues we know are ours to say; those of a newer program beside us, and of nodes, are not
+        for queue in &self.topology.queues {
+            tx.query("delete from broker_binding where target = $1").bind(queue.name.clone()).execute().await?;
+        }
         for binding in &self.topology.bindings {
             bind(&mut tx, binding.from, &binding.key, &binding.to).await?;
         }
