@@ -197,7 +197,14 @@ fn random_passphrases_are_not_refused() {
     let mut refused = Vec::new();
     for _ in 0..PHRASES {
         let separator = [" ", "-", ".", ""][below(4)];
-        let picked: Vec<&str> = (0..4 + below(2)).map(|_| words[below(words.len())]).collect();
+        // words that differ: to refuse one that comes twice is no mistake
+        let (count, mut picked) = (4 + below(2), Vec::new());
+        while picked.len() < count {
+            let word = words[below(words.len())];
+            if !picked.contains(&word) {
+                picked.push(word);
+            }
+        }
         let phrase = picked.join(separator);
         if let Err(weakness) = choose(&phrase, &context) {
             refused.push((phrase, weakness));

@@ -33,7 +33,7 @@ async fn people_register_while_the_mail_server_is_away_and_their_mails_follow() 
         assert_eq!(app.guest().register(&format!("ann{n}@example.org"), PASSWORD, "Ann").await.status, 303);
     }
     assert_eq!(guest.register("bob@example.org", PASSWORD, "Bob").await.status, 303);
-    within("the delay to be known", async || delivery(&app, "bob@example.org").await == "delayed").await;
+    within("every mail to have been tried", async || events(&app, "mail.delayed").await == 6).await;
     let told = guest.get("/register/status").await.json();
     assert_eq!(told["status"], "delayed", "the person who waits is told");
     assert_eq!(
@@ -162,4 +162,29 @@ async fn names_that_are_markup_or_headers_reach_the_reader_as_text() {
             assert!(!mail.subject.contains("Bcc") && mail.token().is_some(), "{mail:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_server_that_is_away_tells_nobody_who_has_an_account() {
+    let mut app = large().await;
+    app.resident("taken@example.org").await;
+    // the owner has just been told: another registration of the address sends no mail
+    app.guest().register("taken@example.org", PASSWORD, "Eve").await;
+    app.settle().await;
+    let mut sink = app.sink.take().unwrap();
+    sink.stop().await;
+    let (new, taken) = (app.guest(), app.guest());
+    new.register("new@example.org", PASSWORD, "Eve").await;
+    within("the first mail to fail", async || delivery(&app, "new@example.org").await == "delayed").await;
+    taken.register("taken@example.org", PASSWORD, "Eve").await;
+    within("the other to be looked at", async || {
+        taken.get("/register/status").await.json()["status"] != serde_json::json!("queued")
+    })
+    .await;
+    let status = async |guest: &crate::support::app::Guest| guest.get("/register/status").await.json();
+    assert_eq!(status(&taken).await, status(&new).await);
+    sink.restart().await;
+    app.sink = Some(sink);
+    app.settle().await;
+    assert_eq!(status(&taken).await, status(&new).await);
 }
