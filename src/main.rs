@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Gives the 19 MiB blocks of the hash threads back to the system when they are freed, which the
-/// C library's allocator keeps once it has seen one.
+/// The C library's allocator keeps a 19 MiB block of a hash thread for good once it has seen one; this one gives it back,
+/// if only when something else is allocated or freed after it (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
