@@ -1,6 +1,6 @@
 //! Argon2id on a small pool of threads: the ceiling of the whole product, and the one place that compares passwords.
 //!
-//! As many threads as cores, each with its own block memory that is used again and given back after a quiet minute. The
+//! As many threads as cores, each with its own block memory that is used again and freed after a quiet minute. The
 //! waiting room before them is bounded: past it the answer is [`Busy`], never more memory. No transaction is open while
 //! somebody waits here.
 

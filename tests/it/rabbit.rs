@@ -10,7 +10,7 @@ mod trouble;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bellhop::config::TopologyMode;
 use bellhop::messaging::broker::{Health, Publication, Published};
@@ -21,6 +21,8 @@ use lapin::{Connection, ConnectionProperties};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
+
+use crate::support::app::within as until;
 
 /// A process of Bellhop as far as the broker sees it.
 struct Process {
@@ -134,14 +136,6 @@ fn events(messages: &[Message]) -> Vec<Publication> {
         message: message.clone(),
     };
     messages.iter().map(event).collect()
-}
-
-async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
-    let since = Instant::now();
-    while !is().await {
-        assert!(since.elapsed() < Duration::from_mins(1), "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 async fn next(deliveries: &mut Deliveries) -> Delivery {
