@@ -1,6 +1,6 @@
 //! Argon2id on a small pool of threads: the ceiling of the whole product, and the one place that compares passwords.
 //!
-//! As many threads as cores, each with its own block memory that is used again and freed after a quiet minute. The
+//! As many threads as cores, each with its own block memory that is used again; after a quiet minute both are gone. The
 //! waiting room before them is bounded: past it the answer is [`Busy`], never more memory. No transaction is open while
 //! somebody waits here.
 
@@ -17,8 +17,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::account::strength::Password;
 
-/// How long a thread keeps its block memory without work.
-const QUIET: Duration = Duration::from_mins(1);
+/// How long a thread keeps its block memory without work …
+const KEEPS: Duration = Duration::from_secs(55);
+/// … and how long it stays after that. The allocator gives freed memory back to the system a second later at the
+/// earliest, and only when something is going on: the end of a thread is.
+const STAYS: Duration = Duration::from_secs(5);
 
 const SALT: usize = 16;
 const OUTPUT: usize = 32;
@@ -64,6 +67,8 @@ struct Door(Arc<Room>);
 struct Room {
     waiting: Mutex<Waiting>,
     bell: Condvar,
+    /// Threads at once, at most.
+    most: usize,
 }
 
 /// A place in the waiting room or at a thread. Whoever has one is not sent away any more.
@@ -76,6 +81,9 @@ pub struct Seat<'a> {
 #[derive(Debug, Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    /// Threads there are, and those of them that wait for work.
+    threads: usize,
+    idle: usize,
     closed: bool,
 }
 
@@ -97,17 +105,13 @@ struct Phc {
 }
 
 impl Hasher {
-    /// Starts `threads` threads with `seats` places to wait.
+    /// A pool of at most `threads` threads, each started when it is needed, with `seats` places to wait.
     ///
     /// # Errors
-    /// When the system gives no thread or no randomness.
+    /// When the system gives no randomness.
     pub fn start(threads: NonZeroUsize, seats: usize, cost: Cost) -> anyhow::Result<Self> {
-        let room = Arc::new(Room { waiting: Mutex::default(), bell: Condvar::new() });
+        let room = Arc::new(Room { waiting: Mutex::default(), bell: Condvar::new(), most: threads.get() });
         let places = Semaphore::new(seats.saturating_add(threads.get()).min(Semaphore::MAX_PERMITS));
-        for number in 0..threads.get() {
-            let room = Arc::clone(&room);
-            std::thread::Builder::new().name(format!("hash-{number}")).spawn(move || room.work())?;
-        }
         let decoy = Phc { cost, salt: salt()?, hash: [0; OUTPUT] };
         Ok(Hasher { door: Arc::new(Door(room)), places: Arc::new(places), cost, decoy: Arc::new(decoy) })
     }
@@ -172,9 +176,7 @@ impl Seat<'_> {
     async fn run(&self, password: Password, phc: Phc) -> anyhow::Result<(Password, [u8; OUTPUT])> {
         let room = &self.hasher.door.0;
         let (reply, answer) = oneshot::channel();
-        let job = Job { password, phc, place: Arc::clone(&self.place), reply };
-        room.waiting.lock().unwrap_or_else(PoisonError::into_inner).jobs.push_back(job);
-        room.bell.notify_one();
+        room.take(Job { password, phc, place: Arc::clone(&self.place), reply })?;
         answer.await.ok().flatten().ok_or_else(|| anyhow::anyhow!("the hash threads cannot work with these parameters"))
     }
 }
@@ -187,6 +189,24 @@ impl Drop for Door {
 }
 
 impl Room {
+    /// Queues a job, with one more thread if all are busy and there may be more.
+    fn take(self: &Arc<Self>, job: Job) -> std::io::Result<()> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.jobs.len() >= waiting.idle && waiting.threads < self.most {
+            let room = Arc::clone(self);
+            let started = std::thread::Builder::new().name("hash".to_owned()).spawn(move || room.work());
+            match started {
+                Ok(_) => waiting.threads += 1,
+                // those that are there will come to it
+                Err(_) if waiting.threads > 0 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        waiting.jobs.push_back(job);
+        self.bell.notify_one();
+        Ok(())
+    }
+
     fn work(&self) {
         let mut blocks = Vec::new();
         while let Some(job) = self.next(&mut blocks) {
@@ -202,24 +222,28 @@ impl Room {
         }
     }
 
+    /// The next job, or none when this thread is to end.
     fn next(&self, blocks: &mut Vec<Block>) -> Option<Job> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(job) = waiting.jobs.pop_front() {
                 return Some(job);
             }
-            if waiting.closed {
-                return None;
+            let mut ends = waiting.closed;
+            if !ends {
+                let patience = if blocks.is_empty() { STAYS } else { KEEPS };
+                waiting.idle += 1;
+                let limit;
+                (waiting, limit) = self.bell.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
+                waiting.idle -= 1;
+                if limit.timed_out() && waiting.jobs.is_empty() {
+                    ends = blocks.is_empty();
+                    *blocks = Vec::new();
+                }
             }
-            let quiet;
-            (waiting, quiet) = if blocks.is_empty() {
-                (self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner), false)
-            } else {
-                let (waiting, limit) = self.bell.wait_timeout(waiting, QUIET).unwrap_or_else(PoisonError::into_inner);
-                (waiting, limit.timed_out())
-            };
-            if quiet && waiting.jobs.is_empty() {
-                *blocks = Vec::new();
+            if ends {
+                waiting.threads -= 1;
+                return None;
             }
         }
     }
