@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::parts::Parts;
 use self::parts::queue_names;
+use crate::account::activity::Log;
 use crate::account::keys::Keys;
 use crate::account::password::{Cost, Hasher};
 use crate::account::session_cache::SessionCache;
@@ -31,7 +32,7 @@ use crate::http::stack::Ground;
 use crate::http::web::{self, Inner, Web};
 use crate::http::wish::Raters;
 use crate::http::{body, router};
-use crate::listeners::{self, Desk, Listener, node};
+use crate::listeners::{self, Desk, Listener, login_log, node};
 use crate::mail::{self, Mailbox, Sender, Smtp, SmtpSettings, Transport};
 use crate::messaging::broker::{Broker, Depth};
 use crate::messaging::consumer::Consumer;
@@ -255,6 +256,7 @@ impl App {
     pub fn consumers(&self, parts: &Parts) -> Vec<Consumer> {
         let desk = Desk {
             accounts: self.accounts.clone(),
+            log: Log::new(&self.accounts, login_log::QUEUE),
             mail: Arc::clone(&self.mail),
             public_url: self.config.public_url.clone(),
             mail_domain: Arc::clone(&self.mail_domain),
@@ -264,7 +266,9 @@ impl App {
     }
 
     fn consumers_of(&self, listener: &Listener) -> Vec<Consumer> {
-        let places = self.config.concurrency.of(listener.queue);
+        // one that takes many at once is enough
+        let places = self.config.concurrency.of(listener.queue, listener.batch.map_or(4, |_| 1));
+        let prefetch = self.config.prefetch.of(listener.queue, listener.batch.unwrap_or(1));
         let consumer = Consumer {
             broker: self.broker.clone(),
             clock: self.accounts.clock.clone(),
@@ -272,7 +276,8 @@ impl App {
             patience: self.config.patience,
             queue: listener.queue,
             listener: listener.stack.clone(),
-            prefetch: self.config.prefetch.of(listener.queue),
+            prefetch,
+            at_once: listener.batch.map_or(1, |_| usize::from(prefetch)),
         };
         vec![consumer; usize::from(places)]
     }

@@ -63,8 +63,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("HASH_PASSES", "Argon2id passes, at least 2 [2]"),
     setting("MIGRATE", "whether serve brings the schema up to date: true or false [true]"),
     setting("TOPOLOGY", "apply, or verify: only check the broker's exchanges, queues and bindings [apply]"),
-    per_queue("PREFETCH", "messages a consumer may hold [1]"),
-    per_queue("LISTENER_CONCURRENCY", "consumers of a queue in this process [4]"),
+    per_queue("PREFETCH", "messages a consumer may hold [1; login-log 50]"),
+    per_queue("LISTENER_CONCURRENCY", "consumers of a queue in this process [4; login-log 1]"),
     setting("LIMITS", "on, or off: no limits on requests (load tests) [on]"),
     setting("LOG", "tracing filter [info]"),
     setting("LOG_FORMAT", "text or json [text]"),
@@ -155,21 +155,21 @@ pub enum LogFormat {
 /// A number that may differ by queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PerQueue {
-    default: u16,
+    all: Option<u16>,
     queues: BTreeMap<String, u16>,
 }
 
 impl PerQueue {
     /// The same for every queue.
     #[must_use]
-    pub fn all(default: u16) -> Self {
-        PerQueue { default, queues: BTreeMap::new() }
+    pub fn all(number: u16) -> Self {
+        PerQueue { all: Some(number), queues: BTreeMap::new() }
     }
 
-    /// For the queue of this short name.
+    /// For the queue of this short name, which has a default of its own.
     #[must_use]
-    pub fn of(&self, queue: &str) -> u16 {
-        self.queues.get(queue).copied().unwrap_or(self.default)
+    pub fn of(&self, queue: &str, default: u16) -> u16 {
+        self.queues.get(queue).copied().or(self.all).unwrap_or(default)
     }
 
     /// The queues that are set apart, by short name.
@@ -310,11 +310,11 @@ impl Values {
         })
     }
 
-    fn take_per_queue(&mut self, name: &str, default: u16) -> Result<PerQueue, ConfigError> {
+    fn take_per_queue(&mut self, name: &str) -> Result<PerQueue, ConfigError> {
         let at_least_one = |name: &str, number: u16| {
             if number == 0 { Err(ConfigError::new(name, "must be at least 1")) } else { Ok(number) }
         };
-        let default = at_least_one(name, self.take(name)?.unwrap_or(default))?;
+        let all = self.take(name)?.map(|number| at_least_one(name, number)).transpose()?;
         let prefix = format!("{name}_");
         let of_queue = |key: &String| Some((key.clone(), key.strip_prefix(&prefix)?.to_lowercase().replace('_', "-")));
         let names: Vec<(String, String)> = self.0.keys().filter_map(of_queue).collect();
@@ -324,7 +324,7 @@ impl Values {
                 queues.insert(queue, at_least_one(&name, number)?);
             }
         }
-        Ok(PerQueue { default, queues })
+        Ok(PerQueue { all, queues })
     }
 
     fn parse(mut self) -> Result<Config, ConfigError> {
@@ -351,8 +351,8 @@ impl Values {
                 &[("apply", TopologyMode::Apply), ("verify", TopologyMode::Verify)],
                 TopologyMode::Apply,
             )?,
-            prefetch: self.take_per_queue("PREFETCH", 1)?,
-            concurrency: self.take_per_queue("LISTENER_CONCURRENCY", 4)?,
+            prefetch: self.take_per_queue("PREFETCH")?,
+            concurrency: self.take_per_queue("LISTENER_CONCURRENCY")?,
             limits: self.take_word("LIMITS", &[("on", true), ("off", false)], true)?,
             log: self.take("LOG")?.unwrap_or_else(|| "info".to_owned()),
             log_format: self.take_word(

@@ -5,6 +5,7 @@
 //! dialects truly differ, both texts stand side by side in one [`Sql`].
 
 mod query;
+mod together;
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Sqlite, Transaction};
 
-pub use self::query::{OnPostgres, OnSqlite, Query, Row, Value};
+pub use self::query::{OnPostgres, OnSqlite, Query, Row, Value, text};
+pub use self::together::{Together, Write};
 
 /// How long a request waits for a connection before it is told that the service is busy.
 const ACQUIRE: Duration = Duration::from_secs(2);
@@ -128,10 +130,14 @@ impl Db {
             .acquire_timeout(BUSY)
             .max_lifetime(None)
             .idle_timeout(None)
+            // a file does not go away, and each question to the connection's thread is two changes of threads
+            .test_before_acquire(false)
+            // as on PostgreSQL; here the connection knows
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    // fails when there is nothing to roll back, which is how it should be
-                    let _ = connection.execute("rollback").await;
+                    if connection.is_in_transaction() {
+                        connection.execute("rollback").await?;
+                    }
                     Ok(true)
                 })
             })
@@ -141,6 +147,7 @@ impl Db {
         let read = SqlitePoolOptions::new()
             .max_connections(connections.clamp(1, 4))
             .acquire_timeout(ACQUIRE)
+            .test_before_acquire(false)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .with_context(context)?;

@@ -1,11 +1,14 @@
 //! The login log: what happened at the door of an account, for the person whose account it is.
 
 use anyhow::Context as _;
+use serde::Serialize;
 use sqlx::FromRow;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
+use crate::db::{Sql, Together, Tx, Write, text};
 use crate::event::{Event, Received};
 use crate::messaging::inbox;
 use crate::messaging::outbox::Happening as _;
@@ -28,39 +31,92 @@ pub struct Entry {
     pub reason: Option<String>,
 }
 
-/// Writes an event of the door into the log, in one transaction with the mark that it was written: exactly once. An
-/// event that is none of the door's is let pass.
-///
-/// # Errors
-/// When the database refuses or is away.
-pub async fn record(accounts: &Accounts, listener: &'static str, received: &Received) -> anyhow::Result<()> {
-    let (user, reason, attempted, origin) = match &received.event {
-        Event::LoginSucceeded { user, origin, .. } => (Some(*user), None, None, origin),
-        Event::LoginFailed { user, attempted, reason, origin } => {
-            (*user, Some(reason.word()), Some(attempted.clone()), origin)
-        }
-        _ => return Ok(()),
-    };
-    let mut tx = accounts.db.begin().await?;
-    if !inbox::mark(&mut tx, &accounts.clock, listener, received.id).await? {
-        return Ok(());
+/// Writes the log: what comes at the same time goes in one transaction, each row with the mark that it was written, so
+/// that it is there exactly once.
+#[derive(Clone, Debug)]
+pub struct Log {
+    rows: Together<Rows>,
+}
+
+impl Log {
+    /// The log of `listener`, under whose name events are marked; to be made inside a runtime.
+    #[must_use]
+    pub fn new(accounts: &Accounts, listener: &'static str) -> Self {
+        Log { rows: Together::start(accounts.db.clone(), Rows { clock: accounts.clock.clone(), listener }) }
     }
-    tx.query(
-        "insert into login_log (id, type, user_id, at, ip, user_agent, reason, attempted)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(received.id)
-    .bind(received.event.kind())
-    .bind(user)
-    .bind(received.at)
-    .bind(origin.ip.to_string())
-    .bind(origin.user_agent.clone())
-    .bind(reason)
-    .bind(attempted)
-    .execute()
-    .await
-    .context("cannot write the login log")?;
-    Ok(tx.commit().await?)
+
+    /// Writes an event of the door into the log, if it is not there. An event that is none of the door's is let pass.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn record(&self, received: Received) -> anyhow::Result<()> {
+        let (user, reason, attempted, origin) = match received.event {
+            Event::LoginSucceeded { user, ref origin, .. } => (Some(user), None, None, origin),
+            Event::LoginFailed { user, ref attempted, reason, ref origin } => {
+                (user, Some(reason.word()), Some(attempted.clone()), origin)
+            }
+            _ => return Ok(()),
+        };
+        let row = Row {
+            id: received.id,
+            kind: received.event.kind(),
+            user: user.map(|user| user.simple().to_string()),
+            at: text(received.at),
+            ip: origin.ip.to_string(),
+            user_agent: origin.user_agent.clone(),
+            reason,
+            attempted,
+        };
+        self.rows.write(row).await
+    }
+}
+
+#[derive(Debug)]
+struct Rows {
+    clock: Clock,
+    listener: &'static str,
+}
+
+/// A row on its way into the table. Ids are hexadecimal without hyphens.
+#[derive(Debug, Serialize)]
+struct Row {
+    #[serde(with = "uuid::serde::simple")]
+    id: Uuid,
+    kind: &'static str,
+    user: Option<String>,
+    at: String,
+    ip: String,
+    user_agent: String,
+    reason: Option<&'static str>,
+    attempted: Option<String>,
+}
+
+impl Write for Rows {
+    type Item = Row;
+    type Done = ();
+
+    async fn write(&self, tx: &mut Tx, rows: &[Row]) -> anyhow::Result<Vec<()>> {
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        // a copy of an event may come beside the event
+        let mut fresh = inbox::mark_all(tx, &self.clock, self.listener, &ids).await?;
+        let rows_to_write: Vec<&Row> = rows.iter().filter(|row| fresh.remove(&row.id)).collect();
+        tx.query(Sql {
+            sqlite: "insert into login_log (id, type, user_id, at, ip, user_agent, reason, attempted)
+                     select unhex(value ->> 'id'), value ->> 'kind', unhex(value ->> 'user'), value ->> 'at',
+                       value ->> 'ip', value ->> 'user_agent', value ->> 'reason', value ->> 'attempted'
+                     from json_each($1)",
+            postgres: "insert into login_log (id, type, user_id, at, ip, user_agent, reason, attempted)
+                       select (value ->> 'id')::uuid, value ->> 'kind', (value ->> 'user')::uuid,
+                         (value ->> 'at')::timestamptz,
+                         value ->> 'ip', value ->> 'user_agent', value ->> 'reason', value ->> 'attempted'
+                       from jsonb_array_elements($1)",
+        })
+        .bind(Json(rows_to_write))
+        .execute()
+        .await
+        .context("cannot write the login log")?;
+        Ok(vec![(); rows.len()])
+    }
 }
 
 /// The newest entries of a user, at most `limit`, older than the entry `before` if one is named.

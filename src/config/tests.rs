@@ -54,7 +54,7 @@ fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
         Config::from_sources(flags, environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v)))).unwrap();
     assert_eq!(config.listen.port(), 2);
     assert_eq!((config.hash_threads.get(), config.hash_queue), (3, 9));
-    assert_eq!((config.prefetch.of("login-log"), config.prefetch.of("confirmation")), (7, 1));
+    assert_eq!((config.prefetch.of("login-log", 50), config.prefetch.of("confirmation", 1)), (7, 1));
     assert!(!config.limits);
 }
 

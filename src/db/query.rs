@@ -1,9 +1,12 @@
 //! A statement with its arguments: bound once, run on whichever engine it is for.
 
+use chrono::SecondsFormat;
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
 use sqlx::{Arguments as _, Encode, FromRow, Postgres, Sqlite, Type};
 use uuid::Uuid;
+
+use crate::clock::Timestamp;
 
 /// What can be bound to a placeholder on both engines.
 pub trait Value:
@@ -13,6 +16,12 @@ pub trait Value:
 impl<T> Value for T where
     T: for<'q> Encode<'q, Sqlite> + Type<Sqlite> + for<'q> Encode<'q, Postgres> + Type<Postgres> + Send
 {
+}
+
+/// A time as text, for statements that take their rows as JSON: as `SQLite`'s columns have it, and as `PostgreSQL` casts it.
+#[must_use]
+pub fn text(time: Timestamp) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }
 
 /// What a row can become on both engines: `#[derive(sqlx::FromRow)]` or a tuple.

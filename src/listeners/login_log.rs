@@ -6,12 +6,14 @@ use std::sync::Arc;
 use tower::BoxError;
 
 use super::Desk;
-use crate::account::activity;
 use crate::event;
 use crate::messaging::message::{Message, Outcome};
 
 /// Short name of the queue.
 pub const QUEUE: &str = "login-log";
+
+/// Rows in hand at a time unless the settings say otherwise: those that are there together are written together.
+pub const BATCH: u16 = 50;
 
 /// Writes the row of a login that succeeded or failed.
 ///
@@ -19,7 +21,7 @@ pub const QUEUE: &str = "login-log";
 /// When the database is away.
 pub async fn login_log(desk: Desk, message: Arc<Message>) -> Result<Outcome, BoxError> {
     match event::decode(message.id, &message.body) {
-        Ok(received) => activity::record(&desk.accounts, QUEUE, &received).await?,
+        Ok(received) => desk.log.record(received).await?,
         Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
     }
     Ok(Outcome::Ack)

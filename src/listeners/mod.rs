@@ -14,6 +14,7 @@ use tower::BoxError;
 use url::Url;
 
 use crate::account::Accounts;
+use crate::account::activity::Log;
 use crate::mail::Transport;
 use crate::messaging::layers::{Inbox, Stack, stack};
 use crate::messaging::message::{Message, Outcome};
@@ -28,6 +29,8 @@ pub mod node;
 pub struct Desk {
     /// The rows and whoever changes them.
     pub accounts: Accounts,
+    /// What happened at the door.
+    pub log: Log,
     /// How mails leave.
     pub mail: Arc<Transport>,
     /// The base of links.
@@ -45,6 +48,9 @@ pub struct Listener {
     pub keys: &'static [&'static str],
     /// The function with its stack.
     pub stack: Stack,
+    /// How many messages one consumer works at at the same time unless the settings say otherwise; none is one after the
+    /// other, by several consumers.
+    pub batch: Option<u16>,
 }
 
 /// Every queue with the routing keys that it is bound to.
@@ -59,7 +65,10 @@ pub fn all(desk: &Desk) -> Vec<Listener> {
     let (mail, row) = (Duration::from_mins(15), Duration::from_secs(30));
     vec![
         listen(confirmation::QUEUE, desk, after_success, mail, confirmation::confirmation),
-        listen(login_log::QUEUE, desk, Inbox::InTransaction, row, login_log::login_log),
+        Listener {
+            batch: Some(login_log::BATCH),
+            ..listen(login_log::QUEUE, desk, Inbox::InTransaction, row, login_log::login_log)
+        },
     ]
 }
 
@@ -71,5 +80,5 @@ where
     let desk = desk.clone();
     let service = tower::service_fn(move |message| listener(desk.clone(), message));
     let keys = QUEUES.iter().find(|(name, _)| *name == queue).map_or(&[][..], |(_, keys)| keys);
-    Listener { queue, keys, stack: stack(queue, inbox, limit, service) }
+    Listener { queue, keys, stack: stack(queue, inbox, limit, service), batch: None }
 }

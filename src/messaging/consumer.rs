@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 use tower::{Service as _, ServiceExt as _};
 
@@ -37,11 +39,13 @@ pub struct Consumer {
     pub listener: Stack,
     /// Messages in hand at a time.
     pub prefetch: u16,
+    /// How many of them are worked at at the same time.
+    pub at_once: usize,
 }
 
 impl Consumer {
-    /// Consumes until `stop`; the message in hand is finished.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Consumes until `stop`; what is worked at then is finished.
+    pub async fn run(self, stop: CancellationToken) {
         let queue = Queue { name: self.queue.to_owned(), kind: QueueKind::Work };
         let mut deliveries = loop {
             match self.broker.consume(&queue, self.prefetch, stop.clone()).await {
@@ -54,9 +58,20 @@ impl Consumer {
                 return;
             }
         };
-        while let Some(delivery) = deliveries.next().await {
-            self.handle(delivery).await;
+        let mut at_work = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                // all that is there first: what is begun together can be written together
+                biased;
+                delivery = deliveries.next(), if at_work.len() < self.at_once => {
+                    let Some(delivery) = delivery else { break };
+                    let mut consumer = self.clone();
+                    at_work.push(async move { consumer.handle(delivery).await });
+                }
+                Some(()) = at_work.next() => {}
+            }
         }
+        at_work.collect::<()>().await;
     }
 
     /// Has the listener do its work, and settles.

@@ -1,11 +1,12 @@
 //! What each listener has done, so that a second delivery of an event does nothing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::db::{Db, Tx};
+use crate::db::{Db, Sql, Tx};
 
 /// How long a mark stays; longer than an event can still come again.
 pub const RETENTION: Duration = Duration::from_hours(720);
@@ -24,6 +25,30 @@ pub async fn mark(tx: &mut Tx, clock: &Clock, listener: &str, event: Uuid) -> sq
         .execute()
         .await?;
     Ok(marked == 1)
+}
+
+/// As [`mark`], for many: those that were not done before.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn mark_all(tx: &mut Tx, clock: &Clock, listener: &str, events: &[Uuid]) -> sqlx::Result<HashSet<Uuid>> {
+    let fresh: Vec<(Uuid,)> = tx
+        .query(Sql {
+            sqlite: "insert into inbox (listener, event_id, seen_at)
+                     select $1, unhex(value), $2 from json_each($3) where true
+                     on conflict do nothing
+                     returning event_id",
+            postgres: "insert into inbox (listener, event_id, seen_at)
+                       select $1, event, $2 from unnest($3) as event
+                       on conflict do nothing
+                       returning event_id",
+        })
+        .bind(listener.to_owned())
+        .bind(clock.now())
+        .bind_ids(events)
+        .all()
+        .await?;
+    Ok(fresh.into_iter().map(|(id,)| id).collect())
 }
 
 /// Whether `listener` has done this event.

@@ -55,6 +55,60 @@ pub async fn append(tx: &mut Tx, clock: &Clock, happening: &impl Happening) -> a
     Ok(id)
 }
 
+/// Whether an event is due. Asked before the write lock is taken: every second look finds nothing.
+///
+/// # Errors
+/// When the database is away.
+pub(super) async fn is_due(db: &Db, clock: &Clock) -> anyhow::Result<bool> {
+    let due: Option<(i32,)> = db
+        .query(
+            "select 1 from outbox
+             where published_at is null and due_at <= $1 and (claimed_until is null or claimed_until <= $1)
+             limit 1",
+        )
+        .bind(clock.now())
+        .optional()
+        .await?;
+    Ok(due.is_some())
+}
+
+/// Takes up to `limit` due events out for good, for whoever puts them into their queues in the same transaction: their
+/// ids and types, oldest first.
+///
+/// # Errors
+/// When the database is away.
+pub(super) async fn take(tx: &mut Tx, clock: &Clock, limit: i64) -> anyhow::Result<Vec<(Uuid, String)>> {
+    let mut taken: Vec<(Uuid, String)> = tx
+        .query(Sql {
+            sqlite: "update outbox
+                     set published_at = $1, claimed_until = null, last_error = null, attempts = attempts + 1
+                     where id in (
+                       select id from outbox
+                       where published_at is null and due_at <= $1
+                         and (claimed_until is null or claimed_until <= $1)
+                       order by due_at, id
+                       limit $2)
+                     returning id, type",
+            postgres: "update outbox
+                       set published_at = $1, claimed_until = null, last_error = null, attempts = attempts + 1
+                       where id in (
+                         select id from outbox
+                         where published_at is null and due_at <= $1
+                           and (claimed_until is null or claimed_until <= $1)
+                         order by due_at, id
+                         limit $2
+                         for update skip locked)
+                       returning id, type",
+        })
+        .bind(clock.now())
+        .bind(limit)
+        .all()
+        .await
+        .context("cannot take events")?;
+    taken.sort_unstable_by_key(|(id, _)| *id);
+    Ok(taken)
+}
+
 #[derive(FromRow)]
 struct Claimed {
     id: Uuid,
@@ -70,19 +124,6 @@ struct Claimed {
 /// When the database is away.
 pub(super) async fn claim(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<Vec<Message>> {
     let now = clock.now();
-    // look before taking the write lock: every second look finds nothing
-    let due: Option<(i32,)> = db
-        .query(
-            "select 1 from outbox
-             where published_at is null and due_at <= $1 and (claimed_until is null or claimed_until <= $1)
-             limit 1",
-        )
-        .bind(now)
-        .optional()
-        .await?;
-    if due.is_none() {
-        return Ok(Vec::new());
-    }
     let mut tx = db.begin().await?;
     let rows: Vec<Claimed> = tx
         .query(Sql {
@@ -133,8 +174,7 @@ pub(super) async fn claim(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<
 ///
 /// # Errors
 /// When the database is away; they will be published again, which consumers fold.
-pub(super) async fn published(db: &Db, clock: &Clock, ids: &[Uuid]) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+pub(super) async fn published(tx: &mut Tx, clock: &Clock, ids: &[Uuid]) -> anyhow::Result<()> {
     tx.query(Sql {
         sqlite: "update outbox
                  set published_at = $1, claimed_until = null, last_error = null
@@ -148,21 +188,26 @@ pub(super) async fn published(db: &Db, clock: &Clock, ids: &[Uuid]) -> anyhow::R
     .execute()
     .await
     .context("cannot mark events as published")?;
-    Ok(tx.commit().await?)
+    Ok(())
 }
 
 /// Gives events back that could not be published, to be tried again after `pause`.
 ///
 /// # Errors
 /// When the database is away; the claim runs out by itself.
-pub(super) async fn failed(db: &Db, clock: &Clock, ids: &[Uuid], error: &str, pause: Duration) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+pub(super) async fn failed(
+    tx: &mut Tx,
+    clock: &Clock,
+    ids: &[Uuid],
+    error: &str,
+    pause: Duration,
+) -> anyhow::Result<()> {
     tx.query(Sql {
         sqlite: "update outbox
-                 set claimed_until = $1, last_error = $3
+                 set claimed_until = $1, last_error = $3, published_at = null
                  where id in (select unhex(value) from json_each($2))",
         postgres: "update outbox
-                   set claimed_until = $1, last_error = $3
+                   set claimed_until = $1, last_error = $3, published_at = null
                    where id = any($2)",
     })
     .bind(clock.now() + pause)
@@ -171,7 +216,7 @@ pub(super) async fn failed(db: &Db, clock: &Clock, ids: &[Uuid], error: &str, pa
     .execute()
     .await
     .context("cannot give events back")?;
-    Ok(tx.commit().await?)
+    Ok(())
 }
 
 /// How many events wait for the broker, and since when the oldest has been due.

@@ -2,12 +2,14 @@
 //!
 //! Claim a batch, publish it, mark what the broker confirmed: three steps, no transaction open over the network. A relay
 //! that dies in between leaves rows that another one takes when the claim ends; what was published twice by then is
-//! folded by the inbox. Any number of relays may run.
+//! folded by the inbox. To queues in the same database it is one step: out of the outbox and into them in one
+//! transaction. Any number of relays may run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -15,25 +17,29 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::messaging::broker::{Broker, Publication, Published};
+use crate::messaging::embedded::Embedded;
 use crate::messaging::outbox;
 use crate::messaging::topology::{EVENTS, Topology};
 use crate::messaging::wake::{POLL, Wake};
 
 /// How many events are under way at once: as fast as more would be, with less in doubt after a crash.
-const BATCH: i64 = 250;
+const BATCH: usize = 250;
+const LIMIT: i64 = 250;
 
 /// The pause after a broker that did not answer, doubled up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// How long one waits after the bell for more to come: three transactions carry ten events as they carry one.
-const GATHER: Duration = Duration::from_millis(20);
+/// From the beginning of one batch to that of the next: an event after a lull goes at once, and of many that come one
+/// after the other several go together, at the price of one.
+const PACE: Duration = Duration::from_millis(40);
 
 /// How soon an event that the broker did not take is published again: meanwhile those behind it have their turn.
 const ASIDE: Duration = Duration::from_secs(1);
 
 /// How soon an event that no queue took is published again.
 const UNROUTABLE: Duration = Duration::from_mins(1);
+const NO_QUEUE: &str = "unroutable: no queue took it";
 
 /// Carries events.
 #[derive(Clone, Debug)]
@@ -66,12 +72,14 @@ impl Relay {
         let mut ear = self.wake.on_outbox();
         let mut pause = SHORTEST;
         while !stop.is_cancelled() {
+            let began = Instant::now();
             match self.carry().await {
-                Ok(Carried { published: 0, kept: 0 }) => {
+                // that was all: what comes now rings the bell
+                Ok(Carried { published, kept: 0 }) if published < BATCH => {
                     pause = SHORTEST;
                     let gather = async {
                         ear.wait(POLL).await;
-                        tokio::time::sleep(GATHER).await;
+                        tokio::time::sleep_until(began + PACE).await;
                     };
                     stop.run_until_cancelled(gather).await;
                 }
@@ -94,12 +102,43 @@ impl Relay {
     /// # Errors
     /// When the database is away.
     pub async fn carry(&self) -> Result<Carried> {
-        let messages = outbox::claim(&self.db, &self.clock, BATCH).await?;
+        if !outbox::is_due(&self.db, &self.clock).await? {
+            return Ok(Carried::default());
+        }
+        if let Broker::Embedded(embedded) = &self.broker {
+            return self.hand_over(embedded).await;
+        }
+        let messages = outbox::claim(&self.db, &self.clock, LIMIT).await?;
         if messages.is_empty() {
             return Ok(Carried::default());
         }
         let span = tracing::debug_span!("relay.publish", events = messages.len());
         self.publish(messages).instrument(span).await
+    }
+
+    async fn hand_over(&self, embedded: &Embedded) -> Result<Carried> {
+        let mut tx = self.db.begin().await?;
+        let events = outbox::take(&mut tx, &self.clock, LIMIT).await?;
+        let (filled, homeless) = embedded.enqueue_events(&mut tx, &events).await?;
+        let unroutable: Vec<Uuid> =
+            homeless.into_iter().filter(|(id, key)| self.is_missed(*id, key)).map(|(id, _)| *id).collect();
+        if !unroutable.is_empty() {
+            outbox::failed(&mut tx, &self.clock, &unroutable, NO_QUEUE, UNROUTABLE).await?;
+        }
+        tx.commit().await?;
+        for queue in filled {
+            self.wake.queue(&queue);
+        }
+        Ok(Carried { published: events.len() - unroutable.len(), kept: unroutable.len() })
+    }
+
+    /// Whether an event that no queue took was meant for one.
+    fn is_missed(&self, id: Uuid, key: &str) -> bool {
+        let missed = self.topology.is_wanted(key);
+        if missed {
+            tracing::error!(event = %id, key, "no queue took this event; it stays in the outbox");
+        }
+        missed
     }
 
     async fn publish(&self, messages: Vec<crate::messaging::message::Message>) -> Result<Carried> {
@@ -113,11 +152,8 @@ impl Relay {
         for ((id, key), published) in keys.into_iter().zip(self.broker.publish(publications).await) {
             match published {
                 Published::Confirmed => done.push(id),
-                Published::Returned if !self.topology.is_wanted(&key) => done.push(id),
-                Published::Returned => {
-                    tracing::error!(event = %id, key, "no queue took this event; it stays in the outbox");
-                    unroutable.push(id);
-                }
+                Published::Returned if self.is_missed(id, &key) => unroutable.push(id),
+                Published::Returned => done.push(id),
                 Published::Failed(why) => {
                     reason = why;
                     failed.push(id);
@@ -126,14 +162,17 @@ impl Relay {
         }
         if !failed.is_empty() {
             tracing::warn!(events = failed.len(), reason, "not published, trying again");
-            outbox::failed(&self.db, &self.clock, &failed, &reason, ASIDE).await?;
         }
-        if !unroutable.is_empty() {
-            outbox::failed(&self.db, &self.clock, &unroutable, "unroutable: no queue took it", UNROUTABLE).await?;
+        let mut tx = self.db.begin().await?;
+        for (ids, error, pause) in [(&failed, reason.as_str(), ASIDE), (&unroutable, NO_QUEUE, UNROUTABLE)] {
+            if !ids.is_empty() {
+                outbox::failed(&mut tx, &self.clock, ids, error, pause).await?;
+            }
         }
         if !done.is_empty() {
-            outbox::published(&self.db, &self.clock, &done).await?;
+            outbox::published(&mut tx, &self.clock, &done).await?;
         }
+        tx.commit().await?;
         Ok(Carried { published: done.len(), kept: failed.len() + unroutable.len() })
     }
 }

@@ -1,27 +1,54 @@
 //! From a queue into a consumer's hands and back: messages are lent, and whoever is still at one renews its lease.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use sqlx::FromRow;
-use tokio::sync::watch;
+use sqlx::types::Json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{CHANNEL, Embedded, LEASE, NODE};
 use crate::clock::Timestamp;
-use crate::db::Sql;
+use crate::db::{Sql, Tx, Write};
 use crate::messaging::message::{Failure, Message};
 use crate::messaging::topology::{Queue, QueueKind};
-use crate::messaging::wake::POLL;
+use crate::messaging::wake::{Ear, POLL};
+
+/// What [`Stored`] is made of.
+macro_rules! columns {
+    () => {
+        "id, message_id, routing_key, type, body, traceparent, attempt, failed_queue, reason, first_at, last_at, deliveries"
+    };
+}
+
+/// Lends what is ready; `$lock` keeps two who look at once apart.
+macro_rules! lend {
+    ($lock:literal) => {
+        concat!(
+            "update broker_message
+             set lease = $1, leased_until = $2, deliveries = deliveries + 1
+             where id in (
+               select id from broker_message
+               where queue = $3 and available_at <= $4 and (leased_until is null or leased_until <= $4)
+               order by available_at, id
+               limit $5 ",
+            $lock,
+            ") returning ",
+            columns!()
+        )
+    };
+}
 
 impl Embedded {
-    /// Lends at most `limit` messages that are ready. Those of a node's own queue are given for good: when the node goes,
+    /// Lends as many messages as there are `hands`, if they are ready. Those of a node's own queue are given for good: when the node goes,
     /// nobody else wants them, and a look that failed is a gap that the node is told of.
-    pub(super) async fn claim(&self, queue: &Queue, limit: u16) -> anyhow::Result<Vec<Delivery>> {
+    pub(super) async fn claim(&self, queue: &Queue, mut hands: OwnedSemaphorePermit) -> anyhow::Result<Vec<Delivery>> {
         let now = self.clock.now();
-        let lease = self.clock.new_id();
+        let limit = i64::try_from(hands.num_permits()).unwrap_or(i64::MAX);
         // look before taking the write lock: most looks find nothing
         let ready: Option<(i32,)> = self
             .db
@@ -38,63 +65,72 @@ impl Embedded {
             return Ok(Vec::new());
         }
         let mut tx = self.db.begin().await?;
-        if queue.kind == QueueKind::Node {
-            let mut rows: Vec<Stored> = tx
-                .query(
+        let (lease, stored) = if queue.kind == QueueKind::Node {
+            let given = tx
+                .query(concat!(
                     "delete from broker_message
                      where id in (
                        select id from broker_message
                        where queue = $1 and available_at <= $2
                        order by available_at, id
                        limit $3)
-                     returning id, message_id, routing_key, type, body, traceparent, attempt,
-                       failed_queue, reason, first_at, last_at, deliveries",
-                )
+                     returning ",
+                    columns!()
+                ))
                 .bind(queue.name.clone())
                 .bind(now)
-                .bind(i64::from(limit))
-                .all()
-                .await
-                .context("cannot take messages")?;
-            tx.commit().await?;
-            rows.sort_unstable_by_key(|row| row.id);
-            return Ok(rows.into_iter().map(|row| row.delivery(self, &queue.name, None, now)).collect());
-        }
-        let mut rows: Vec<Stored> = tx
-            .query(Sql {
-                sqlite: "update broker_message
-                         set lease = $1, leased_until = $2, deliveries = deliveries + 1
-                         where id in (
-                           select id from broker_message
-                           where queue = $3 and available_at <= $4
-                             and (leased_until is null or leased_until <= $4)
-                           order by available_at, id
-                           limit $5)
-                         returning id, message_id, routing_key, type, body, traceparent, attempt,
-                           failed_queue, reason, first_at, last_at, deliveries",
-                postgres: "update broker_message
-                           set lease = $1, leased_until = $2, deliveries = deliveries + 1
-                           where id in (
-                             select id from broker_message
-                             where queue = $3 and available_at <= $4
-                               and (leased_until is null or leased_until <= $4)
-                             order by available_at, id
-                             limit $5
-                             for update skip locked)
-                           returning id, message_id, routing_key, type, body, traceparent, attempt,
-                             failed_queue, reason, first_at, last_at, deliveries",
-            })
-            .bind(lease)
-            .bind(now + LEASE)
-            .bind(queue.name.clone())
-            .bind(now)
-            .bind(i64::from(limit))
-            .all()
-            .await
-            .context("cannot take messages")?;
+                .bind(limit);
+            (None, given.all().await)
+        } else {
+            let lease = self.clock.new_id();
+            let lent = tx
+                .query(Sql { sqlite: lend!(""), postgres: lend!("for update skip locked") })
+                .bind(lease)
+                .bind(now + LEASE)
+                .bind(queue.name.clone())
+                .bind(now)
+                .bind(limit);
+            (Some(lease), lent.all().await)
+        };
+        let mut rows: Vec<Stored> = stored.context("cannot take messages")?;
         tx.commit().await?;
         rows.sort_unstable_by_key(|row| row.id);
-        Ok(rows.into_iter().map(|row| row.delivery(self, &queue.name, Some(lease), now)).collect())
+        let delivery = |row: Stored| {
+            let hand = hands.split(1)?;
+            Some(row.delivery(self, &queue.name, lease, now, hand))
+        };
+        Ok(rows.into_iter().filter_map(delivery).collect())
+    }
+}
+
+/// Takes messages that are done out of their queues; whoever lost the lease of one is told so.
+#[derive(Debug)]
+pub(super) struct Acks;
+
+impl Write for Acks {
+    /// The row and the lease.
+    type Item = (Uuid, Uuid);
+    type Done = bool;
+
+    async fn write(&self, tx: &mut Tx, items: &[(Uuid, Uuid)]) -> anyhow::Result<Vec<bool>> {
+        let pairs: Vec<[String; 2]> =
+            items.iter().map(|(row, lease)| [row, lease].map(|id| id.simple().to_string())).collect();
+        let gone: Vec<(Uuid, Uuid)> = tx
+            .query(Sql {
+                sqlite: "delete from broker_message
+                         where (id, lease) in (select unhex(value ->> 0), unhex(value ->> 1) from json_each($1))
+                         returning id, lease",
+                postgres: "delete from broker_message
+                           where (id, lease) in (
+                             select (value ->> 0)::uuid, (value ->> 1)::uuid from jsonb_array_elements($1))
+                           returning id, lease",
+            })
+            .bind(Json(pairs))
+            .all()
+            .await
+            .context("cannot take messages out of their queues")?;
+        let gone: HashSet<_> = gone.into_iter().collect();
+        Ok(items.iter().map(|item| gone.contains(item)).collect())
     }
 }
 
@@ -115,7 +151,14 @@ struct Stored {
 }
 
 impl Stored {
-    fn delivery(self, broker: &Embedded, queue: &str, lease: Option<Uuid>, leased_at: Timestamp) -> Delivery {
+    fn delivery(
+        self,
+        broker: &Embedded,
+        queue: &str,
+        lease: Option<Uuid>,
+        leased_at: Timestamp,
+        hand: OwnedSemaphorePermit,
+    ) -> Delivery {
         let failure = match (self.failed_queue, self.reason, self.first_at, self.last_at) {
             (Some(queue), Some(reason), Some(first_at), Some(last_at)) => {
                 Some(Failure { queue, reason, first_at, last_at })
@@ -137,6 +180,7 @@ impl Stored {
             lease,
             leased_at,
             broker: broker.clone(),
+            _hand: hand,
         }
     }
 }
@@ -146,11 +190,15 @@ impl Stored {
 pub struct Deliveries {
     broker: Embedded,
     queue: Queue,
-    prefetch: u16,
+    /// One for each message that may be handed out and not settled.
+    hands: Arc<Semaphore>,
     ready: VecDeque<Delivery>,
+    ear: Ear,
+    /// The last look found all there was: what comes since rings the bell.
+    dry: bool,
     /// A look into the queue that has begun. It runs by itself, so that whoever stops waiting for the next message neither
     /// loses what is just being handed out nor leaves a transaction open half-way.
-    looking: Option<JoinHandle<anyhow::Result<Vec<Delivery>>>>,
+    looking: Option<JoinHandle<anyhow::Result<(bool, Vec<Delivery>)>>>,
     refreshed_at: Timestamp,
     subscribed: watch::Sender<Option<u64>>,
     gaps: u64,
@@ -161,9 +209,11 @@ impl Deliveries {
     pub(super) fn new(broker: Embedded, queue: Queue, prefetch: u16, stop: CancellationToken) -> Self {
         Deliveries {
             refreshed_at: broker.clock.now(),
+            ear: broker.wake.on_queue(&queue.name),
             broker,
             queue,
-            prefetch,
+            hands: Arc::new(Semaphore::new(usize::from(prefetch))),
+            dry: false,
             ready: VecDeque::new(),
             looking: None,
             subscribed: watch::Sender::new(Some(0)),
@@ -175,7 +225,6 @@ impl Deliveries {
     /// The next message, or none once stopped. Errors of the database are waited out. Nothing is lost when this future is
     /// dropped.
     pub async fn next(&mut self) -> Option<Delivery> {
-        let mut ear = self.broker.wake.on_queue(&self.queue.name);
         loop {
             if self.stop.is_cancelled() {
                 self.leave().await;
@@ -185,6 +234,10 @@ impl Deliveries {
                 && let Some(delivery) = self.ready.pop_front()
             {
                 return Some(delivery);
+            }
+            if std::mem::take(&mut self.dry) {
+                self.stop.run_until_cancelled(self.ear.wait(POLL)).await;
+                continue;
             }
             match self.look().await {
                 Ok(()) => {
@@ -197,9 +250,6 @@ impl Deliveries {
                     self.subscribed.send_replace(None);
                     self.stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
                 }
-            }
-            if self.ready.is_empty() {
-                self.stop.run_until_cancelled(ear.wait(POLL)).await;
             }
         }
     }
@@ -238,20 +288,41 @@ impl Deliveries {
                 self.gaps += 1;
             }
         }
-        let looking = self.looking.get_or_insert_with(|| {
-            let (broker, queue, prefetch) = (self.broker.clone(), self.queue.clone(), self.prefetch);
-            self.broker.tasks.spawn(async move { broker.claim(&queue, prefetch).await })
-        });
+        if self.looking.is_none() {
+            let Some(hands) = self.free_hands().await? else { return Ok(()) };
+            let (broker, queue) = (self.broker.clone(), self.queue.clone());
+            let look = async move {
+                let most = hands.num_permits();
+                let found = broker.claim(&queue, hands).await?;
+                Ok((found.len() < most, found))
+            };
+            self.looking = Some(self.broker.tasks.spawn(look));
+        }
+        let Some(looking) = &mut self.looking else { return Ok(()) };
         let found = looking.await;
         self.looking = None;
-        self.ready.extend(found??);
+        let (dry, found) = found??;
+        self.dry = dry;
+        self.ready.extend(found);
         Ok(())
+    }
+
+    /// Every hand that is free, at least one; none once stopped.
+    async fn free_hands(&self) -> anyhow::Result<Option<OwnedSemaphorePermit>> {
+        let first = Arc::clone(&self.hands).acquire_owned();
+        let Some(hands) = self.stop.run_until_cancelled(first).await else { return Ok(None) };
+        let mut hands = hands?;
+        let others = u32::try_from(self.hands.available_permits()).unwrap_or(u32::MAX);
+        if let Ok(others) = Arc::clone(&self.hands).try_acquire_many_owned(others) {
+            hands.merge(others);
+        }
+        Ok(Some(hands))
     }
 
     /// Gives back what nobody has taken, and takes a node's queue away with the node.
     async fn leave(&mut self) {
         if let Some(looking) = self.looking.take() {
-            self.ready.extend(looking.await.ok().and_then(Result::ok).unwrap_or_default());
+            self.ready.extend(looking.await.ok().and_then(Result::ok).unwrap_or_default().1);
         }
         for delivery in self.ready.drain(..) {
             delivery.release().await;
@@ -285,6 +356,8 @@ pub struct Delivery {
     lease: Option<Uuid>,
     leased_at: Timestamp,
     broker: Embedded,
+    /// Free again when this one is settled or dropped.
+    _hand: OwnedSemaphorePermit,
 }
 
 impl Delivery {
@@ -294,15 +367,7 @@ impl Delivery {
     /// When the database is away.
     pub async fn ack(&self) -> anyhow::Result<bool> {
         let Some(lease) = self.lease else { return Ok(true) };
-        let mut tx = self.broker.db.begin().await?;
-        let gone = tx
-            .query("delete from broker_message where id = $1 and lease = $2")
-            .bind(self.row)
-            .bind(lease)
-            .execute()
-            .await?;
-        tx.commit().await?;
-        Ok(gone == 1)
+        self.broker.acks.write((self.row, lease)).await
     }
 
     /// Keeps it for another [`LEASE`]; false if it was lost.

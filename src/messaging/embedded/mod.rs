@@ -11,20 +11,23 @@
 mod delivery;
 mod routes;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use sqlx::types::Json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use self::delivery::Acks;
 pub use self::delivery::{Deliveries, Delivery};
 use self::routes::{Routes, bind, declare_queue};
 use crate::clock::Clock;
-use crate::db::{Db, Sql, Tx};
+use crate::db::{Db, Sql, Together, Tx};
 use crate::messaging::broker::{Depth, Publication, Published};
-use crate::messaging::topology::{BROADCAST, ExchangeKind, Queue, QueueKind, RETRY, Target, Topology};
+use crate::messaging::topology::{BROADCAST, EVENTS, ExchangeKind, Queue, QueueKind, RETRY, Target, Topology};
 use crate::messaging::wake::{POLL, Wake};
 
 /// The channel on which `PostgreSQL` tells consumers of other processes that a queue has something.
@@ -50,13 +53,15 @@ pub struct Embedded {
     wake: Wake,
     topology: Arc<Topology>,
     tasks: TaskTracker,
+    acks: Together<Acks>,
 }
 
 impl Embedded {
-    /// A broker in the tables of `db`. Nothing is written until [`Embedded::declare`].
+    /// A broker in the tables of `db`, to be made inside a runtime. Nothing is written until [`Embedded::declare`].
     #[must_use]
     pub fn new(db: Db, clock: Clock, wake: Wake, topology: Arc<Topology>, tasks: TaskTracker) -> Self {
-        Embedded { db, clock, wake, topology, tasks }
+        let acks = Together::start(db.clone(), Acks);
+        Embedded { db, clock, wake, topology, tasks, acks }
     }
 
     /// Writes the topology into the tables; what is there already stays, with its messages.
@@ -120,6 +125,54 @@ impl Embedded {
             self.wake.queue(&queue);
         }
         Ok(published)
+    }
+
+    /// Puts events of the outbox into every queue they are routed to, in the transaction that takes them out of it. Their
+    /// bodies do not leave the database. Returns the queues, and the events that none took.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub(super) async fn enqueue_events<'e>(
+        &self,
+        tx: &mut Tx,
+        events: &'e [(Uuid, String)],
+    ) -> anyhow::Result<(BTreeSet<String>, Vec<&'e (Uuid, String)>)> {
+        let routes = Routes::load(tx).await?;
+        let (mut copies, mut filled, mut homeless) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for event in events {
+            let queues = routes.of(EVENTS.name, &event.1);
+            if queues.is_empty() {
+                homeless.push(event);
+            }
+            for queue in queues {
+                let id = self.clock.new_id();
+                copies.push([id.simple().to_string(), event.0.simple().to_string(), queue.clone()]);
+                filled.insert(queue);
+            }
+        }
+        if !copies.is_empty() {
+            tx.query(Sql {
+                sqlite: "insert into broker_message
+                           (id, queue, message_id, routing_key, type, body, traceparent, attempt,
+                            enqueued_at, available_at, deliveries)
+                         select unhex(c.value ->> 0), c.value ->> 2, o.id, o.type, o.type, o.body, o.traceparent, 0,
+                           $2, $2, 0
+                         from json_each($1) c join outbox o on o.id = unhex(c.value ->> 1)",
+                postgres: "insert into broker_message
+                             (id, queue, message_id, routing_key, type, body, traceparent, attempt,
+                              enqueued_at, available_at, deliveries)
+                           select (c.value ->> 0)::uuid, c.value ->> 2, o.id, o.type, o.type, o.body, o.traceparent, 0,
+                             $2, $2, 0
+                           from jsonb_array_elements($1) c (value) join outbox o on o.id = (c.value ->> 1)::uuid",
+            })
+            .bind(Json(copies))
+            .bind(self.clock.now())
+            .execute()
+            .await
+            .context("cannot put events into their queues")?;
+            tx.notify(CHANNEL).await?;
+        }
+        Ok((filled, homeless))
     }
 
     async fn enqueue(
