@@ -4,6 +4,7 @@
 //! (so nothing typed by a person can become part of it) with `$1` placeholders, which both engines take. Where the
 //! dialects truly differ, both texts stand side by side in one [`Sql`].
 
+mod file;
 mod query;
 mod together;
 
@@ -14,11 +15,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Sqlite, Transaction};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Transaction};
 
+pub use self::file::{Connections, Taken};
 pub use self::query::{OnPostgres, OnSqlite, Query, Row, Value, text};
 pub use self::together::{Together, Write};
 
@@ -38,9 +38,9 @@ pub enum Db {
     /// A file: one connection that writes, several that read.
     Sqlite {
         /// Readers; WAL lets them see the last commit while somebody writes.
-        read: SqlitePool,
+        read: Connections,
         /// The one writer, so writers queue here instead of failing with "database is locked".
-        write: SqlitePool,
+        write: Connections,
     },
     /// A server.
     Postgres(PgPool),
@@ -125,32 +125,9 @@ impl Db {
         let context = || format!("cannot open the database {}", path.display());
         // SQLite would make it readable to everybody; what it puts beside it (-wal, -shm) follows this file
         std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).with_context(context)?;
-        let write = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(BUSY)
-            .max_lifetime(None)
-            .idle_timeout(None)
-            // a file does not go away, and each question to the connection's thread is two changes of threads
-            .test_before_acquire(false)
-            // as on PostgreSQL; here the connection knows
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    if connection.is_in_transaction() {
-                        connection.execute("rollback").await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_with(options.clone())
-            .await
-            .with_context(context)?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(connections.clamp(1, 4))
-            .acquire_timeout(ACQUIRE)
-            .test_before_acquire(false)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .with_context(context)?;
+        let write = Connections::open(options.clone(), 1, BUSY).await.with_context(context)?;
+        let options = options.read_only(true).create_if_missing(false);
+        let read = Connections::open(options, connections.clamp(1, 4), ACQUIRE).await.with_context(context)?;
         Ok(Db::Sqlite { read, write })
     }
 
@@ -160,7 +137,7 @@ impl Db {
     /// When a migration fails, or the database is newer than this program.
     pub async fn migrate(&self) -> anyhow::Result<()> {
         let done = match self {
-            Db::Sqlite { write, .. } => SQLITE_MIGRATIONS.run(write).await,
+            Db::Sqlite { write, .. } => SQLITE_MIGRATIONS.run(&mut *write.take().await?).await,
             Db::Postgres(pool) => {
                 // another program may be at it, and a large table takes its time: the limits of requests do not hold here
                 let options = (*pool.connect_options()).clone().options([
@@ -183,7 +160,12 @@ impl Db {
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         match self {
             // a deferred transaction that turns into a writer fails at once when another one writes
-            Db::Sqlite { write, .. } => Ok(Tx::Sqlite(write.begin_with("begin immediate").await?)),
+            Db::Sqlite { write, .. } => {
+                let mut connection = write.take().await?;
+                connection.spoil(true);
+                connection.execute("begin immediate").await?;
+                Ok(Tx::Sqlite(connection))
+            }
             Db::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
         }
     }
@@ -195,7 +177,7 @@ impl Db {
             Db::Sqlite { read, .. } => Query::Sqlite {
                 sql: sql.sqlite,
                 arguments: SqliteArguments::default(),
-                on: OnSqlite::Pool(read),
+                on: OnSqlite::Any(read),
                 error: None,
             },
             Db::Postgres(pool) => Query::Postgres {
@@ -238,7 +220,7 @@ impl Db {
     /// When it does not.
     pub async fn ping(&self) -> sqlx::Result<()> {
         match self {
-            Db::Sqlite { read, .. } => read.acquire().await?.ping().await,
+            Db::Sqlite { read, .. } => read.take().await?.ping().await,
             Db::Postgres(pool) => pool.acquire().await?.ping().await,
         }
     }
@@ -258,8 +240,8 @@ impl Db {
 /// A transaction that may write. Dropped without [`Tx::commit`] it is rolled back.
 #[derive(Debug)]
 pub enum Tx {
-    /// On the one writing connection.
-    Sqlite(Transaction<'static, Sqlite>),
+    /// On the one writing connection, which is fit for others only once this is committed.
+    Sqlite(Taken),
     /// On a connection of the pool.
     Postgres(Transaction<'static, Postgres>),
 }
@@ -303,7 +285,11 @@ impl Tx {
     /// When the database is away or refuses; whether it was written is then not known.
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
-            Tx::Sqlite(tx) => tx.commit().await,
+            Tx::Sqlite(mut connection) => {
+                connection.execute("commit").await?;
+                connection.spoil(false);
+                Ok(())
+            }
             Tx::Postgres(tx) => tx.commit().await,
         }
     }

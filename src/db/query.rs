@@ -2,10 +2,11 @@
 
 use chrono::SecondsFormat;
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
-use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, Encode, FromRow, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
+use super::Connections;
 use crate::clock::Timestamp;
 
 /// What can be bound to a placeholder on both engines.
@@ -41,7 +42,7 @@ pub enum Query<'e> {
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum OnSqlite<'e> {
-    Pool(&'e SqlitePool),
+    Any(&'e Connections),
     Connection(&'e mut sqlx::SqliteConnection),
 }
 
@@ -59,7 +60,11 @@ macro_rules! run {
             Query::Sqlite { error: Some(error), .. } | Query::Postgres { error: Some(error), .. } => {
                 Err(sqlx::Error::Encode(error))
             }
-            Query::Sqlite { sql, arguments, on: OnSqlite::Pool(on), .. } => $make(sql, arguments).$run(on).await,
+            Query::Sqlite { sql, arguments, on: OnSqlite::Any(on), .. } => {
+                let mut taken = on.take().await?;
+                let done = $make(sql, arguments).$run(&mut *taken).await;
+                taken.heed(done)
+            }
             Query::Sqlite { sql, arguments, on: OnSqlite::Connection(on), .. } => $make(sql, arguments).$run(on).await,
             Query::Postgres { sql, arguments, on: OnPostgres::Pool(on), .. } => $make(sql, arguments).$run(on).await,
             Query::Postgres { sql, arguments, on: OnPostgres::Connection(on), .. } => {
@@ -110,7 +115,11 @@ impl Query<'_> {
             Query::Sqlite { sql, arguments, on, .. } => {
                 let query = sqlx::query_with(sql, arguments);
                 let done = match on {
-                    OnSqlite::Pool(on) => query.execute(on).await,
+                    OnSqlite::Any(on) => {
+                        let mut taken = on.take().await?;
+                        let done = query.execute(&mut *taken).await;
+                        taken.heed(done)
+                    }
                     OnSqlite::Connection(on) => query.execute(on).await,
                 };
                 done.map(|done| done.rows_affected())

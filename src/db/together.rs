@@ -49,6 +49,7 @@ impl<W: Write> fmt::Debug for Together<W> {
 impl<W: Write> Together<W> {
     /// Starts the task; to be called inside a runtime.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "whoever asks is waited for when stopping, and waits for the answer")]
     pub fn start(db: Db, write: W) -> Self {
         let (task, mut asked) = mpsc::channel(MOST);
         tokio::spawn(async move {

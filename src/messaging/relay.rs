@@ -23,8 +23,7 @@ use crate::messaging::topology::{EVENTS, Topology};
 use crate::messaging::wake::{POLL, Wake};
 
 /// How many events are under way at once: as fast as more would be, with less in doubt after a crash.
-const BATCH: usize = 250;
-const LIMIT: i64 = 250;
+const BATCH: i64 = 250;
 
 /// The pause after a broker that did not answer, doubled up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(200);
@@ -63,6 +62,8 @@ pub struct Carried {
     pub published: usize,
     /// They stay in the outbox for now.
     pub kept: usize,
+    /// There may be more where these came from.
+    pub more: bool,
 }
 
 impl Relay {
@@ -75,7 +76,7 @@ impl Relay {
             let began = Instant::now();
             match self.carry().await {
                 // that was all: what comes now rings the bell
-                Ok(Carried { published, kept: 0 }) if published < BATCH => {
+                Ok(Carried { kept: 0, more: false, .. }) => {
                     pause = SHORTEST;
                     let gather = async {
                         ear.wait(POLL).await;
@@ -108,7 +109,7 @@ impl Relay {
         if let Broker::Embedded(embedded) = &self.broker {
             return self.hand_over(embedded).await;
         }
-        let messages = outbox::claim(&self.db, &self.clock, LIMIT).await?;
+        let messages = outbox::claim(&self.db, &self.clock, BATCH).await?;
         if messages.is_empty() {
             return Ok(Carried::default());
         }
@@ -118,7 +119,7 @@ impl Relay {
 
     async fn hand_over(&self, embedded: &Embedded) -> Result<Carried> {
         let mut tx = self.db.begin().await?;
-        let events = outbox::take(&mut tx, &self.clock, LIMIT).await?;
+        let events = outbox::take(&mut tx, &self.clock, BATCH).await?;
         let (filled, homeless) = embedded.enqueue_events(&mut tx, &events).await?;
         let unroutable: Vec<Uuid> =
             homeless.into_iter().filter(|(id, key)| self.is_missed(*id, key)).map(|(id, _)| *id).collect();
@@ -129,7 +130,8 @@ impl Relay {
         for queue in filled {
             self.wake.queue(&queue);
         }
-        Ok(Carried { published: events.len() - unroutable.len(), kept: unroutable.len() })
+        let kept = unroutable.len();
+        Ok(Carried { published: events.len() - kept, kept, more: is_full(events.len()) })
     }
 
     /// Whether an event that no queue took was meant for one.
@@ -151,9 +153,8 @@ impl Relay {
         let mut reason = String::new();
         for ((id, key), published) in keys.into_iter().zip(self.broker.publish(publications).await) {
             match published {
-                Published::Confirmed => done.push(id),
                 Published::Returned if self.is_missed(id, &key) => unroutable.push(id),
-                Published::Returned => done.push(id),
+                Published::Confirmed | Published::Returned => done.push(id),
                 Published::Failed(why) => {
                     reason = why;
                     failed.push(id);
@@ -173,8 +174,13 @@ impl Relay {
             outbox::published(&mut tx, &self.clock, &done).await?;
         }
         tx.commit().await?;
-        Ok(Carried { published: done.len(), kept: failed.len() + unroutable.len() })
+        let (published, kept) = (done.len(), failed.len() + unroutable.len());
+        Ok(Carried { published, kept, more: is_full(published + kept) })
     }
+}
+
+fn is_full(batch: usize) -> bool {
+    i64::try_from(batch).is_ok_and(|batch| batch >= BATCH)
 }
 
 /// Somewhere from nothing to `longest`, so that many who lost the same server do not all come back at once.

@@ -185,6 +185,14 @@ impl Stored {
     }
 }
 
+/// What a look found.
+#[derive(Debug, Default)]
+struct Found {
+    messages: Vec<Delivery>,
+    /// There was less than could be taken.
+    all: bool,
+}
+
 /// The messages of a queue, one after the other.
 #[derive(Debug)]
 pub struct Deliveries {
@@ -198,7 +206,7 @@ pub struct Deliveries {
     dry: bool,
     /// A look into the queue that has begun. It runs by itself, so that whoever stops waiting for the next message neither
     /// loses what is just being handed out nor leaves a transaction open half-way.
-    looking: Option<JoinHandle<anyhow::Result<(bool, Vec<Delivery>)>>>,
+    looking: Option<JoinHandle<anyhow::Result<Found>>>,
     refreshed_at: Timestamp,
     subscribed: watch::Sender<Option<u64>>,
     gaps: u64,
@@ -293,17 +301,17 @@ impl Deliveries {
             let (broker, queue) = (self.broker.clone(), self.queue.clone());
             let look = async move {
                 let most = hands.num_permits();
-                let found = broker.claim(&queue, hands).await?;
-                Ok((found.len() < most, found))
+                let messages = broker.claim(&queue, hands).await?;
+                Ok(Found { all: messages.len() < most, messages })
             };
             self.looking = Some(self.broker.tasks.spawn(look));
         }
         let Some(looking) = &mut self.looking else { return Ok(()) };
         let found = looking.await;
         self.looking = None;
-        let (dry, found) = found??;
-        self.dry = dry;
-        self.ready.extend(found);
+        let Found { messages, all } = found??;
+        self.dry = all;
+        self.ready.extend(messages);
         Ok(())
     }
 
@@ -322,7 +330,7 @@ impl Deliveries {
     /// Gives back what nobody has taken, and takes a node's queue away with the node.
     async fn leave(&mut self) {
         if let Some(looking) = self.looking.take() {
-            self.ready.extend(looking.await.ok().and_then(Result::ok).unwrap_or_default().1);
+            self.ready.extend(looking.await.ok().and_then(Result::ok).unwrap_or_default().messages);
         }
         for delivery in self.ready.drain(..) {
             delivery.release().await;
