@@ -5,6 +5,7 @@ mod doors;
 mod input;
 mod mails;
 mod mixtures;
+mod orders;
 mod registering;
 mod sessions;
 mod signing_in;

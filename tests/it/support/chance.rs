@@ -14,6 +14,11 @@ impl Chance {
             Err(_) => getrandom::u64().expect("randomness"),
         };
         println!("seed={seed} (TEST_SEED={seed} runs it again)");
+        Self::from(seed)
+    }
+
+    /// From this seed, for a part of a test that has one.
+    pub fn from(seed: u64) -> Self {
         Self { seed, state: seed }
     }
 

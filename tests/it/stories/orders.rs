@@ -1,0 +1,447 @@
+//! Whatever is done in whatever order: nobody gets further than the rules allow (OWASP ASVS 2.3.1).
+//!
+//! Sequences of random steps, each a request by one of three browsers about one of two addresses, some with a cookie or a
+//! link that is old, foreign or garbled. A model that knows the rules alone says what each must answer.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use bellhop::account::link;
+use futures_util::StreamExt as _;
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::app::{Answer, Guest, OTHER_PASSWORD, PASSWORD, Stack, TestApp, within};
+use crate::support::chance::Chance;
+
+const PASSWORDS: [&str; 2] = [PASSWORD, OTHER_PASSWORD];
+const BROWSERS: usize = 3;
+
+/// What can be done, how often in relation to the rest, and which routes it asks.
+const STEPS: [(Step, u64, &[&str]); 13] = [
+    (Step::Register, 2, &["POST /register", "POST /api/v1/register"]),
+    (Step::Login, 6, &["POST /login", "POST /api/v1/login"]),
+    (Step::LoginWithPlantedCookie, 2, &["POST /login", "POST /api/v1/login"]),
+    (Step::Confirm, 9, &["POST /confirm", "POST /api/v1/confirm"]),
+    (Step::GarbledConfirm, 2, &["POST /confirm", "POST /api/v1/confirm", "GET /confirm"]),
+    (Step::LookAtLink, 4, &["GET /confirm"]),
+    (Step::Logout, 3, &["POST /logout", "POST /api/v1/logout"]),
+    (Step::Account, 5, &["GET /account"]),
+    (Step::Me, 6, &["GET /api/v1/me", "GET /api/v1/me/activity"]),
+    (Step::StolenCookie, 5, &["GET /api/v1/me", "GET /account"]),
+    (Step::GarbledCookie, 2, &["GET /api/v1/me"]),
+    (Step::Waiting, 3, &["GET /register/sent", "GET /register/status"]),
+    (Step::Open, 2, &OPEN),
+];
+
+/// What anybody may see, signed in or not.
+const OPEN: [&str; 11] = [
+    "GET /",
+    "GET /register",
+    "GET /login",
+    "GET /mailbox",
+    "GET /mailbox.json",
+    "GET /mailbox/{id}",
+    "GET /api",
+    "GET /api/openapi.json",
+    "GET /livez",
+    "GET /readyz",
+    "GET /static/{name}",
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Register,
+    Login,
+    LoginWithPlantedCookie,
+    Confirm,
+    GarbledConfirm,
+    LookAtLink,
+    Logout,
+    Account,
+    Me,
+    StolenCookie,
+    GarbledCookie,
+    Waiting,
+    Open,
+}
+
+/// A registration: for which address, with which password, and its link.
+struct Registration {
+    address: usize,
+    password: usize,
+    token: String,
+    /// Its link was mailed, and nobody has the address yet.
+    open: bool,
+}
+
+struct Session {
+    cookie: String,
+    address: usize,
+    live: bool,
+}
+
+/// Indexes of the cookies that a browser holds.
+#[derive(Clone, Copy, Default)]
+struct Browser {
+    session: Option<usize>,
+    registration: Option<usize>,
+}
+
+/// One sequence: what was done, and what follows from it.
+struct World<'a> {
+    app: &'a TestApp,
+    client: reqwest::Client,
+    chance: Chance,
+    addresses: [String; 2],
+    browsers: [Browser; BROWSERS],
+    registration_cookies: Vec<String>,
+    registrations: Vec<Registration>,
+    sessions: Vec<Session>,
+    /// Of each address, the password of its user.
+    users: [Option<usize>; 2],
+    log: String,
+}
+
+type Checked = Result<(), String>;
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, wanted: T) -> Checked {
+    if got == wanted { Ok(()) } else { Err(format!("{what}: {got:?} instead of {wanted:?}")) }
+}
+
+impl World<'_> {
+    fn pick(&mut self, many: usize) -> usize {
+        usize::try_from(self.chance.below(many as u64)).unwrap()
+    }
+
+    fn coin(&mut self) -> bool {
+        self.chance.below(2) == 0
+    }
+
+    fn request(&self, method: Method, path: &str, browser: Browser) -> RequestBuilder {
+        let session = browser.session.map(|at| format!("bellhop={}", self.sessions[at].cookie));
+        let registration = browser.registration.map(|at| format!("bellhop-reg={}", self.registration_cookies[at]));
+        let cookies: Vec<String> = session.into_iter().chain(registration).collect();
+        let request = self.client.request(method, format!("{}{path}", self.app.url));
+        let request = request.header("sec-fetch-site", "same-origin");
+        if cookies.is_empty() { request } else { request.header("cookie", cookies.join("; ")) }
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Answer {
+        Guest { client: self.client.clone(), url: self.app.url.clone() }.send(request).await
+    }
+
+    async fn get(&self, path: &str, browser: Browser) -> Answer {
+        self.send(self.request(Method::GET, path, browser)).await
+    }
+
+    /// Posts to the page or, at the toss of a coin, to the API.
+    async fn post(&mut self, name: &str, browser: Browser, fields: &[(&str, &str)]) -> (bool, Answer) {
+        let page = self.coin();
+        let request = if page {
+            self.request(Method::POST, &format!("/{name}"), browser).form(fields)
+        } else {
+            let body: serde_json::Map<_, _> =
+                fields.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+            self.request(Method::POST, &format!("/api/v1/{name}"), browser).json(&body)
+        };
+        let answer = self.send(request).await;
+        let _ = write!(self.log, "{} {name} -> {}", if page { "page" } else { "api" }, answer.status);
+        (page, answer)
+    }
+
+    fn is_live(&self, browser: Browser) -> Option<usize> {
+        browser.session.filter(|at| self.sessions[*at].live).map(|at| self.sessions[at].address)
+    }
+
+    fn signs_in(&mut self, at: usize, address: usize, answer: &Answer) -> Checked {
+        if let Some(replaced) = self.browsers[at].session {
+            self.sessions[replaced].live = false;
+        }
+        let cookie = answer.cookie("bellhop");
+        let known = self.sessions.iter().any(|session| session.cookie == cookie);
+        self.sessions.push(Session { cookie, address, live: true });
+        self.browsers[at].session = Some(self.sessions.len() - 1);
+        same("a session that is not new", known, false)
+    }
+
+    async fn step(&mut self, step: Step) -> Checked {
+        let at = self.pick(BROWSERS);
+        let (address, password) = (self.pick(2), self.pick(2));
+        let browser = self.browsers[at];
+        let _ = write!(self.log, "\n  {step:?} browser {at} address {address} password {password}: ");
+        match step {
+            Step::Register => self.register(at, address, password).await,
+            Step::Login => self.login(at, address, password).await,
+            Step::LoginWithPlantedCookie => {
+                // one that somebody else has or had, or one that nobody ever had
+                if self.sessions.is_empty() || self.coin() {
+                    let unknown = "A".repeat(43);
+                    self.sessions.push(Session { cookie: unknown, address: 0, live: false });
+                }
+                self.browsers[at].session = Some(self.pick(self.sessions.len()));
+                self.login(at, address, password).await
+            }
+            Step::Confirm if self.registrations.is_empty() => self.waiting(at).await,
+            Step::Confirm => self.confirm(at).await,
+            Step::GarbledConfirm => self.garbled_confirm(at, password).await,
+            Step::LookAtLink => {
+                let Some(chosen) = self.any_registration() else { return Ok(()) };
+                let registration = &self.registrations[chosen];
+                let page = self.get(&format!("/confirm?token={}", registration.token), browser).await;
+                same("the page of a link", page.status, if registration.open { 200 } else { 404 })?;
+                let asks = page.body.contains("type=\"password\"");
+                same("asks for the password", asks, registration.open && browser.registration != Some(chosen))
+            }
+            Step::Logout => {
+                let (page, answer) = self.post("logout", browser, &[]).await;
+                if let Some(ended) = self.browsers[at].session.take() {
+                    self.sessions[ended].live = false;
+                }
+                same("signing out", answer.status, if page { 303 } else { 204 })
+            }
+            Step::Account => self.account(browser).await,
+            Step::Me => self.me(browser).await,
+            Step::StolenCookie => {
+                if self.sessions.is_empty() {
+                    return Ok(());
+                }
+                let stolen = Browser { session: Some(self.pick(self.sessions.len())), registration: None };
+                let _ = write!(self.log, "session {:?}", stolen.session);
+                if self.coin() { self.me(stolen).await } else { self.account(stolen).await }
+            }
+            Step::GarbledCookie => {
+                let cookie = self.sessions.last().map_or_else(|| "A".repeat(43), |last| last.cookie.clone());
+                let garbled = self.garble(&cookie);
+                let request = self.request(Method::GET, "/api/v1/me", Browser::default());
+                let answer = self.send(request.header("cookie", format!("bellhop={garbled}"))).await;
+                same("a garbled cookie", answer.status, 401)
+            }
+            Step::Waiting => self.waiting(at).await,
+            Step::Open => self.open(browser).await,
+        }
+    }
+
+    fn any_registration(&mut self) -> Option<usize> {
+        let many = self.registrations.len();
+        (many > 0).then(|| self.pick(many))
+    }
+
+    /// Another text that looks alike: the last characters of a token are not looked at where they carry no bits.
+    fn garble(&mut self, token: &str) -> String {
+        let place = self.pick(token.len() - 2);
+        match self.pick(3) {
+            0 => token[..place].to_owned(),
+            1 => format!("{token}A"),
+            _ => {
+                let other = if token.as_bytes()[place] == b'A' { "B" } else { "A" };
+                format!("{}{other}{}", &token[..place], &token[place + 1..])
+            }
+        }
+    }
+
+    async fn register(&mut self, at: usize, address: usize, password: usize) -> Checked {
+        let email = self.addresses[address].clone();
+        let fields = [("email", email.as_str()), ("password", PASSWORDS[password]), ("name", "Ann")];
+        let (page, answer) = self.post("register", self.browsers[at], &fields).await;
+        same("registering", answer.status, if page { 303 } else { 202 })?;
+        let id = self.mailed(&email).await;
+        let token = link::confirm_token(&self.app.app.accounts.keys, id, &email);
+        let open = self.users[address].is_none();
+        self.registrations.push(Registration { address, password, token, open });
+        self.registration_cookies.push(answer.cookie("bellhop-reg"));
+        self.browsers[at].registration = Some(self.registrations.len() - 1);
+        Ok(())
+    }
+
+    /// Waits for the mail of the latest registration of an address.
+    async fn mailed(&self, email: &str) -> Uuid {
+        let mut latest = None;
+        within("the mail of a registration", async || {
+            let rows: Vec<(Uuid, String)> = self
+                .app
+                .db()
+                .query(
+                    "select id, delivery from registrations where email_canonical = $1 order by created_at desc limit 1",
+                )
+                .bind(email.to_owned())
+                .all()
+                .await
+                .unwrap();
+            latest = rows.into_iter().find(|(_, delivery)| delivery != "queued").map(|(id, _)| id);
+            latest.is_some()
+        })
+        .await;
+        latest.unwrap()
+    }
+
+    async fn login(&mut self, at: usize, address: usize, password: usize) -> Checked {
+        let email = self.addresses[address].clone();
+        let fields = [("email", email.as_str()), ("password", PASSWORDS[password])];
+        let (page, answer) = self.post("login", self.browsers[at], &fields).await;
+        if self.users[address] == Some(password) {
+            same("signing in", answer.status, if page { 303 } else { 200 })?;
+            return self.signs_in(at, address, &answer);
+        }
+        same("a refused login", answer.status, if page { 422 } else { 401 })?;
+        same("a cookie of a refused login", answer.headers.contains_key("set-cookie"), false)
+    }
+
+    async fn confirm(&mut self, at: usize) -> Checked {
+        let chosen = self.pick(self.registrations.len());
+        let typed = [None, Some(0), Some(1)][self.pick(3)];
+        let Registration { address, password, ref token, open } = self.registrations[chosen];
+        let mut fields = vec![("token", token.clone())];
+        fields.extend(typed.map(|typed| ("password", PASSWORDS[typed].to_owned())));
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let (page, answer) = self.post("confirm", self.browsers[at], &fields).await;
+        let _ = write!(self.log, " registration {chosen} typed {typed:?}");
+        if open && (self.browsers[at].registration == Some(chosen) || typed == Some(password)) {
+            same("confirming", answer.status, if page { 303 } else { 204 })?;
+            self.users[address] = Some(password);
+            for rival in self.registrations.iter_mut().filter(|rival| rival.address == address) {
+                rival.open = false;
+            }
+            self.browsers[at].registration = None;
+            return self.signs_in(at, address, &answer);
+        }
+        same("a refused confirmation", answer.status, 422)?;
+        same("a cookie of a refused confirmation", answer.headers.contains_key("set-cookie"), false)
+    }
+
+    async fn garbled_confirm(&mut self, at: usize, password: usize) -> Checked {
+        let Some(chosen) = self.any_registration() else { return Ok(()) };
+        let token = self.registrations[chosen].token.clone();
+        let garbled = self.garble(&token);
+        let looked = self.get(&format!("/confirm?token={garbled}"), self.browsers[at]).await;
+        same("the page of a garbled link", looked.status, 404)?;
+        let fields = [("token", garbled.as_str()), ("password", PASSWORDS[password])];
+        let (_, answer) = self.post("confirm", self.browsers[at], &fields).await;
+        same("a garbled link", answer.status, 422)
+    }
+
+    async fn account(&mut self, browser: Browser) -> Checked {
+        let answer = self.get("/account", browser).await;
+        let Some(owner) = self.is_live(browser) else {
+            return same("the account of nobody", (answer.status, answer.header("location")), (303, "/login"));
+        };
+        same("the account", answer.status, 200)?;
+        same(
+            "whose account",
+            self.addresses.each_ref().map(|email| answer.body.contains(email)),
+            [owner == 0, owner == 1],
+        )
+    }
+
+    async fn me(&mut self, browser: Browser) -> Checked {
+        let answer = self.get("/api/v1/me", browser).await;
+        let activity = self.get("/api/v1/me/activity", browser).await;
+        let Some(owner) = self.is_live(browser) else {
+            return same("what nobody is told", (answer.status, activity.status), (401, 401));
+        };
+        same("who is signed in", (answer.status, activity.status), (200, 200))?;
+        same("the address", answer.json()["user"]["email"].as_str(), Some(self.addresses[owner].as_str()))
+    }
+
+    async fn waiting(&mut self, at: usize) -> Checked {
+        let browser = self.browsers[at];
+        let sent = self.get("/register/sent", browser).await;
+        let status = self.get("/register/status", browser).await;
+        if self.is_live(browser).is_none() {
+            same("moving on without a session", sent.status, 200)?;
+            same("confirmed without a session", status.json()["status"] == "confirmed", false)?;
+        }
+        same("the status", status.status, 200)
+    }
+
+    async fn open(&mut self, browser: Browser) -> Checked {
+        let route = OPEN[self.pick(OPEN.len())].trim_start_matches("GET ");
+        if route.starts_with("/mailbox") && self.pick(20) > 0 {
+            // a list of all mails so far: asked rarely
+            return Ok(());
+        }
+        let path = route.replace("{id}", "unknown").replace("{name}", "style.css");
+        let answer = self.get(&path, browser).await;
+        let wanted = match route {
+            "/login" if self.is_live(browser).is_some() => 303,
+            "/mailbox/{id}" => 404,
+            // there is no mailbox where mails go to a mail server
+            "/mailbox" | "/mailbox.json" if self.app.stack == Stack::Large => 404,
+            _ => 200,
+        };
+        same(&path, answer.status, wanted)
+    }
+
+    async fn run(mut self, seed: u64, number: u64) {
+        let all: u64 = STEPS.iter().map(|(_, weight, _)| weight).sum();
+        let steps = 6 + self.pick(10);
+        for nth in 0..steps {
+            let mut left = self.chance.below(all);
+            let chosen = STEPS.iter().find(|(_, weight, _)| {
+                let hit = left < *weight;
+                left = left.saturating_sub(*weight);
+                hit
+            });
+            // most stories begin with a registration
+            let step = if nth == 0 && self.pick(4) > 0 { Step::Register } else { chosen.unwrap().0 };
+            if let Err(wrong) = self.step(step).await {
+                panic!("{wrong} (TEST_SEED={seed}, sequence {number}):{}", self.log);
+            }
+        }
+    }
+}
+
+async fn run(stack: Stack, apps: u64, sequences: u64) {
+    let seed = Chance::new().seed;
+    for round in 0..apps {
+        let app = TestApp::start(stack).await;
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let worlds = (0..sequences).map(|number| {
+            let number = round * sequences + number;
+            World {
+                app: &app,
+                client: client.clone(),
+                chance: Chance::from(seed.wrapping_add(number.wrapping_mul(0x9e37_79b9))),
+                addresses: ["a", "b"].map(|name| format!("{name}{number}@example.org")),
+                browsers: [Browser::default(); BROWSERS],
+                registration_cookies: Vec::new(),
+                registrations: Vec::new(),
+                sessions: Vec::new(),
+                users: [None; 2],
+                log: String::new(),
+            }
+            .run(seed, number)
+        });
+        futures_util::stream::iter(worlds).buffer_unordered(24).collect::<()>().await;
+        app.settle().await;
+    }
+    println!("{} sequences", apps * sequences);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_orders_of_steps_open_nothing_that_is_closed_on_sqlite() {
+    run(Stack::Small, 10, 1_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_hundred_orders_of_steps_open_nothing_that_is_closed_on_postgres() {
+    run(Stack::Large, 1, 300).await;
+}
+
+#[test]
+fn every_route_has_a_step() {
+    let source = include_str!("../../../src/http/mod.rs");
+    let mut routes = BTreeSet::new();
+    for line in source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")) {
+        let (path, methods) = line.split_once('"').unwrap();
+        for (method, call) in [("GET", "get("), ("POST", "post("), ("PUT", "put("), ("DELETE", "delete(")] {
+            if methods.contains(call) {
+                routes.insert(format!("{method} {path}"));
+            }
+        }
+    }
+    let asked: BTreeSet<String> =
+        STEPS.iter().flat_map(|(_, _, routes)| routes.iter().map(|route| (*route).to_owned())).collect();
+    assert_eq!(asked, routes);
+}
