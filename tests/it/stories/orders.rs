@@ -106,6 +106,7 @@ struct World<'a> {
 
 type Checked = Result<(), String>;
 
+#[expect(clippy::needless_pass_by_value, reason = "called with values made on the spot")]
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, wanted: T) -> Checked {
     if got == wanted { Ok(()) } else { Err(format!("{what}: {got:?} instead of {wanted:?}")) }
 }
