@@ -111,6 +111,10 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 
 async fn serve(config: Config, parts: Parts) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
+    // the usual 1,024 are kept low for programs that cannot handle more; with fewer than it would like it works as well
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
     let listen = config.listen;
     let socket = if parts.web {
         let bound = server::bind(listen);

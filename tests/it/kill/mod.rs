@@ -10,6 +10,7 @@ use crate::support::{postgres, rabbit};
 
 mod apart;
 mod crashes;
+mod crowds;
 mod logs;
 mod secrets;
 mod servers;
