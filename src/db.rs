@@ -6,6 +6,7 @@
 
 mod file;
 mod query;
+mod script;
 mod together;
 
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -18,8 +19,9 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, Pg
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Transaction};
 
-pub use self::file::{Connections, Taken};
-pub use self::query::{OnPostgres, OnSqlite, Query, Row, Value, text};
+pub use self::file::Connections;
+pub use self::query::{OnPostgres, Query, Row, Value, text};
+pub use self::script::Script;
 pub use self::together::{Together, Write};
 
 /// How long a request waits for a connection before it is told that the service is busy.
@@ -159,13 +161,7 @@ impl Db {
     /// When no connection is free in time or the database is away.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         match self {
-            // a deferred transaction that turns into a writer fails at once when another one writes
-            Db::Sqlite { write, .. } => {
-                let mut connection = write.take().await?;
-                connection.spoil(true);
-                connection.execute("begin immediate").await?;
-                Ok(Tx::Sqlite(connection))
-            }
+            Db::Sqlite { write, .. } => Ok(Tx::Sqlite(Script::new(write.take().await?))),
             Db::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
         }
     }
@@ -174,12 +170,9 @@ impl Db {
     pub fn query(&self, sql: impl Into<Sql>) -> Query<'_> {
         let sql = sql.into();
         match self {
-            Db::Sqlite { read, .. } => Query::Sqlite {
-                sql: sql.sqlite,
-                arguments: SqliteArguments::default(),
-                on: OnSqlite::Any(read),
-                error: None,
-            },
+            Db::Sqlite { read, .. } => {
+                Query::Sqlite { sql: sql.sqlite, arguments: SqliteArguments::default(), on: read, error: None }
+            }
             Db::Postgres(pool) => Query::Postgres {
                 sql: sql.postgres,
                 arguments: PgArguments::default(),
@@ -241,7 +234,7 @@ impl Db {
 #[derive(Debug)]
 pub enum Tx {
     /// On the one writing connection, which is fit for others only once this is committed.
-    Sqlite(Taken),
+    Sqlite(Script),
     /// On a connection of the pool.
     Postgres(Transaction<'static, Postgres>),
 }
@@ -251,12 +244,7 @@ impl Tx {
     pub fn query(&mut self, sql: impl Into<Sql>) -> Query<'_> {
         let sql = sql.into();
         match self {
-            Tx::Sqlite(tx) => Query::Sqlite {
-                sql: sql.sqlite,
-                arguments: SqliteArguments::default(),
-                on: OnSqlite::Connection(tx),
-                error: None,
-            },
+            Tx::Sqlite(script) => Query::Script { sql: sql.sqlite, offset: script.offset(), script, error: None },
             Tx::Postgres(tx) => Query::Postgres {
                 sql: sql.postgres,
                 arguments: PgArguments::default(),
@@ -285,11 +273,7 @@ impl Tx {
     /// When the database is away or refuses; whether it was written is then not known.
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
-            Tx::Sqlite(mut connection) => {
-                connection.execute("commit").await?;
-                connection.spoil(false);
-                Ok(())
-            }
+            Tx::Sqlite(script) => script.commit().await,
             Tx::Postgres(tx) => tx.commit().await,
         }
     }

@@ -112,7 +112,7 @@ impl Write for Rows {
                        from jsonb_array_elements($1)",
         })
         .bind(Json(rows_to_write))
-        .execute()
+        .put()
         .await
         .context("cannot write the login log")?;
         Ok(vec![(); rows.len()])

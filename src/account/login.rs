@@ -104,7 +104,7 @@ pub async fn login(
             .bind(user.id)
             .bind(hash)
             .bind(known.password_hash)
-            .execute()
+            .put()
             .await
             .context("cannot store the new hash")?;
     }

@@ -96,7 +96,7 @@ pub async fn register(accounts: &Accounts, wish: Wish) -> anyhow::Result<Token> 
     .bind(now)
     .bind(now + LIFETIME)
     .bind(Delivery::Queued.word())
-    .execute()
+    .put()
     .await
     .context("cannot write the registration")?;
     let registered = Event::UserRegistered { registration: id, origin: wish.origin };
@@ -168,7 +168,7 @@ pub async fn open_link(accounts: &Accounts, id: Uuid) -> anyhow::Result<()> {
     )
     .bind(id)
     .bind(until)
-    .execute()
+    .put()
     .await
     .context("cannot open the link")?;
     Ok(tx.commit().await?)

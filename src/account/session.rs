@@ -60,7 +60,7 @@ pub(super) async fn begin(tx: &mut Tx, accounts: &Accounts, user: Uuid, origin: 
     .bind(now + ABSOLUTE)
     .bind(ip.to_string())
     .bind(origin.user_agent.clone())
-    .execute()
+    .put()
     .await
     .context("cannot begin a session")?;
     Ok(Begun { session, token })
@@ -98,7 +98,7 @@ pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Optio
     let mut seen = found.last_seen_at;
     if now - seen > SEEN {
         let mut tx = accounts.db.begin().await?;
-        tx.query("update sessions set last_seen_at = $2 where id = $1").bind(found.session).bind(now).execute().await?;
+        tx.query("update sessions set last_seen_at = $2 where id = $1").bind(found.session).bind(now).put().await?;
         tx.commit().await?;
         seen = now;
     }

@@ -1,12 +1,14 @@
 //! A statement with its arguments: bound once, run on whichever engine it is for.
 
 use chrono::SecondsFormat;
+use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::types::Json;
 use sqlx::{Arguments as _, Encode, FromRow, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
-use super::Connections;
+use super::{Connections, Script};
 use crate::clock::Timestamp;
 
 /// What can be bound to a placeholder on both engines.
@@ -34,16 +36,11 @@ impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, 
 #[derive(Debug)]
 pub enum Query<'e> {
     #[doc(hidden)]
-    Sqlite { sql: &'static str, arguments: SqliteArguments, on: OnSqlite<'e>, error: Option<sqlx::error::BoxDynError> },
+    Sqlite { sql: &'static str, arguments: SqliteArguments, on: &'e Connections, error: Option<BoxDynError> },
     #[doc(hidden)]
-    Postgres { sql: &'static str, arguments: PgArguments, on: OnPostgres<'e>, error: Option<sqlx::error::BoxDynError> },
-}
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum OnSqlite<'e> {
-    Any(&'e Connections),
-    Connection(&'e mut sqlx::SqliteConnection),
+    Script { sql: &'static str, offset: usize, script: &'e mut Script, error: Option<BoxDynError> },
+    #[doc(hidden)]
+    Postgres { sql: &'static str, arguments: PgArguments, on: OnPostgres<'e>, error: Option<BoxDynError> },
 }
 
 #[doc(hidden)]
@@ -56,16 +53,16 @@ pub enum OnPostgres<'e> {
 /// Runs `$run` of a sqlx query on whichever engine and connection it is for; what could not be bound fails here.
 macro_rules! run {
     ($query:expr, $make:path, $run:ident) => {
-        match $query {
-            Query::Sqlite { error: Some(error), .. } | Query::Postgres { error: Some(error), .. } => {
-                Err(sqlx::Error::Encode(error))
-            }
-            Query::Sqlite { sql, arguments, on: OnSqlite::Any(on), .. } => {
+        match $query.bound()? {
+            Query::Sqlite { sql, arguments, on, .. } => {
                 let mut taken = on.take().await?;
                 let done = $make(sql, arguments).$run(&mut *taken).await;
                 taken.heed(done)
             }
-            Query::Sqlite { sql, arguments, on: OnSqlite::Connection(on), .. } => $make(sql, arguments).$run(on).await,
+            Query::Script { sql, offset, script, .. } => {
+                let ((text, arguments), connection) = script.send(sql, offset);
+                $make(text, arguments).$run(connection).await
+            }
             Query::Postgres { sql, arguments, on: OnPostgres::Pool(on), .. } => $make(sql, arguments).$run(on).await,
             Query::Postgres { sql, arguments, on: OnPostgres::Connection(on), .. } => {
                 $make(sql, arguments).$run(on).await
@@ -79,6 +76,7 @@ impl Query<'_> {
     pub fn bind(mut self, value: impl Value) -> Self {
         let (added, error) = match &mut self {
             Query::Sqlite { arguments, error, .. } => (arguments.add(value), error),
+            Query::Script { script, error, .. } => (script.arguments().add(value), error),
             Query::Postgres { arguments, error, .. } => (arguments.add(value), error),
         };
         if let Err(wrong) = added {
@@ -90,17 +88,35 @@ impl Query<'_> {
     /// Binds the next placeholder to a set of ids: an array on `PostgreSQL` (`= any($1)`), a JSON array of hexadecimal
     /// strings on `SQLite` (`in (select unhex(value) from json_each($1))`).
     pub fn bind_ids(mut self, ids: &[Uuid]) -> Self {
-        let (added, error) = match &mut self {
-            Query::Sqlite { arguments, error, .. } => {
-                let hex: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
-                (arguments.add(sqlx::types::Json(hex)), error)
-            }
-            Query::Postgres { arguments, error, .. } => (arguments.add(ids), error),
+        let Query::Postgres { arguments, error, .. } = &mut self else {
+            let hex: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
+            return self.bind(Json(hex));
         };
-        if let Err(wrong) = added {
+        if let Err(wrong) = arguments.add(ids) {
             error.get_or_insert(wrong);
         }
         self
+    }
+
+    /// Itself, if everything could be bound.
+    fn bound(mut self) -> sqlx::Result<Self> {
+        let (Query::Sqlite { error, .. } | Query::Script { error, .. } | Query::Postgres { error, .. }) = &mut self;
+        error.take().map_or(Ok(self), |error| Err(sqlx::Error::Encode(error)))
+    }
+
+    /// Runs it in its transaction, when there is nothing to be learnt from its answer: on `SQLite` it travels with the next
+    /// statement that somebody waits for, and what is wrong with it is that one's error.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn put(self) -> sqlx::Result<()> {
+        match self.bound()? {
+            Query::Script { sql, offset, script, .. } => script.put(sql, offset),
+            other => {
+                other.execute().await?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs it and tells how many rows it touched.
@@ -108,31 +124,22 @@ impl Query<'_> {
     /// # Errors
     /// When the database refuses or is away.
     pub async fn execute(self) -> sqlx::Result<u64> {
-        match self {
-            Query::Sqlite { error: Some(error), .. } | Query::Postgres { error: Some(error), .. } => {
-                Err(sqlx::Error::Encode(error))
-            }
+        let done = match self.bound()? {
+            Query::Script { sql, offset, script, .. } => return script.execute(sql, offset).await,
             Query::Sqlite { sql, arguments, on, .. } => {
-                let query = sqlx::query_with(sql, arguments);
-                let done = match on {
-                    OnSqlite::Any(on) => {
-                        let mut taken = on.take().await?;
-                        let done = query.execute(&mut *taken).await;
-                        taken.heed(done)
-                    }
-                    OnSqlite::Connection(on) => query.execute(on).await,
-                };
-                done.map(|done| done.rows_affected())
+                let mut taken = on.take().await?;
+                let done = sqlx::query_with(sql, arguments).execute(&mut *taken).await;
+                return taken.heed(done).map(|done| done.rows_affected());
             }
             Query::Postgres { sql, arguments, on, .. } => {
                 let query = sqlx::query_with(sql, arguments);
-                let done = match on {
+                match on {
                     OnPostgres::Pool(on) => query.execute(on).await,
                     OnPostgres::Connection(on) => query.execute(on).await,
-                };
-                done.map(|done| done.rows_affected())
+                }
             }
-        }
+        };
+        done.map(|done| done.rows_affected())
     }
 
     /// The row, or none.

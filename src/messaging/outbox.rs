@@ -48,7 +48,7 @@ pub async fn append(tx: &mut Tx, clock: &Clock, happening: &impl Happening) -> a
     .bind(happening.body(id, now))
     .bind(telemetry::current_trace())
     .bind(now)
-    .execute()
+    .put()
     .await
     .context("cannot write the event down")?;
     tx.notify(CHANNEL).await?;
@@ -185,7 +185,7 @@ pub(super) async fn published(tx: &mut Tx, clock: &Clock, ids: &[Uuid]) -> anyho
     })
     .bind(clock.now())
     .bind_ids(ids)
-    .execute()
+    .put()
     .await
     .context("cannot mark events as published")?;
     Ok(())
@@ -213,7 +213,7 @@ pub(super) async fn failed(
     .bind(clock.now() + pause)
     .bind_ids(ids)
     .bind(error.chars().take(500).collect::<String>())
-    .execute()
+    .put()
     .await
     .context("cannot give events back")?;
     Ok(())

@@ -31,7 +31,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 
 /// From the beginning of one batch to that of the next: an event after a lull goes at once, and of many that come one
 /// after the other several go together, at the price of one.
-const PACE: Duration = Duration::from_millis(40);
+const PACE: Duration = Duration::from_millis(100);
 
 /// How soon an event that the broker did not take is published again: meanwhile those behind it have their turn.
 const ASIDE: Duration = Duration::from_secs(1);

@@ -404,7 +404,7 @@ impl Delivery {
             tx.query("update broker_message set leased_until = null, lease = null where id = $1 and lease = $2")
                 .bind(self.row)
                 .bind(lease)
-                .execute()
+                .put()
                 .await?;
             tx.notify(CHANNEL).await?;
             tx.commit().await

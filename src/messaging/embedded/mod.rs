@@ -167,7 +167,7 @@ impl Embedded {
             })
             .bind(Json(copies))
             .bind(self.clock.now())
-            .execute()
+            .put()
             .await
             .context("cannot put events into their queues")?;
             tx.notify(CHANNEL).await?;
@@ -235,8 +235,8 @@ impl Embedded {
 
     async fn remove_node(&self, queue: &str) -> anyhow::Result<()> {
         let mut tx = self.db.begin().await?;
-        tx.query("delete from broker_binding where target = $1").bind(queue.to_owned()).execute().await?;
-        tx.query("delete from broker_queue where name = $1").bind(queue.to_owned()).execute().await?;
+        tx.query("delete from broker_binding where target = $1").bind(queue.to_owned()).put().await?;
+        tx.query("delete from broker_queue where name = $1").bind(queue.to_owned()).put().await?;
         Ok(tx.commit().await?)
     }
 
@@ -264,9 +264,9 @@ impl Embedded {
         let mut tx = self.db.begin().await?;
         tx.query("delete from broker_binding where target in (select name from broker_queue where expires_at <= $1)")
             .bind(now)
-            .execute()
+            .put()
             .await?;
-        tx.query("delete from broker_queue where expires_at <= $1").bind(now).execute().await?;
+        tx.query("delete from broker_queue where expires_at <= $1").bind(now).put().await?;
         let routes = Routes::load(&mut tx).await?;
         let waited: Vec<(Uuid, String)> = tx
             .query(Sql {
