@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 pub use self::parts::Parts;
 use self::parts::queue_names;
 use crate::account::activity::Log;
+use crate::account::breached::Breached;
 use crate::account::keys::Keys;
 use crate::account::password::{Cost, Hasher};
 use crate::account::session_cache::SessionCache;
@@ -84,6 +85,7 @@ impl App {
         let sender = Sender::parse(&config.mail_from).map_err(|error| ConfigError::new("MAIL_FROM", error))?;
         let smtp = config.smtp_url.as_ref().map(|url| SmtpSettings::parse(url.expose_secret())).transpose();
         let smtp = smtp.map_err(|error| ConfigError::new("SMTP_URL", error))?;
+        let breached = breached(&config)?;
         let location = location::of_database(&config)?;
         // passwords' hashes and the key lie in it: nobody else on this machine may look
         std::fs::DirBuilder::new()
@@ -102,6 +104,7 @@ impl App {
             wake: Wake::default(),
             hasher: Hasher::start(config.hash_threads, config.hash_queue, cost)?,
             keys: Arc::new(Keys::new(&root)),
+            breached,
             site: config.public_url.host_str().unwrap_or_default().into(),
             db,
             clock,
@@ -281,6 +284,15 @@ impl App {
         };
         vec![consumer; usize::from(places)]
     }
+}
+
+/// The operator's file of known passwords, if there is one.
+fn breached(config: &Config) -> Result<Option<Arc<Breached>>, ConfigError> {
+    let open = |path: &std::path::PathBuf| {
+        let opened = Breached::open(path);
+        opened.map_err(|error| ConfigError::new("BREACHED_PASSWORDS", format!("{}: {error:#}", path.display())))
+    };
+    Ok(config.breached_passwords.as_ref().map(open).transpose()?.map(Arc::new))
 }
 
 /// A queue that is set apart must exist: a typo would silently do nothing.

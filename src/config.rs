@@ -61,6 +61,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("HASH_QUEUE", "passwords that may wait for a thread; past that the answer is 503 [64 a thread]"),
     setting("HASH_MEMORY", "Argon2id memory in KiB, at least 19456 [19456]"),
     setting("HASH_PASSES", "Argon2id passes, at least 2 [2]"),
+    setting(
+        "BREACHED_PASSWORDS",
+        "file of passwords that may not be chosen: sorted SHA-1 hashes, as Have I Been Pwned publishes them [only the built-in list]",
+    ),
     setting("MIGRATE", "whether serve brings the schema up to date: true or false [true]"),
     setting("TOPOLOGY", "apply, or verify: only check the broker's exchanges, queues and bindings [apply]"),
     per_queue("PREFETCH", "messages a consumer may hold [1; login-log 50]"),
@@ -116,6 +120,8 @@ pub struct Config {
     pub hash_memory: u32,
     /// `BELLHOP_HASH_PASSES`
     pub hash_passes: u32,
+    /// `BELLHOP_BREACHED_PASSWORDS`
+    pub breached_passwords: Option<PathBuf>,
     /// `BELLHOP_MIGRATE`
     pub migrate: bool,
     /// `BELLHOP_TOPOLOGY`
@@ -345,6 +351,7 @@ impl Values {
             hash_queue: self.take("HASH_QUEUE")?.unwrap_or(64 * hash_threads.get()),
             hash_memory: self.take("HASH_MEMORY")?.unwrap_or(19_456),
             hash_passes: self.take("HASH_PASSES")?.unwrap_or(2),
+            breached_passwords: self.take("BREACHED_PASSWORDS")?,
             migrate: self.take("MIGRATE")?.unwrap_or(true),
             topology: self.take_word(
                 "TOPOLOGY",

@@ -3,7 +3,7 @@
 //! * [`register`], [`confirm`], [`login`], [`session`], [`session_cache`]: what people do
 //! * [`user`], [`link`], [`activity`]: what others look up
 //! * [`password`], [`keys`], [`token`]: the secrets and who compares them
-//! * [`address`], [`name`], [`strength`]: the rules for what people type
+//! * [`address`], [`name`], [`strength`], [`breached`]: the rules for what people type
 //! * [`purge`]: what goes by itself
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::messaging::wake::Wake;
 pub mod activity;
 pub mod address;
 mod blocklist;
+pub mod breached;
 pub mod confirm;
 pub mod keys;
 pub mod link;
@@ -44,6 +45,8 @@ pub struct Accounts {
     pub hasher: password::Hasher,
     /// Sign links and pseudonyms.
     pub keys: Arc<keys::Keys>,
+    /// Passwords that may not be chosen, beside the embedded list.
+    pub breached: Option<Arc<breached::Breached>>,
     /// The site's name as people know it, the host of the public URL: no password may consist of it.
     pub site: Arc<str>,
 }

@@ -53,11 +53,16 @@ pub async fn check(
         let _turn = web.raters.turn().await?;
         let (typed, site) = (password.to_owned(), web.accounts.site.clone());
         let (address, name) = (address.clone().ok(), display_name.clone().ok());
-        tokio::task::spawn_blocking(move || {
+        let breached = web.accounts.breached.clone();
+        tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             let context = Context { site: &site, email: address.as_ref(), name: name.as_ref() };
-            Password::choose(&typed, DEFAULT_MIN_CODE_POINTS, &context)
+            let chosen = Password::choose(&typed, DEFAULT_MIN_CODE_POINTS, &context);
+            Ok(match (chosen, breached) {
+                (Ok(password), Some(breached)) if breached.contains(&password)? => Err(Weakness::Common),
+                (chosen, _) => chosen,
+            })
         })
-        .await?
+        .await??
     };
     Ok(match (address, display_name, password) {
         (Ok(address), Ok(name), Ok(password)) => {

@@ -292,3 +292,22 @@ async fn a_stored_hash_is_argon2id_at_the_floor_with_a_salt_of_its_own() {
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_from_the_operators_list_cannot_be_chosen() {
+    let list = tempfile::NamedTempFile::new().unwrap();
+    // SHA-1 of PASSWORD, among others
+    let hashes = [
+        "0000000000000000000000000000000000000000",
+        "8B09CC699BBF26C3DA34E20BCAAE875E20DEAABF",
+        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF",
+    ];
+    std::fs::write(list.path(), hashes.map(|hash| format!("{hash}:3\r\n")).concat()).unwrap();
+    let path = list.path().to_owned();
+    let app = TestApp::start_with(Stack::Small, |options| options.config.breached_passwords = Some(path)).await;
+    let refused = app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.body.contains("attackers try first"), "{}", refused.body);
+    assert_eq!(app.guest().register("ann@example.org", OTHER_PASSWORD, "Ann").await.status, 303);
+    app.settle().await;
+}
