@@ -74,9 +74,14 @@ async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Op
     {
         if !register::may_remind(accounts, user.id, pending.id).await? {
             // while no mail leaves, this one must not look as if it had: the difference would tell who has an account
-            if let Health::Failing { reason, .. } = desk.mail.health() {
-                register::record_delivery(accounts, pending.id, Delivery::Delayed, None).await?;
-                return Err(NotNow(reason).into());
+            match desk.mail.health() {
+                Health::Failing { reason, .. } => {
+                    register::record_delivery(accounts, pending.id, Delivery::Delayed, None).await?;
+                    return Err(NotNow(reason).into());
+                }
+                // nor may it look as if a slow server had been quick
+                Health::Working { took, .. } => tokio::time::sleep(took).await,
+                Health::Untried => {}
             }
             // to the person who waits it looks as if it had been sent
             register::record_delivery(accounts, pending.id, Delivery::Sent, None).await?;

@@ -1,6 +1,7 @@
 //! How a transport fares, for readiness and the admin's page.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use super::one_line;
 use crate::clock::Timestamp;
@@ -15,6 +16,8 @@ pub enum Health {
     Working {
         /// When that was.
         at: Timestamp,
+        /// How long it took.
+        took: Duration,
     },
     /// Every attempt since `since` failed.
     Failing {
@@ -34,8 +37,8 @@ impl HealthRecord {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn worked(&self, at: Timestamp) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Health::Working { at };
+    pub(super) fn worked(&self, at: Timestamp, took: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Health::Working { at, took };
     }
 
     pub(super) fn failed(&self, at: Timestamp, reason: &str) {

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -92,11 +93,11 @@ impl Mailbox {
             html: body(&mail.html),
             received_at: now,
         };
-        let folder = self.folder.clone();
+        let (folder, since) = (self.folder.clone(), Instant::now());
         let kept = spawn_blocking(move || folder.keep(&stored, &built.raw, message)).await;
         match kept.map_err(io::Error::other).flatten() {
             Ok(response) => {
-                self.folder.health.worked(now);
+                self.folder.health.worked(now, since.elapsed());
                 Ok(Receipt { response: response.to_owned() })
             }
             Err(error) => {

@@ -130,6 +130,7 @@ impl Smtp {
     /// See [`SendError`].
     pub async fn send(&self, mail: &Mail) -> Result<Receipt, SendError> {
         let built = build(mail, &self.sender, self.clock.now())?;
+        let since = Instant::now();
         let Ok(_slot) = self.slots.acquire().await else {
             return Err(SendError::Temporary("the mail transport is closed".to_owned()));
         };
@@ -138,7 +139,7 @@ impl Smtp {
             Err((phase, failure)) if is_the_servers_fault(*phase, failure) => {
                 self.health.failed(self.clock.now(), &self.described(failure));
             }
-            _ => self.health.worked(self.clock.now()),
+            _ => self.health.worked(self.clock.now(), since.elapsed()),
         }
         match outcome {
             Ok(response) => Ok(Receipt { response: one_line(&response) }),

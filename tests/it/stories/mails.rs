@@ -1,6 +1,6 @@
 //! When the mail server is slow, away, or says no. People register all the same.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bellhop::account::register;
 
@@ -187,4 +187,29 @@ async fn a_mail_server_that_is_away_tells_nobody_who_has_an_account() {
     app.sink = Some(sink);
     app.settle().await;
     assert_eq!(status(&taken).await, status(&new).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_mail_server_tells_nobody_who_has_an_account() {
+    let app = large().await;
+    app.resident("taken@example.org").await;
+    let slow = Duration::from_millis(600);
+    app.sink.as_ref().unwrap().set(Script::default().on(Phase::Dot, Step::delay(slow)));
+    // this one's owner is told, so that the next registration of the address sends no mail
+    app.guest().register("taken@example.org", PASSWORD, "Eve").await;
+    app.settle().await;
+    let told_after = async |email: &str| {
+        let guest = app.guest();
+        guest.register(email, PASSWORD, "Eve").await;
+        let since = Instant::now();
+        within("the person to be told", async || {
+            guest.get("/register/status").await.json()["status"] == serde_json::json!("sent")
+        })
+        .await;
+        since.elapsed()
+    };
+    let (new, taken) = (told_after("new@example.org").await, told_after("taken@example.org").await);
+    // a ratio of one run: without the wait it would be a tenth
+    assert!(taken > new / 2, "{taken:?} for a taken address, {new:?} for a new one");
+    assert_eq!(app.mails_to("taken@example.org").await.len(), 2, "the first mail and one notice");
 }
