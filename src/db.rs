@@ -5,6 +5,7 @@
 //! dialects truly differ, both texts stand side by side in one [`Sql`].
 
 mod file;
+mod group;
 mod query;
 mod script;
 mod together;
@@ -20,6 +21,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, Sql
 use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Transaction};
 
 pub use self::file::Connections;
+pub use self::group::Writer;
 pub use self::query::{OnPostgres, Query, Row, Value, text};
 pub use self::script::Script;
 pub use self::together::{Together, Write};
@@ -42,7 +44,7 @@ pub enum Db {
         /// Readers; WAL lets them see the last commit while somebody writes.
         read: Connections,
         /// The one writer, so writers queue here instead of failing with "database is locked".
-        write: Connections,
+        write: Writer,
     },
     /// A server.
     Postgres(PgPool),
@@ -127,7 +129,7 @@ impl Db {
         let context = || format!("cannot open the database {}", path.display());
         // SQLite would make it readable to everybody; what it puts beside it (-wal, -shm) follows this file
         std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).with_context(context)?;
-        let write = Connections::open(options.clone(), 1, BUSY).await.with_context(context)?;
+        let write = Writer::new(Connections::open(options.clone(), 1, BUSY).await.with_context(context)?);
         let options = options.read_only(true).create_if_missing(false);
         let read = Connections::open(options, connections.clamp(1, 4), ACQUIRE).await.with_context(context)?;
         Ok(Db::Sqlite { read, write })
@@ -139,7 +141,7 @@ impl Db {
     /// When a migration fails, or the database is newer than this program.
     pub async fn migrate(&self) -> anyhow::Result<()> {
         let done = match self {
-            Db::Sqlite { write, .. } => SQLITE_MIGRATIONS.run(&mut *write.take().await?).await,
+            Db::Sqlite { write, .. } => SQLITE_MIGRATIONS.run(&mut *write.connections.take().await?).await,
             Db::Postgres(pool) => {
                 // another program may be at it, and a large table takes its time: the limits of requests do not hold here
                 let options = (*pool.connect_options()).clone().options([
@@ -161,7 +163,7 @@ impl Db {
     /// When no connection is free in time or the database is away.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         match self {
-            Db::Sqlite { write, .. } => Ok(Tx::Sqlite(Script::new(write.take().await?))),
+            Db::Sqlite { write, .. } => Ok(Tx::Sqlite(Script::new(write.clone()))),
             Db::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
         }
     }
@@ -223,7 +225,7 @@ impl Db {
         match self {
             Db::Sqlite { read, write } => {
                 read.close().await;
-                write.close().await;
+                write.connections.close().await;
             }
             Db::Postgres(pool) => pool.close().await,
         }
@@ -233,7 +235,7 @@ impl Db {
 /// A transaction that may write. Dropped without [`Tx::commit`] it is rolled back.
 #[derive(Debug)]
 pub enum Tx {
-    /// On the one writing connection, which is fit for others only once this is committed.
+    /// On the one writing connection, at the latest when it commits.
     Sqlite(Script),
     /// On a connection of the pool.
     Postgres(Transaction<'static, Postgres>),
@@ -272,8 +274,17 @@ impl Tx {
     /// # Errors
     /// When the database is away or refuses; whether it was written is then not known.
     pub async fn commit(self) -> sqlx::Result<()> {
+        self.commit_with_others(Duration::ZERO).await
+    }
+
+    /// As [`Tx::commit`], for one that is in no hurry: it may wait up to `patience` for others to share the cost. Only on
+    /// `SQLite`, and only when no answer was waited for before; a server does that by itself.
+    ///
+    /// # Errors
+    /// As [`Tx::commit`].
+    pub async fn commit_with_others(self, patience: Duration) -> sqlx::Result<()> {
         match self {
-            Tx::Sqlite(script) => script.commit().await,
+            Tx::Sqlite(script) => script.commit(patience).await,
             Tx::Postgres(tx) => tx.commit().await,
         }
     }

@@ -52,12 +52,13 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Makes a transaction true and wakes whoever carries its events.
+    /// Makes a transaction true and wakes whoever carries its events. While people wait for the hash threads, it shares its
+    /// commit with others: nobody would be served sooner by one of his own.
     ///
     /// # Errors
     /// When the database is away or refuses.
     pub async fn commit(&self, tx: Tx) -> anyhow::Result<()> {
-        tx.commit().await.context("cannot commit")?;
+        tx.commit_with_others(self.hasher.patience()).await.context("cannot commit")?;
         self.wake.outbox();
         Ok(())
     }

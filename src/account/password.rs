@@ -23,6 +23,11 @@ const KEEPS: Duration = Duration::from_secs(55);
 /// earliest, and only when something is going on: the end of a thread is.
 const STAYS: Duration = Duration::from_secs(5);
 
+/// For each who waits for a thread (a hash takes several times as long) …
+const PATIENCE: Duration = Duration::from_millis(3);
+/// … and in all.
+const MOST_PATIENCE: Duration = Duration::from_millis(40);
+
 const SALT: usize = 16;
 const OUTPUT: usize = 32;
 
@@ -123,6 +128,13 @@ impl Hasher {
     pub fn seat(&self) -> Result<Seat<'_>, Busy> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Busy)?;
         Ok(Seat { hasher: self, place: Arc::new(place) })
+    }
+
+    /// How long what comes after a hash may take its time: nothing while a thread is free, then the longer the more wait.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        let waiting = self.door.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).jobs.len();
+        PATIENCE.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)).min(MOST_PATIENCE)
     }
 
     /// As [`Seat::hash`], from the door.

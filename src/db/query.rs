@@ -60,7 +60,7 @@ macro_rules! run {
                 taken.heed(done)
             }
             Query::Script { sql, offset, script, .. } => {
-                let ((text, arguments), connection) = script.send(sql, offset);
+                let ((text, arguments), connection) = script.send(sql, offset).await?;
                 $make(text, arguments).$run(connection).await
             }
             Query::Postgres { sql, arguments, on: OnPostgres::Pool(on), .. } => $make(sql, arguments).$run(on).await,

@@ -2,92 +2,103 @@
 //!
 //! sqlx runs a connection to `SQLite` on a thread of its own, so that each statement is two changes of threads, dearer than
 //! most statements. What nobody waits for the answer of is therefore written down here and goes with the next statement
-//! somebody does wait for, at the latest with the commit; so does the `begin`.
+//! somebody does wait for, at the latest with the commit; so does the `begin`. Where nobody waits for any answer before the
+//! commit, the commit is shared with others (`group`).
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments as _, AssertSqlSafe, Either, Executor as _, SqliteConnection};
+use sqlx::{Arguments as _, AssertSqlSafe, SqliteConnection};
 
 use super::file::Taken;
-
-/// A deferred transaction that turns into a writer fails at once when another one writes.
-const BEGIN: &str = "begin immediate;\n";
+use super::group::{self, BEGIN, Statements, Writer};
 
 /// What is to be run next, with the arguments of all its statements.
 type Sent = (AssertSqlSafe<String>, SqliteArguments);
 
-/// A transaction that may write, on the one writing connection.
+/// A transaction that may write.
 #[derive(Debug)]
 pub struct Script {
-    connection: Taken,
-    /// The statements that were not sent yet.
-    text: String,
-    /// Theirs, and those of the one that is being made.
-    arguments: SqliteArguments,
+    writer: Writer,
+    /// The one writing connection, from the first statement on that somebody waits for.
+    connection: Option<Taken>,
+    /// The statements that were not sent yet, and their arguments with those of the one that is being made.
+    unsent: Statements,
 }
 
 impl Script {
-    pub(super) fn new(connection: Taken) -> Self {
-        Script { connection, text: BEGIN.to_owned(), arguments: SqliteArguments::default() }
+    pub(super) fn new(writer: Writer) -> Self {
+        Script { writer, connection: None, unsent: Statements::default() }
     }
 
     /// Where the next statement's arguments begin.
     pub(super) fn offset(&self) -> usize {
-        self.arguments.len()
+        self.unsent.arguments.len()
     }
 
     pub(super) fn arguments(&mut self) -> &mut SqliteArguments {
-        &mut self.arguments
+        &mut self.unsent.arguments
     }
 
     /// Writes a statement down, with its arguments from `offset` on.
     pub(super) fn put(&mut self, sql: &'static str, offset: usize) {
         // the placeholders of a text with several statements count through all of it
+        let text = &mut self.unsent.text;
         let mut rest = sql;
         while let Some((before, after)) = rest.split_once('$') {
             let digits = after.bytes().take_while(u8::is_ascii_digit).count();
             let (number, after) = after.split_at(digits);
-            self.text.push_str(before);
+            text.push_str(before);
             let _ = match number.parse::<usize>() {
-                Ok(number) => write!(self.text, "${}", number + offset),
-                Err(_) => write!(self.text, "${number}"),
+                Ok(number) => write!(text, "${}", number + offset),
+                Err(_) => write!(text, "${number}"),
             };
             rest = after;
         }
-        self.text.push_str(rest);
-        self.text.push_str(";\n");
+        text.push_str(rest);
+        text.push_str(";\n");
     }
 
     /// Everything written down and this statement, whose rows are the only ones, with the connection to run it on.
-    pub(super) fn send(&mut self, sql: &'static str, offset: usize) -> (Sent, &mut SqliteConnection) {
+    pub(super) async fn send(
+        &mut self,
+        sql: &'static str,
+        offset: usize,
+    ) -> sqlx::Result<(Sent, &mut SqliteConnection)> {
         self.put(sql, offset);
+        let Statements { mut text, arguments } = std::mem::take(&mut self.unsent);
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => {
+                text.insert_str(0, BEGIN);
+                none.insert(self.writer.connections.take().await?)
+            }
+        };
         // whoever is dropped in the middle of it leaves a transaction open
-        self.connection.spoil(true);
+        connection.spoil(true);
         // made of texts of the program alone, with nothing between them but numbers
-        let text = AssertSqlSafe(std::mem::take(&mut self.text));
-        ((text, std::mem::take(&mut self.arguments)), &mut self.connection)
+        Ok(((AssertSqlSafe(text), arguments), connection))
     }
 
     /// Runs everything written down and this statement, and tells how many rows this one touched.
     pub(super) async fn execute(&mut self, sql: &'static str, offset: usize) -> sqlx::Result<u64> {
-        let ((text, arguments), connection) = self.send(sql, offset);
-        let mut answers = connection.fetch_many(sqlx::query_with(text, arguments));
-        let mut touched = 0;
-        while let Some(answer) = answers.try_next().await? {
-            if let Either::Left(done) = answer {
-                touched = done.rows_affected();
-            }
-        }
-        Ok(touched)
+        let ((AssertSqlSafe(text), arguments), connection) = self.send(sql, offset).await?;
+        group::run(connection, text, arguments).await
     }
 
-    /// Makes it so. A transaction in which nothing was asked was none.
-    pub(super) async fn commit(mut self) -> sqlx::Result<()> {
-        if self.text != BEGIN {
-            self.execute("commit", 0).await?;
-            self.connection.spoil(false);
+    /// Makes it so. A transaction in which nothing was asked was none; one in which nothing was asked so far may wait up to
+    /// `patience` for others to share the commit.
+    pub(super) async fn commit(mut self, patience: Duration) -> sqlx::Result<()> {
+        if self.connection.is_none() {
+            return match self.unsent.text.is_empty() {
+                true => Ok(()),
+                false => self.writer.write(self.unsent, patience).await,
+            };
+        }
+        self.execute("commit", 0).await?;
+        if let Some(connection) = &mut self.connection {
+            connection.spoil(false);
         }
         Ok(())
     }
@@ -165,6 +176,32 @@ mod tests {
         put(&mut tx, "b").await;
         tx.commit().await.unwrap();
         assert_eq!(marks(&db).await, [mark("a"), mark("b")]);
+    }
+
+    #[tokio::test]
+    async fn those_that_wait_for_others_are_committed_together_and_one_that_is_refused_takes_nobody_with_it() {
+        let (_folder, db) = open().await;
+        let commits = async || {
+            let (frames,): (i64,) = db.query("select count(*) from inbox").one().await.unwrap();
+            frames
+        };
+        let patience = std::time::Duration::from_mins(10);
+        let one = async |name: &'static str, patience| {
+            let mut tx = db.begin().await.unwrap();
+            put(&mut tx, name).await;
+            put(&mut tx, &format!("{name} too")).await;
+            tx.commit_with_others(patience).await
+        };
+        // the last is in a hurry, and takes along who waits
+        let (a, b, again, c) = tokio::join!(
+            one("a", patience),
+            one("b", patience),
+            one("a", patience),
+            one("c", std::time::Duration::ZERO)
+        );
+        assert!(a.is_ok() && b.is_ok() && c.is_ok());
+        assert!(again.is_err(), "what is taken is taken");
+        assert_eq!(commits().await, 6);
     }
 
     #[tokio::test]
