@@ -37,17 +37,26 @@ pub trait Happening {
 /// # Errors
 /// When the database refuses or is away.
 pub async fn append(tx: &mut Tx, clock: &Clock, happening: &impl Happening) -> anyhow::Result<Uuid> {
-    let now = clock.now();
+    append_at(tx, clock, happening, clock.now()).await
+}
+
+/// As [`append`], for something that is to happen at `due`: the event stays here until then, and its time is that one. By
+/// then the world may be another, so whoever hears it looks at the present state; nothing needs to be called off.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn append_at(tx: &mut Tx, clock: &Clock, happening: &impl Happening, due: Timestamp) -> anyhow::Result<Uuid> {
     let id = clock.new_id();
     tx.query(
         "insert into outbox (id, type, body, traceparent, created_at, due_at, attempts)
-         values ($1, $2, $3, $4, $5, $5, 0)",
+         values ($1, $2, $3, $4, $5, $6, 0)",
     )
     .bind(id)
     .bind(happening.kind())
-    .bind(happening.body(id, now))
+    .bind(happening.body(id, due))
     .bind(telemetry::current_trace())
-    .bind(now)
+    .bind(clock.now())
+    .bind(due)
     .put()
     .await
     .context("cannot write the event down")?;
@@ -55,21 +64,23 @@ pub async fn append(tx: &mut Tx, clock: &Clock, happening: &impl Happening) -> a
     Ok(id)
 }
 
-/// Whether an event is due. Asked before the write lock is taken: every second look finds nothing.
+/// When the next event is due that no relay has, if there is any; the past if one is due. Asked before the write lock is
+/// taken: every second look finds nothing.
 ///
 /// # Errors
 /// When the database is away.
-pub(super) async fn is_due(db: &Db, clock: &Clock) -> anyhow::Result<bool> {
-    let due: Option<(i32,)> = db
+pub(super) async fn next_due(db: &Db, clock: &Clock) -> anyhow::Result<Option<Timestamp>> {
+    let next: Option<(Timestamp,)> = db
         .query(
-            "select 1 from outbox
-             where published_at is null and due_at <= $1 and (claimed_until is null or claimed_until <= $1)
+            "select due_at from outbox
+             where published_at is null and (claimed_until is null or claimed_until <= $1)
+             order by due_at
              limit 1",
         )
         .bind(clock.now())
         .optional()
         .await?;
-    Ok(due.is_some())
+    Ok(next.map(|(due,)| due))
 }
 
 /// Takes up to `limit` due events out for good, for whoever puts them into their queues in the same transaction: their

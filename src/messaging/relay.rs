@@ -64,6 +64,8 @@ pub struct Carried {
     pub kept: usize,
     /// There may be more where these came from.
     pub more: bool,
+    /// When nothing was due: how long until something is, if anything waits.
+    pub until_next: Option<Duration>,
 }
 
 impl Relay {
@@ -76,10 +78,10 @@ impl Relay {
             let began = Instant::now();
             match self.carry().await {
                 // that was all: what comes now rings the bell
-                Ok(Carried { kept: 0, more: false, .. }) => {
+                Ok(Carried { kept: 0, more: false, until_next, .. }) => {
                     pause = SHORTEST;
                     let gather = async {
-                        ear.wait(POLL).await;
+                        ear.wait(until_next.map_or(POLL, |next| next.min(POLL))).await;
                         tokio::time::sleep_until(began + PACE).await;
                     };
                     stop.run_until_cancelled(gather).await;
@@ -103,8 +105,13 @@ impl Relay {
     /// # Errors
     /// When the database is away.
     pub async fn carry(&self) -> Result<Carried> {
-        if !outbox::is_due(&self.db, &self.clock).await? {
-            return Ok(Carried::default());
+        let now = self.clock.now();
+        match outbox::next_due(&self.db, &self.clock).await? {
+            Some(due) if due <= now => {}
+            later => {
+                let until_next = later.and_then(|due| (due - now).to_std().ok());
+                return Ok(Carried { until_next, ..Carried::default() });
+            }
         }
         if let Broker::Embedded(embedded) = &self.broker {
             return self.hand_over(embedded).await;
@@ -131,7 +138,7 @@ impl Relay {
             self.wake.queue(&queue);
         }
         let kept = unroutable.len();
-        Ok(Carried { published: events.len() - kept, kept, more: is_full(events.len()) })
+        Ok(Carried { published: events.len() - kept, kept, more: is_full(events.len()), until_next: None })
     }
 
     /// Whether an event that no queue took was meant for one.
@@ -175,7 +182,7 @@ impl Relay {
         }
         tx.commit().await?;
         let (published, kept) = (done.len(), failed.len() + unroutable.len());
-        Ok(Carried { published, kept, more: is_full(published + kept) })
+        Ok(Carried { published, kept, more: is_full(published + kept), until_next: None })
     }
 }
 
