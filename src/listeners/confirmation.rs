@@ -17,6 +17,7 @@ use crate::event::{self, Event, MailFact};
 use crate::locale::Locale;
 use crate::mail::{Health, Mail, SendError};
 use crate::messaging::layers::NotNow;
+use crate::messaging::lease;
 use crate::messaging::message::{Message, Outcome};
 
 /// Short name of the queue.
@@ -43,7 +44,8 @@ pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, 
     let record = async |delivery, event: Event| {
         register::record_delivery(&desk.accounts, registration, delivery, Some(&event)).await
     };
-    match desk.mail.send(&mail).await {
+    // a worker that was paused must not send what another one has taken over; where that cannot be known, it waits
+    match desk.mail.send(&mail, async || lease::is_held().await.unwrap_or(false)).await {
         Ok(_) => {
             record(Delivery::Sent, Event::MailSent { mail: fact }).await?;
             Ok(Outcome::Ack)
@@ -55,6 +57,7 @@ pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, 
             record(Delivery::Rejected, Event::MailRejected { mail: fact, reason }).await?;
             Ok(Outcome::Ack)
         }
+        Err(kept_back @ SendError::Withdrawn) => Err(NotNow(kept_back.to_string()).into()),
         // ours to mend (a wrong login, a policy): it waits for that
         Err(error @ (SendError::Temporary(_) | SendError::Permanent { .. })) => {
             let reason = error.to_string();

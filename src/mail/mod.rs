@@ -34,6 +34,9 @@ pub enum SendError {
     /// final dot the server may have the mail.
     #[error("{0}")]
     Temporary(String),
+    /// It was kept back in the last moment, as was asked for.
+    #[error("kept back: somebody else sends this mail now")]
+    Withdrawn,
     /// Trying again does not help.
     #[error("{code} {text}")]
     Permanent {
@@ -61,14 +64,15 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Hands a mail over; safe to drop and to repeat.
+    /// Hands a mail over, if `may` says so in the last moment in which it can be kept back; safe to drop and to repeat.
     ///
     /// # Errors
     ///
     /// See [`SendError`].
-    pub async fn send(&self, mail: &Mail) -> Result<Receipt, SendError> {
+    pub async fn send(&self, mail: &Mail, may: impl AsyncFn() -> bool) -> Result<Receipt, SendError> {
         match self {
-            Self::Smtp(smtp) => smtp.send(mail).await,
+            Self::Smtp(smtp) => smtp.send_if(mail, may).await,
+            Self::Mailbox(_) if !may().await => Err(SendError::Withdrawn),
             Self::Mailbox(mailbox) => mailbox.send(mail).await,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::db::{Db, Sql, Tx};
 
 /// How long a mark stays; longer than an event can still come again.
@@ -51,18 +51,12 @@ pub async fn mark_all(tx: &mut Tx, clock: &Clock, listener: &str, events: &[Uuid
     Ok(fresh.into_iter().map(|(id,)| id).collect())
 }
 
-/// Whether `listener` has done this event.
+/// Of each listener, how many events it has done since then.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn is_marked(db: &Db, listener: &str, event: Uuid) -> sqlx::Result<bool> {
-    let found: Option<(i32,)> = db
-        .query("select 1 from inbox where listener = $1 and event_id = $2")
-        .bind(listener.to_owned())
-        .bind(event)
-        .optional()
-        .await?;
-    Ok(found.is_some())
+pub(super) async fn rates(db: &Db, since: Timestamp) -> sqlx::Result<Vec<(String, i64)>> {
+    db.query("select listener, count(*) from inbox where seen_at > $1 group by listener").bind(since).all().await
 }
 
 /// Deletes marks older than [`RETENTION`], at most `limit`, and tells how many went.

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::db::Db;
-use crate::messaging::inbox;
+use crate::messaging::lease::{Asked, Lease};
 use crate::messaging::message::{Message, Outcome};
 use crate::telemetry;
 
@@ -167,31 +167,35 @@ where
         let waiting = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, waiting);
         async move {
-            if inbox::is_marked(&db, queue, message.id).await? {
-                return Ok(Outcome::Ack);
+            let lease = match Lease::ask(&db, &clock, queue, message.id).await? {
+                Asked::Taken(lease) => Arc::new(lease),
+                Asked::Done => return Ok(Outcome::Ack),
+                // somebody else is at it, or ended while at it: whichever, this one's turn is when the lease ends
+                Asked::Theirs(until) => return Ok(Outcome::Later((until - clock.now()).to_std().unwrap_or_default())),
+            };
+            let outcome = lease.hold(inner.call(message)).await;
+            match outcome {
+                Some(Ok(Outcome::Ack)) => mark_done(&lease, queue).await,
+                Some(other) => {
+                    // it ends by itself where this cannot be said
+                    if let Err(error) = lease.give_up().await {
+                        tracing::debug!(%error, queue, "cannot give a lease up");
+                    }
+                    other
+                }
+                None => Err(NotNow("somebody else has taken this event over".to_owned()).into()),
             }
-            let id = message.id;
-            let outcome = inner.call(message).await?;
-            if outcome == Outcome::Ack {
-                mark_done(&db, &clock, queue, id).await?;
-            }
-            Ok(outcome)
         }
         .boxed()
     }
 }
 
 /// The effect is in the world: not being able to say so would repeat it, so this is worth some patience.
-async fn mark_done(db: &Db, clock: &Clock, queue: &str, id: uuid::Uuid) -> Result<(), BoxError> {
+async fn mark_done(lease: &Lease, queue: &str) -> Answer {
     let mut pause = PAUSE;
     loop {
-        let marked = async {
-            let mut tx = db.begin().await?;
-            inbox::mark(&mut tx, clock, queue, id).await?;
-            tx.commit().await
-        };
-        match marked.await {
-            Ok(()) => return Ok(()),
+        match lease.mark().await {
+            Ok(()) => return Ok(Outcome::Ack),
             Err(error) if pause > Duration::from_secs(10) => return Err(error.into()),
             Err(error) => tracing::warn!(%error, queue, "done, but cannot mark it as done; trying again"),
         }

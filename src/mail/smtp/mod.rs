@@ -93,6 +93,8 @@ enum Failure {
     Lost(String),
     /// An answer that says no.
     Refused { code: u16, text: String },
+    /// Whoever asked may not any more.
+    Withdrawn,
 }
 
 /// Where in the conversation it went wrong, which decides what it means for the mail.
@@ -129,12 +131,21 @@ impl Smtp {
     ///
     /// See [`SendError`].
     pub async fn send(&self, mail: &Mail) -> Result<Receipt, SendError> {
+        self.send_if(mail, async || true).await
+    }
+
+    /// As [`send`](Self::send), if `may` still says so when all that is left is the message itself.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub async fn send_if(&self, mail: &Mail, may: impl AsyncFn() -> bool) -> Result<Receipt, SendError> {
         let built = build(mail, &self.sender, self.clock.now())?;
         let since = Instant::now();
         let Ok(_slot) = self.slots.acquire().await else {
             return Err(SendError::Temporary("the mail transport is closed".to_owned()));
         };
-        let outcome = self.deliver(&built).await;
+        let outcome = self.deliver(&built, &may).await;
         match &outcome {
             Err((phase, failure)) if is_the_servers_fault(*phase, failure) => {
                 self.health.failed(self.clock.now(), &self.described(failure));
@@ -166,7 +177,7 @@ impl Smtp {
         self.settings.to_string()
     }
 
-    async fn deliver(&self, built: &Built) -> Result<String, (Phase, Failure)> {
+    async fn deliver(&self, built: &Built, may: &impl AsyncFn() -> bool) -> Result<String, (Phase, Failure)> {
         let mut line = match self.take_idle().await {
             Some(line) => line,
             None => self.connect().await.map_err(|failure| (Phase::Connection, failure))?,
@@ -180,7 +191,7 @@ impl Smtp {
             started = self.start(&mut line, built).await;
         }
         let outcome = match started {
-            Ok(()) => self.hand_over(&mut line, built).await,
+            Ok(()) => self.hand_over(&mut line, built, may).await,
             Err(failure) => Err((Phase::From, failure)),
         };
         match &outcome {
@@ -202,12 +213,20 @@ impl Smtp {
         self.phase("MAIL", self.limits.reply, line.connection.command(from)).await.map(drop)
     }
 
-    async fn hand_over(&self, line: &mut Line, built: &Built) -> Result<String, (Phase, Failure)> {
+    async fn hand_over(
+        &self,
+        line: &mut Line,
+        built: &Built,
+        may: &impl AsyncFn() -> bool,
+    ) -> Result<String, (Phase, Failure)> {
         let Limits { reply, data, accepted, .. } = self.limits;
         let connection = &mut line.connection;
         for to in built.envelope.to() {
             let to = Rcpt::new(to.clone(), Vec::new());
             self.phase("RCPT", reply, connection.command(to)).await.map_err(|failure| (Phase::Recipient, failure))?;
+        }
+        if !may().await {
+            return Err((Phase::From, Failure::Withdrawn));
         }
         let go_on = self.phase("DATA", data, connection.command(Data)).await;
         // A refused DATA leaves the transaction open as a refused MAIL does, and says as little about the recipient.
@@ -288,6 +307,7 @@ impl Smtp {
                 let recipient = is_about_the_recipient(phase, &text);
                 SendError::Permanent { code, text: one_line(&self.without_secrets(&text)), recipient }
             }
+            Failure::Withdrawn => SendError::Withdrawn,
             failure => SendError::Temporary(one_line(&self.described(&failure))),
         }
     }
@@ -296,6 +316,7 @@ impl Smtp {
         match failure {
             Failure::Lost(text) => self.without_secrets(text),
             Failure::Refused { code, text } => format!("{code} {}", self.without_secrets(text)),
+            Failure::Withdrawn => SendError::Withdrawn.to_string(),
         }
     }
 
@@ -314,7 +335,7 @@ async fn within<T>(limit: Duration, phase: &str, talk: impl Future<Output = Resu
     match timeout(limit, talk).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(Failure::Lost(text))) => Err(Failure::Lost(format!("{phase}: {text}"))),
-        Ok(Err(refused)) => Err(refused),
+        Ok(Err(failure)) => Err(failure),
         Err(_) => Err(Failure::Lost(format!("{phase}: no answer within {limit:?}"))),
     }
 }
