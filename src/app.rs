@@ -38,18 +38,20 @@ use crate::mail::{self, Mailbox, Sender, Smtp, SmtpSettings, Transport};
 use crate::messaging::broker::{Broker, Depth};
 use crate::messaging::consumer::Consumer;
 use crate::messaging::embedded::Embedded;
+use crate::messaging::operator::Operator;
 use crate::messaging::rabbit::Rabbit;
 use crate::messaging::relay::Relay;
+use crate::messaging::sweep::Sweep;
 use crate::messaging::topology::Topology;
 use crate::messaging::wake::Wake;
-use crate::messaging::{inbox, outbox};
+use crate::messaging::{inbox, lease, outbox, setback};
 
 /// How long stopping may take.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// How often what goes by itself is looked for, and how many rows go in one transaction.
-const SWEEP: Duration = Duration::from_mins(10);
-const SWEPT: i64 = 1_000;
+const PURGE: Duration = Duration::from_mins(10);
+const PURGED: i64 = 1_000;
 
 /// Connections to the database.
 const CONNECTIONS: u32 = 16;
@@ -137,6 +139,22 @@ impl App {
         Relay { db, clock, wake, broker: self.broker.clone(), topology: Arc::clone(&self.topology) }
     }
 
+    /// What an operator sees and does.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        let Accounts { db, clock, .. } = self.accounts.clone();
+        let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
+        Operator { db, clock, broker, topology, grace: self.config.patience.grace }
+    }
+
+    /// Who finds what was published and never done.
+    #[must_use]
+    pub fn sweep(&self) -> Sweep {
+        let Accounts { db, clock, .. } = self.accounts.clone();
+        let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
+        Sweep { db, clock, broker, topology, grace: self.config.patience.grace }
+    }
+
     /// One line for each thing that a person who starts this wants to know.
     #[must_use]
     pub fn describe(&self, parts: &Parts) -> Vec<String> {
@@ -183,7 +201,8 @@ impl App {
         }
         if parts.relay {
             self.tasks.spawn(self.relay().run(stop.clone()));
-            self.tasks.spawn(sweep(self.accounts.clone(), stop.clone()));
+            self.tasks.spawn(self.sweep().run(stop.clone()));
+            self.tasks.spawn(purge_all(self.accounts.clone(), stop.clone()));
         }
         for consumer in self.consumers(&parts) {
             self.tasks.spawn(consumer.run(stop.clone()));
@@ -212,10 +231,18 @@ impl App {
         Ok(())
     }
 
-    /// How full each queue is.
+    /// Ends the connections of an app that was built and not run.
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let _ = tokio::time::timeout(DRAIN, self.tasks.wait()).await;
+        self.accounts.db.close().await;
+    }
+
+    /// How full each queue is, as soon as the broker can be asked.
     ///
     /// # Errors
-    /// When the broker is away.
+    /// When the broker is away for ten seconds.
     pub async fn depths(&self) -> anyhow::Result<Vec<Depth>> {
         let deadline = tokio::time::Instant::now() + DRAIN;
         loop {
@@ -242,6 +269,7 @@ impl App {
             public_url: self.config.public_url.clone(),
             limits: web::Limits::new(self.config.limits),
             raters: Raters::new(self.config.hash_threads.get(), self.config.hash_queue),
+            operator: self.operator(),
             tasks: self.tasks.clone(),
         });
         let ground = Ground {
@@ -274,6 +302,7 @@ impl App {
         let prefetch = self.config.prefetch.of(listener.queue, listener.batch.unwrap_or(1));
         let consumer = Consumer {
             broker: self.broker.clone(),
+            db: self.accounts.db.clone(),
             clock: self.accounts.clock.clone(),
             topology: Arc::clone(&self.topology),
             patience: self.config.patience,
@@ -327,19 +356,22 @@ async fn broker(
 }
 
 /// Removes what goes by itself, a little at a time, until `stop`.
-async fn sweep(accounts: Accounts, stop: CancellationToken) {
+async fn purge_all(accounts: Accounts, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let swept = async {
-            let rows = purge::purge(&accounts, SWEPT).await?;
-            let rows = rows + outbox::purge(&accounts.db, &accounts.clock, SWEPT).await?;
-            anyhow::Ok(rows + inbox::purge(&accounts.db, &accounts.clock, SWEPT).await?)
+        let Accounts { db, clock, .. } = &accounts;
+        let purged = async {
+            let rows = purge::purge(&accounts, PURGED).await?;
+            let rows = rows + outbox::purge(db, clock, PURGED).await?;
+            let rows = rows + inbox::purge(db, clock, PURGED).await?;
+            let rows = rows + setback::purge(db, clock, PURGED).await?;
+            anyhow::Ok(rows + lease::purge(db, clock, PURGED).await?)
         };
-        let pause = match swept.await {
-            Ok(0) => SWEEP,
+        let pause = match purged.await {
+            Ok(0) => PURGE,
             Ok(_) => Duration::from_millis(100),
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "cannot sweep, trying again");
-                SWEEP
+                tracing::warn!(error = format!("{error:#}"), "cannot purge, trying again");
+                PURGE
             }
         };
         stop.run_until_cancelled(tokio::time::sleep(pause)).await;

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod operate;
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -70,7 +72,7 @@ fn command() -> Command {
         .arg(only.clone())
         .subcommand(Command::new("serve").about("run the service (the default)").arg(only))
         .subcommand(Command::new("migrate").about("bring the database's schema up to date"))
-        .subcommand(Command::new("queues").about("how many messages are in each queue"))
+        .subcommands(operate::commands())
         .subcommand(
             Command::new("healthcheck")
                 .about("ask the server that listens here whether it can take requests; exit 1 if it cannot"),
@@ -97,7 +99,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = match name {
         "migrate" => runtime.block_on(migrate(config)),
-        "queues" => runtime.block_on(queues(config)),
+        "queues" | "dead-letters" | "replay" | "users" => runtime.block_on(operate::run(config, name, sub)),
         _ => {
             let only = sub.get_many::<String>("only").unwrap_or_default().map(String::as_str);
             let parts = Parts::only(only)?;
@@ -137,17 +139,6 @@ async fn migrate(config: Config) -> anyhow::Result<()> {
     let app = App::build(Config { migrate: true, broker_url: None, ..config }, Clock::default()).await?;
     writeln!(std::io::stdout(), "the schema of the {} database is up to date", app.accounts.db.kind())?;
     app.accounts.db.close().await;
-    Ok(())
-}
-
-async fn queues(config: Config) -> anyhow::Result<()> {
-    let app = App::build(config, Clock::default()).await?;
-    let depths = app.depths().await?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{:<24} {:>10}", "queue", "messages")?;
-    for depth in depths {
-        writeln!(out, "{:<24} {:>10}", depth.queue, depth.messages)?;
-    }
     Ok(())
 }
 

@@ -184,18 +184,24 @@ impl PerQueue {
     }
 }
 
-/// How long a message that fails is tried again.
+/// How long a message that fails is tried again, and how long one that is silent is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// The wait of each tier, shortest first.
     pub tiers: [Duration; 5],
     /// Since the first failure; past that it becomes a dead letter.
     pub total: Duration,
+    /// How long after its publication an event may go unrecorded before it is missed.
+    pub grace: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience { tiers: [10, 60, 600, 3_600, 21_600].map(Duration::from_secs), total: Duration::from_hours(48) }
+        Patience {
+            tiers: [10, 60, 600, 3_600, 21_600].map(Duration::from_secs),
+            total: Duration::from_hours(48),
+            grace: Duration::from_mins(5),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
+use super::admin;
 use super::cookies::Cookie;
 use super::json::Json;
 use super::login as pages;
@@ -287,7 +288,18 @@ async fn signed_in(web: &Web, visitor: &Visitor) -> Result<SignedIn, Problem> {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Bellhop", description = "Sign-up and login. Errors are problem details (RFC 9457)."),
-    paths(register, confirm, login, logout, me, activity)
+    paths(
+        register,
+        confirm,
+        login,
+        logout,
+        me,
+        activity,
+        admin::queues,
+        admin::dead_letters,
+        admin::redrive,
+        admin::discard
+    )
 )]
 struct Document;
 

@@ -3,7 +3,7 @@
 //! What people and programs reach:
 //!
 //! * [`register`], [`confirm`], [`login`], [`account`], [`mailbox`]: the pages
-//! * [`api`]: the same for programs
+//! * [`api`]: the same for programs; [`admin`]: for administrators' programs
 //! * [`health`], [`assets`]: for whoever runs and whoever loads
 //! * [`web`], [`wish`], [`view`]: what these share
 //!
@@ -27,6 +27,7 @@ use self::web::Web;
 use crate::locale::Locale;
 
 pub mod account;
+pub mod admin;
 pub mod api;
 pub mod assets;
 pub mod body;
@@ -84,6 +85,10 @@ pub fn router(web: Web, ground: Ground) -> Router {
         .route("/api/v1/logout", post(api::logout))
         .route("/api/v1/me", get(api::me))
         .route("/api/v1/me/activity", get(api::activity))
+        .route("/api/v1/admin/queues", get(admin::queues))
+        .route("/api/v1/admin/dead-letters", get(admin::dead_letters))
+        .route("/api/v1/admin/dead-letters/{id}/redrive", post(admin::redrive))
+        .route("/api/v1/admin/dead-letters/{id}/discard", post(admin::discard))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/static/{name}", get(assets::file))

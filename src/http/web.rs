@@ -29,6 +29,7 @@ use crate::account::token::{Token, TokenHash};
 use crate::event::Origin;
 use crate::locale::Locale;
 use crate::mail::{Mailbox, Transport};
+use crate::messaging::operator::Operator;
 use crate::telemetry;
 
 /// Characters of a `User-Agent` that are kept.
@@ -55,6 +56,8 @@ pub struct Inner {
     pub limits: Limits,
     /// Rating a new password is work for a processor.
     pub raters: Raters,
+    /// What administrators see and do.
+    pub operator: Operator,
     /// Where requests that change something run to their end.
     pub tasks: TaskTracker,
 }

@@ -48,8 +48,12 @@ pub enum Health {
 pub struct Depth {
     /// Short name.
     pub queue: String,
-    /// Messages that are ready; on the embedded broker also those in hand.
+    /// Messages that are ready to be taken.
     pub messages: u64,
+    /// Messages that a consumer has; none where the broker does not tell.
+    pub in_hand: Option<u64>,
+    /// Consumers, of all processes.
+    pub consumers: u64,
 }
 
 /// The broker of this process. Clones are the same broker.

@@ -10,10 +10,12 @@ use tower::{Service as _, ServiceExt as _};
 
 use crate::clock::Clock;
 use crate::config::Patience;
+use crate::db::Db;
 use crate::messaging::broker::{Broker, Delivery, Publication, Published};
 use crate::messaging::embedded::LEASE;
 use crate::messaging::layers::Stack;
 use crate::messaging::message::{Failure, Message, Outcome};
+use crate::messaging::setback;
 use crate::messaging::topology::{DEFAULT, Queue, QueueKind, Topology, dead};
 
 /// How long a message that could not be put aside is held on to before it is given back.
@@ -27,6 +29,8 @@ const NODE_PREFETCH: u16 = 100;
 pub struct Consumer {
     /// Where the queue is.
     pub broker: Broker,
+    /// Where setbacks are written down.
+    pub db: Db,
     /// For the age of failures.
     pub clock: Clock,
     /// For the waits.
@@ -132,6 +136,11 @@ impl Consumer {
             last_at: now,
         };
         let message = Message { attempt: message.attempt + 1, failure: Some(failure), ..message.clone() };
+        let due = (exchange != DEFAULT).then(|| now + self.topology.wait(&exchange));
+        // known beside the message, not instead of it: without it, it may be missed too early, and come twice
+        if let Err(error) = setback::record(&self.db, &self.clock, self.queue, &message, due).await {
+            tracing::warn!(queue = self.queue, %error, "cannot write a setback down");
+        }
         let publication = Publication { exchange, routing_key: key, message };
         match self.broker.publish(vec![publication]).await.as_slice() {
             [Published::Confirmed] => self.ack(&delivery).await,

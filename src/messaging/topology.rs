@@ -132,6 +132,16 @@ impl Topology {
         Exchange { name, kind: ExchangeKind::Fanout }
     }
 
+    /// How long a message stays in the queue behind this exchange of a tier.
+    #[must_use]
+    pub fn wait(&self, tier: &Exchange) -> Duration {
+        let waits = self.queues.iter().find_map(|queue| match queue.kind {
+            QueueKind::Wait { ttl } if queue.name == tier.name => Some(ttl),
+            _ => None,
+        });
+        waits.unwrap_or_default()
+    }
+
     /// Whether one of our own listeners wants events of this routing key. An event that nobody wants is published all
     /// the same (others may bind a queue of theirs), and being returned then means nothing.
     #[must_use]

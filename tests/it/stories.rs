@@ -5,6 +5,7 @@ mod doors;
 mod input;
 mod mails;
 mod mixtures;
+mod operating;
 mod orders;
 mod registering;
 mod sessions;

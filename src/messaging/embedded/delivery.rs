@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{CHANNEL, Embedded, LEASE, NODE};
+use super::{CHANNEL, CONSUMER, Embedded, LEASE, NODE};
 use crate::clock::Timestamp;
 use crate::db::{Sql, Tx, Write};
 use crate::messaging::message::{Failure, Message};
@@ -208,6 +208,9 @@ pub struct Deliveries {
     /// loses what is just being handed out nor leaves a transaction open half-way.
     looking: Option<JoinHandle<anyhow::Result<Found>>>,
     refreshed_at: Timestamp,
+    /// As which consumer it is counted.
+    id: Uuid,
+    counted_at: Option<Timestamp>,
     subscribed: watch::Sender<Option<u64>>,
     gaps: u64,
     stop: CancellationToken,
@@ -217,6 +220,8 @@ impl Deliveries {
     pub(super) fn new(broker: Embedded, queue: Queue, prefetch: u16, stop: CancellationToken) -> Self {
         Deliveries {
             refreshed_at: broker.clock.now(),
+            id: broker.clock.new_id(),
+            counted_at: None,
             ear: broker.wake.on_queue(&queue.name),
             broker,
             queue,
@@ -286,6 +291,11 @@ impl Deliveries {
 
     async fn look(&mut self) -> anyhow::Result<()> {
         let now = self.broker.clock.now();
+        let counts = self.counted_at.is_some_and(|at| (now - at).to_std().is_ok_and(|age| age < CONSUMER / 3));
+        if self.queue.kind != QueueKind::Node && !counts {
+            self.broker.refresh_consumer(self.id, &self.queue.name).await?;
+            self.counted_at = Some(now);
+        }
         let silent = now - self.refreshed_at;
         if self.queue.kind == QueueKind::Node && silent > chrono::Duration::seconds(10) {
             self.broker.refresh_node(&self.queue.name).await?;
@@ -335,11 +345,17 @@ impl Deliveries {
         for delivery in self.ready.drain(..) {
             delivery.release().await;
         }
-        if self.queue.kind == QueueKind::Node
-            && let Err(error) = self.broker.remove_node(&self.queue.name).await
-        {
+        let gone = match self.queue.kind {
+            QueueKind::Node => self.broker.remove_node(&self.queue.name).await,
+            _ => self.broker.remove_consumer(self.id).await,
+        };
+        if let Err(error) = gone {
             // it goes by itself a little later
-            tracing::debug!(error = format!("{error:#}"), "cannot remove the queue of this node");
+            tracing::debug!(
+                queue = self.queue.name,
+                error = format!("{error:#}"),
+                "cannot say that a consumer is gone"
+            );
         }
     }
 

@@ -39,6 +39,9 @@ pub const LEASE: Duration = Duration::from_mins(1);
 /// How long the queue of a running node outlives its last sign of life.
 const NODE: Duration = Duration::from_mins(1);
 
+/// How long a consumer counts after its last sign of life; it gives one every third of that.
+const CONSUMER: Duration = Duration::from_mins(2);
+
 /// How long a message whose queue is not there waits for it.
 const HOMELESS: Duration = Duration::from_mins(1);
 
@@ -240,6 +243,31 @@ impl Embedded {
         Ok(tx.commit().await?)
     }
 
+    /// Notes that a consumer of this queue lives.
+    async fn refresh_consumer(&self, id: Uuid, queue: &str) -> anyhow::Result<()> {
+        let mut tx = self.db.begin().await?;
+        tx.query(
+            "insert into broker_consumer (id, queue, expires_at) values ($1, $2, $3)
+             on conflict (id) do update set expires_at = excluded.expires_at",
+        )
+        .bind(id)
+        .bind(queue.to_owned())
+        .bind(self.clock.now() + CONSUMER)
+        .put()
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn remove_consumer(&self, id: Uuid) -> anyhow::Result<()> {
+        let mut tx = self.db.begin().await?;
+        tx.query("delete from broker_consumer where id = $1 or expires_at <= $2")
+            .bind(id)
+            .bind(self.clock.now())
+            .put()
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Sends on what has waited long enough and removes the queues of nodes that are gone; tells how many it moved.
     ///
     /// # Errors
@@ -327,19 +355,28 @@ impl Embedded {
     /// # Errors
     /// When the database is away.
     pub async fn depths(&self) -> anyhow::Result<Vec<Depth>> {
-        let rows: Vec<(String, i64)> = self
+        let rows: Vec<(String, i64, i64, i64)> = self
             .db
             .query(
-                "select q.name, count(m.id) from broker_queue q left join broker_message m on m.queue = q.name
+                "select q.name,
+                   (select count(*) from broker_message m where m.queue = q.name),
+                   (select count(*) from broker_message m where m.queue = q.name and m.leased_until > $1),
+                   (select count(*) from broker_consumer c where c.queue = q.name and c.expires_at > $1)
+                 from broker_queue q
                  where q.kind <> 'node'
-                 group by q.name order by q.name",
+                 order by q.name",
             )
+            .bind(self.clock.now())
             .all()
             .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(queue, messages)| Depth { queue, messages: u64::try_from(messages).unwrap_or_default() })
-            .collect())
+        let number = |number: i64| u64::try_from(number).unwrap_or_default();
+        let depth = |(queue, all, in_hand, consumers): (String, i64, i64, i64)| Depth {
+            queue,
+            messages: number(all - in_hand),
+            in_hand: Some(number(in_hand)),
+            consumers: number(consumers),
+        };
+        Ok(rows.into_iter().map(depth).collect())
     }
 }
 

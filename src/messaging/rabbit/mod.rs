@@ -199,7 +199,12 @@ impl Rabbit {
             let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
             let channel = scratch.channel().await?;
             match within(ANSWER, "counting", channel.queue_declare(name, passive, FieldTable::default())).await {
-                Ok(found) => depths.push(Depth { queue: queue.name.clone(), messages: found.message_count().into() }),
+                Ok(found) => depths.push(Depth {
+                    queue: queue.name.clone(),
+                    messages: found.message_count().into(),
+                    in_hand: None,
+                    consumers: found.consumer_count().into(),
+                }),
                 Err(fault) if fault.code() == Some(404) => {}
                 Err(fault) => return Err(fault.into()),
             }

@@ -87,8 +87,7 @@ impl TestApp {
         config.limits = false;
         config.secret_key = Some(SecretString::from("a key of the tests' own, 4f1d9ab2c7e85630"));
         config.concurrency = PerQueue::all(2);
-        config.patience =
-            Patience { tiers: [50, 100, 200, 400, 800].map(Duration::from_millis), total: Duration::from_hours(24) };
+        config.patience = Patience { tiers: [50, 100, 200, 400, 800].map(Duration::from_millis), ..config.patience };
         // the cost is part of no story; the floor is tested through the settings
         (config.hash_memory, config.hash_passes) = (64, 2);
         let mut sink = None;

@@ -1,0 +1,266 @@
+//! What an operator sees and does: how full the queues are, the dead letters with their reasons, and the way back for them.
+//!
+//! The same on every broker. Queues are counted by the broker; what it cannot tell (how many messages are in hand on RabbitMQ,
+//! how old the oldest is) follows from the outbox, the inboxes and the setbacks.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::clock::{Clock, Timestamp};
+use crate::db::Db;
+use crate::messaging::broker::{Broker, Delivery, Publication, Published};
+use crate::messaging::message::Message;
+use crate::messaging::topology::{self, DEFAULT, EVENTS, Queue, QueueKind, Target, Topology, dead};
+use crate::messaging::{inbox, setback};
+
+/// How long the broker may take to hand the next dead letter out.
+const HAND: Duration = Duration::from_secs(5);
+
+/// Over how long the rate is measured.
+const RATE: Duration = Duration::from_mins(1);
+
+/// The operator's hands. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// Where outbox, inboxes and setbacks are.
+    pub db: Db,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where the queues are.
+    pub broker: Broker,
+    /// Which queues there are.
+    pub topology: Arc<Topology>,
+    /// How long something may be under way before it is missed; a redriven letter is given twice as long.
+    pub grace: Duration,
+}
+
+/// How a listener's queue fares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueState {
+    /// Short name.
+    pub queue: String,
+    /// Messages that are ready to be taken.
+    pub depth: u64,
+    /// Messages that a consumer has and has not settled.
+    pub in_hand: u64,
+    /// Messages that wait for another attempt.
+    pub waiting: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// When the oldest event happened that is not done and not dead.
+    pub oldest: Option<Timestamp>,
+    /// Consumers, of all processes.
+    pub consumers: u64,
+    /// Messages done within the last minute.
+    pub rate: u64,
+}
+
+/// A message that rests, with the queue it failed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Short name of the listener's queue.
+    pub queue: String,
+    /// The message with its failure.
+    pub message: Message,
+}
+
+/// Which dead letters are meant.
+#[derive(Clone, Debug, Default)]
+pub struct Chosen {
+    /// Of this queue alone.
+    pub queue: Option<String>,
+    /// Of this event alone.
+    pub id: Option<Uuid>,
+}
+
+/// What becomes of a dead letter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Rests,
+    GoesBack,
+    Goes,
+}
+
+impl Operator {
+    /// How every listener's queue fares.
+    ///
+    /// # Errors
+    /// When the database or the broker is away.
+    pub async fn queues(&self) -> anyhow::Result<Vec<QueueState>> {
+        let counts: HashMap<String, _> =
+            self.broker.depths().await?.into_iter().map(|depth| (depth.queue.clone(), depth)).collect();
+        let waiting: HashMap<String, i64> = setback::waiting(&self.db, &self.clock).await?.into_iter().collect();
+        let rates: HashMap<String, i64> = inbox::rates(&self.db, self.clock.now() - RATE).await?.into_iter().collect();
+        let number = |numbers: &HashMap<String, i64>, queue: &str| {
+            numbers.get(queue).map_or(0, |number| u64::try_from(*number).unwrap_or_default())
+        };
+        let mut states = Vec::new();
+        for queue in self.listeners(&Chosen::default())? {
+            let (depth, consumers, told) =
+                counts.get(&queue).map_or((0, 0, None), |count| (count.messages, count.consumers, count.in_hand));
+            let (open, oldest) = self.open(&queue).await?;
+            let waiting = number(&waiting, &queue);
+            states.push(QueueState {
+                depth,
+                in_hand: told.unwrap_or_else(|| open.saturating_sub(depth + waiting)),
+                waiting,
+                dead: counts.get(&dead(&queue)).map_or(0, |count| count.messages),
+                oldest,
+                consumers,
+                rate: number(&rates, &queue),
+                queue,
+            });
+        }
+        Ok(states)
+    }
+
+    /// How many published events a listener is bound to that are neither done nor dead, and the oldest one's time.
+    async fn open(&self, listener: &str) -> anyhow::Result<(u64, Option<Timestamp>)> {
+        let keys = self.topology.bindings.iter().filter_map(|binding| match &binding.to {
+            Target::Queue(queue) if binding.from == EVENTS.name && queue == listener => Some(&binding.key),
+            _ => None,
+        });
+        let (mut open, mut oldest) = (0, None);
+        for key in keys {
+            let found: Vec<(String, i64, Option<Timestamp>)> = self
+                .db
+                .query(
+                    "select o.type, count(*), min(o.due_at) from outbox o
+                     where o.published_at is not null and o.type like $1
+                       and not exists (select 1 from inbox i where i.listener = $2 and i.event_id = o.id)
+                       and not exists (
+                         select 1 from setback s
+                         where s.listener = $2 and s.event_id = o.id and s.due_at is null)
+                     group by o.type",
+                )
+                .bind(key.replace(['*', '#'], "%"))
+                .bind(listener.to_owned())
+                .all()
+                .await?;
+            for (kind, count, first) in found {
+                if topology::matches(key, &kind) {
+                    open += u64::try_from(count).unwrap_or_default();
+                    oldest = [oldest, first].into_iter().flatten().min();
+                }
+            }
+        }
+        Ok((open, oldest))
+    }
+
+    /// The dead letters that are chosen, those that failed last first.
+    ///
+    /// # Errors
+    /// A queue that there is not; otherwise when the broker is away.
+    pub async fn dead_letters(&self, chosen: &Chosen) -> anyhow::Result<Vec<DeadLetter>> {
+        let mut found = self.visit(chosen, Fate::Rests).await?;
+        found.sort_by_key(|letter| std::cmp::Reverse(letter.message.failure.as_ref().map(|failure| failure.last_at)));
+        Ok(found)
+    }
+
+    /// Puts the chosen dead letters back into the queues they failed in, as if they came for the first time, and tells which
+    /// those were. Safe to repeat: what comes twice is folded by the listener's inbox.
+    ///
+    /// # Errors
+    /// A queue that there is not; otherwise when the database or the broker is away. What was put back by then is back.
+    pub async fn redrive(&self, chosen: &Chosen) -> anyhow::Result<Vec<DeadLetter>> {
+        self.visit(chosen, Fate::GoesBack).await
+    }
+
+    /// Gives the chosen dead letters up for good, and tells which those were. Neither the sweep nor a replay brings them back.
+    ///
+    /// # Errors
+    /// As [`Operator::redrive`].
+    pub async fn discard(&self, chosen: &Chosen) -> anyhow::Result<Vec<DeadLetter>> {
+        self.visit(chosen, Fate::Goes).await
+    }
+
+    /// The queues of the listeners that are chosen.
+    fn listeners(&self, chosen: &Chosen) -> anyhow::Result<Vec<String>> {
+        let all = self.topology.queues.iter().filter(|queue| queue.kind == QueueKind::Work).map(|queue| &queue.name);
+        let queues: Vec<String> =
+            all.filter(|name| chosen.queue.as_ref().is_none_or(|only| only == *name)).cloned().collect();
+        if queues.is_empty() {
+            bail!("there is no queue {:?}", chosen.queue.as_deref().unwrap_or_default());
+        }
+        Ok(queues)
+    }
+
+    /// Takes every dead letter of the chosen queues in hand, does what is to be done about those that are meant, and puts the
+    /// others back.
+    async fn visit(&self, chosen: &Chosen, fate: Fate) -> anyhow::Result<Vec<DeadLetter>> {
+        let mut found = Vec::new();
+        let depths = self.broker.depths().await?;
+        for queue in self.listeners(chosen)? {
+            let name = dead(&queue);
+            let resting = depths.iter().find(|depth| depth.queue == name).map_or(0, |depth| depth.messages);
+            if resting == 0 {
+                continue;
+            }
+            let stop = CancellationToken::new();
+            let hands = u16::try_from(resting).unwrap_or(u16::MAX);
+            let source = Queue { name, kind: QueueKind::Dead };
+            let mut deliveries = self.broker.consume(&source, hands, stop.clone()).await?;
+            let (mut kept, mut seen, mut failed) = (Vec::new(), HashSet::new(), None);
+            for _ in 0..hands {
+                let Ok(Some(delivery)) = timeout(HAND, deliveries.next()).await else { break };
+                let message = delivery.message().clone();
+                let meant = chosen.id.is_none_or(|id| id == message.id);
+                if fate != Fate::Rests && meant && failed.is_none() {
+                    match self.decide(&queue, &delivery, fate).await {
+                        Ok(()) => drop(delivery),
+                        Err(error) => {
+                            failed = Some(error);
+                            kept.push(delivery);
+                            continue;
+                        }
+                    }
+                } else {
+                    kept.push(delivery);
+                }
+                // a crash between putting it there and taking it away has left two
+                if meant && seen.insert(message.id) {
+                    found.push(DeadLetter { queue: queue.clone(), message });
+                }
+            }
+            for delivery in kept {
+                delivery.release().await;
+            }
+            stop.cancel();
+            while let Some(delivery) = deliveries.next().await {
+                delivery.release().await;
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(found)
+    }
+
+    /// First what makes it safe, then it is taken away.
+    async fn decide(&self, queue: &str, delivery: &Delivery, fate: Fate) -> anyhow::Result<()> {
+        let message = delivery.message();
+        let now = self.clock.now();
+        let mut tx = self.db.begin().await?;
+        if fate == Fate::GoesBack {
+            let fresh = Message { attempt: 0, failure: None, ..message.clone() };
+            let back = Publication { exchange: DEFAULT, routing_key: queue.to_owned(), message: fresh };
+            match self.broker.publish(vec![back]).await.as_slice() {
+                [Published::Confirmed] => {}
+                other => bail!("cannot put {} back into {queue}: {other:?}", message.id),
+            }
+            setback::published_again(&mut tx, queue, &[message.id], now, now + self.grace * 2).await?;
+        } else {
+            inbox::mark(&mut tx, &self.clock, queue, message.id).await?;
+        }
+        tx.commit().await?;
+        let taken = delivery.ack().await.context("cannot take a dead letter away")?;
+        anyhow::ensure!(taken, "the dead letter {} was lost while it was in hand; try again", message.id);
+        Ok(())
+    }
+}

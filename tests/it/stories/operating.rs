@@ -1,0 +1,376 @@
+//! What operators see and do: queues, dead letters, replay, users; and what happens by itself when a broker loses something.
+
+use std::time::Duration;
+
+use bellhop::app::Parts;
+use bellhop::messaging::broker::{Broker, Publication, Published};
+use bellhop::messaging::message::Message;
+use bellhop::messaging::operator::Chosen;
+use bellhop::messaging::outbox;
+use bellhop::messaging::topology::RETRY;
+use lapin::{Connection, ConnectionProperties};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::app::{Guest, OTHER_PASSWORD, PASSWORD, Stack, TestApp, on_both_stacks, within};
+use crate::support::process::Bellhop;
+use crate::support::smtp::{Phase, Script, Step};
+
+on_both_stacks!(
+    a_dead_letter_is_seen_put_back_and_given_up_by_administrators_alone,
+    a_queue_is_counted_while_nobody_works_and_when_all_is_done,
+    what_the_broker_lost_is_published_again_to_who_missed_it,
+    a_replay_brings_back_what_a_sweep_leaves_alone,
+    an_event_with_a_due_time_happens_then_and_meets_the_present,
+    a_worker_that_was_paused_does_not_send_what_another_has_sent,
+);
+
+/// Puts something into the queue of the confirmations that no listener can read; its id.
+async fn poison(app: &TestApp) -> Uuid {
+    let message = Message {
+        id: app.clock().new_id(),
+        kind: "user.registered".into(),
+        body: b"{\"specversion\":\"1.0\"}".to_vec(),
+        traceparent: None,
+        attempt: 0,
+        failure: None,
+    };
+    let id = message.id;
+    let publication = Publication { exchange: RETRY, routing_key: "confirmation".into(), message };
+    assert_eq!(app.app.broker.publish(vec![publication]).await, [Published::Confirmed]);
+    id
+}
+
+async fn dead(app: &TestApp, queue: &str) -> u64 {
+    let depths = app.app.depths().await.unwrap();
+    depths.iter().find(|depth| depth.queue == format!("{queue}.dead")).map_or(0, |depth| depth.messages)
+}
+
+async fn administrator(app: &TestApp, email: &str) -> Guest {
+    let guest = app.resident(email).await;
+    assert!(bellhop::account::user::set_admin(&app.app.accounts, email, true).await.unwrap());
+    guest
+}
+
+async fn a_dead_letter_is_seen_put_back_and_given_up_by_administrators_alone(app: TestApp) {
+    let admin = administrator(&app, "root@example.org").await;
+    let other = app.resident("ann@example.org").await;
+    let ids = [poison(&app).await, poison(&app).await];
+    within("both to be dead letters", async || dead(&app, "confirmation").await == 2).await;
+
+    let path = format!("/api/v1/admin/dead-letters/{}", ids[0]);
+    for guest in [&other, &app.guest()] {
+        for path in ["/api/v1/admin/queues", "/api/v1/admin/dead-letters"] {
+            let (hidden, nowhere) = (guest.get(path).await, guest.get("/api/v1/admin/nothing").await);
+            assert_eq!((hidden.status, hidden.body), (404, nowhere.body), "{path}");
+        }
+        for verb in ["redrive", "discard"] {
+            assert_eq!(guest.post_json(&format!("{path}/{verb}"), &json!({})).await.status, 404);
+        }
+    }
+    let listed = admin.get("/api/v1/admin/dead-letters").await.json();
+    let items = listed["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2, "{listed}");
+    assert_eq!((&items[0]["queue"], &items[0]["type"]), (&json!("confirmation"), &json!("user.registered")));
+    assert!(items[0]["reason"].as_str().unwrap().contains("not an event"), "{listed}");
+    assert_eq!(items[0]["attempts"], 1);
+    assert_eq!(admin.get("/api/v1/admin/dead-letters?queue=login-log").await.json(), json!({"items": []}));
+    assert_eq!(admin.get("/api/v1/admin/dead-letters?queue=kitchen").await.status, 422);
+    assert_eq!(dead(&app, "confirmation").await, 2, "looking takes nothing away");
+
+    // put back, it fails again: nobody has mended the reason
+    let put_back = admin.post_json(&format!("{path}/redrive"), &json!({})).await;
+    assert_eq!((put_back.status, put_back.json()["items"][0]["id"].clone()), (202, json!(ids[0])), "{}", put_back.body);
+    within("it to come back", async || dead(&app, "confirmation").await == 2).await;
+    let gone = admin.post_json(&format!("{path}/discard"), &json!({})).await;
+    assert_eq!(gone.status, 200, "{}", gone.body);
+    within("it to be gone", async || dead(&app, "confirmation").await == 1).await;
+    assert_eq!(admin.post_json(&format!("{path}/discard"), &json!({})).await.status, 404, "there is none any more");
+    assert_eq!(admin.post_json("/api/v1/admin/dead-letters/x/redrive", &json!({})).await.status, 404);
+
+    // who is none any more is none at once
+    assert!(bellhop::account::user::set_admin(&app.app.accounts, "root@example.org", false).await.unwrap());
+    assert_eq!(admin.get("/api/v1/admin/queues").await.status, 404);
+    app.app.operator().discard(&Chosen::default()).await.unwrap();
+    app.settle().await;
+}
+
+async fn a_queue_is_counted_while_nobody_works_and_when_all_is_done(app: TestApp) {
+    let admin = administrator(&app, "root@example.org").await;
+    app.settle().await;
+    let nobody_works = app.another_node(Parts::only(["web", "relay"]).unwrap()).await.unfinished();
+    let of = async |queue: &str| {
+        let all = admin.get("/api/v1/admin/queues").await.json();
+        all["items"].as_array().unwrap().iter().find(|item| item["queue"] == queue).cloned().unwrap()
+    };
+    within("consumers to be counted", async || of("confirmation").await["consumers"] != json!(0)).await;
+    let idle = of("login-log").await;
+    assert_eq!(
+        [&idle["depth"], &idle["in_hand"], &idle["waiting"], &idle["dead"], &idle["oldest"]],
+        [&json!(0), &json!(0), &json!(0), &json!(0), &json!(null)],
+        "{idle}"
+    );
+    for _ in 0..3 {
+        assert_eq!(app.guest().login("root@example.org", PASSWORD).await.status, 303);
+    }
+    app.settle().await;
+    within("the rate to show them", async || of("login-log").await["rate"] == json!(3)).await;
+
+    // one that cannot be done now waits, and is counted as such
+    if let Some(sink) = &app.sink {
+        sink.set(Script::default().on(Phase::Mail, Step::reply("451 4.3.0 later")));
+        app.guest().register("bob@example.org", PASSWORD, "Bob").await;
+        within("it to wait", async || of("confirmation").await["waiting"] == json!(1)).await;
+        assert_ne!(of("confirmation").await["oldest"], json!(null));
+        sink.set(Script::default());
+    }
+    app.settle().await;
+    within("nothing to be left", async || {
+        let state = of("confirmation").await;
+        [&state["depth"], &state["in_hand"], &state["waiting"]].into_iter().all(|count| *count == json!(0))
+    })
+    .await;
+    drop(nobody_works);
+}
+
+/// Everything that is in this queue is gone, as if its broker's disk had been.
+async fn lose(app: &TestApp, queue: &'static str) {
+    if let Broker::Embedded(_) = app.app.broker {
+        let mut tx = app.db().begin().await.unwrap();
+        tx.query("delete from broker_message where queue = $1").bind(queue).execute().await.unwrap();
+        return tx.commit().await.unwrap();
+    }
+    let url = app.app.config.broker_url.as_ref().unwrap().expose_secret().to_owned();
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let options = lapin::options::QueuePurgeOptions::default();
+    channel.queue_purge(format!("bellhop.{queue}").into(), options).await.unwrap();
+}
+
+async fn depth(app: &TestApp, queue: &str) -> u64 {
+    let depths = app.app.depths().await.unwrap();
+    depths.iter().find(|depth| depth.queue == queue).map_or(0, |depth| depth.messages)
+}
+
+/// Another house on the same kind of stack, in which no listener works; they are known all the same.
+async fn without_listeners(app: &TestApp) -> TestApp {
+    let parts = Parts::only(["web", "relay"]).unwrap();
+    let quiet = TestApp::start_with(app.stack, |options| options.parts = parts).await;
+    assert_eq!(quiet.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0);
+    quiet
+}
+
+async fn what_the_broker_lost_is_published_again_to_who_missed_it(app: TestApp) {
+    let quiet = without_listeners(&app).await;
+    for n in 0..3 {
+        quiet.guest().register(&format!("guest{n}@example.org"), PASSWORD, "Ann").await;
+        assert_eq!(quiet.guest().login("guest0@example.org", PASSWORD).await.status, 422);
+    }
+    within("all to be in the queues", async || {
+        depth(&quiet, "confirmation").await == 3 && depth(&quiet, "login-log").await == 3
+    })
+    .await;
+    quiet.clock().advance(quiet.app.config.patience.grace + Duration::from_secs(1));
+    assert_eq!(quiet.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0, "what is in a queue is not missing");
+
+    lose(&quiet, "login-log").await;
+    assert_eq!(quiet.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 3);
+    within("what was lost to be there again", async || depth(&quiet, "login-log").await == 3).await;
+    assert_eq!(depth(&quiet, "confirmation").await, 3, "nobody else gets it");
+    lose(&quiet, "login-log").await;
+    assert_eq!(quiet.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0, "it is given its time");
+    quiet.clock().advance(quiet.app.config.patience.grace * 4);
+    lose(&quiet, "confirmation").await;
+    assert_eq!(quiet.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 6);
+
+    let listeners = quiet.another_node(Parts::only(["listeners"]).unwrap()).await.unfinished();
+    quiet.settle().await;
+    let (rows,): (i64,) = quiet.db().query("select count(*) from login_log").one().await.unwrap();
+    assert_eq!(rows, 3);
+    drop(listeners);
+}
+
+async fn a_replay_brings_back_what_a_sweep_leaves_alone(app: TestApp) {
+    let quiet = without_listeners(&app).await;
+    let before = quiet.clock().now();
+    for _ in 0..2 {
+        assert_eq!(quiet.guest().login("nobody@example.org", PASSWORD).await.status, 422);
+    }
+    within("both to be in the queue", async || depth(&quiet, "login-log").await == 2).await;
+    lose(&quiet, "login-log").await;
+    let sweep = quiet.app.sweep();
+    assert!(sweep.replay(before, Some("kitchen")).await.is_err(), "there is none");
+    let none = sweep.replay(quiet.clock().now(), None).await.unwrap();
+    assert!(none.iter().all(|(_, events)| *events == 0), "nothing since then: {none:?}");
+    let brought = sweep.replay(before, Some("login-log")).await.unwrap();
+    assert_eq!(brought, [("login-log".to_owned(), 2)], "at once, without the grace of a sweep");
+    let again = sweep.replay(before, Some("login-log")).await.unwrap();
+    assert_eq!(again, [("login-log".to_owned(), 0)], "they are on their way");
+    let listeners = quiet.another_node(Parts::only(["listeners"]).unwrap()).await.unfinished();
+    quiet.settle().await;
+    assert_eq!(sweep.replay(before, None).await.unwrap().iter().map(|(_, events)| events).sum::<usize>(), 0);
+    drop(listeners);
+}
+
+async fn an_event_with_a_due_time_happens_then_and_meets_the_present(app: TestApp) {
+    use bellhop::event::{Event, Origin};
+    let remind = async |email: &str| {
+        let sql = "select id from registrations where email_canonical = $1";
+        let (registration,): (Uuid,) = app.db().query(sql).bind(email.to_owned()).one().await.unwrap();
+        let origin = Origin { ip: [192, 0, 2, 7].into(), user_agent: String::new() };
+        let event = Event::UserRegistered { registration, origin };
+        let mut tx = app.db().begin().await.unwrap();
+        let due = app.clock().now() + Duration::from_hours(24);
+        outbox::append_at(&mut tx, app.clock(), &event, due).await.unwrap();
+        app.app.accounts.commit(tx).await.unwrap();
+    };
+    let ann = app.guest();
+    ann.register("ann@example.org", PASSWORD, "Ann").await;
+    app.guest().register("bob@example.org", PASSWORD, "Bob").await;
+    app.settle().await;
+    remind("ann@example.org").await;
+    remind("bob@example.org").await;
+    let scheduled = async || {
+        let sql = "select count(*) from outbox where published_at is null and due_at > $1";
+        app.db().query(sql).bind(app.clock().now()).one::<(i64,)>().await.unwrap().0
+    };
+    assert_eq!(scheduled().await, 2);
+    assert_eq!(app.app.relay().carry().await.unwrap().published, 0, "their time has not come");
+    let until_next = app.app.relay().carry().await.unwrap().until_next.expect("something waits");
+    assert!(until_next > Duration::from_hours(23) && until_next <= Duration::from_hours(24), "{until_next:?}");
+    // Ann confirms meanwhile: by the time it happens, there is nothing to be reminded of
+    let token = app.mails_to("ann@example.org").await[0].token().unwrap();
+    assert_eq!(ann.post("/confirm", &[("token", &token)]).await.status, 303);
+    app.clock().advance(Duration::from_hours(24));
+    app.settle().await;
+    assert_eq!(scheduled().await, 0);
+    let mails = [app.mails_to("ann@example.org").await.len(), app.mails_to("bob@example.org").await.len()];
+    assert_eq!(mails, [1, 2]);
+}
+
+async fn a_worker_that_was_paused_does_not_send_what_another_has_sent(app: TestApp) {
+    let Some(sink) = &app.sink else { return a_lease_is_one_workers(&app).await };
+    // the first worker stands still just before the message itself
+    sink.set(Script::default().on(Phase::Rcpt, Step::delay(Duration::from_secs(3)).times(1)));
+    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    within("the first worker to be at it", async || sink.attempts() == 1).await;
+    let (id, body): (Uuid, String) =
+        app.db().query("select id, body from outbox where type = 'user.registered'").one().await.unwrap();
+    // so long that its lease ends, and the broker gives the message to another
+    app.clock().advance(Duration::from_mins(1));
+    let message = Message {
+        id,
+        kind: "user.registered".into(),
+        body: body.into_bytes(),
+        traceparent: None,
+        attempt: 0,
+        failure: None,
+    };
+    let again = Publication { exchange: RETRY, routing_key: "confirmation".into(), message };
+    assert_eq!(app.app.broker.publish(vec![again]).await, [Published::Confirmed]);
+    within("the other to send it", async || !app.mails().await.is_empty()).await;
+    // the first goes on after its pause, and finds that the mail is not its own any more
+    within("the first to keep it back", async || {
+        let sql = "select count(*) from setback where reason like '%kept back%'";
+        app.db().query(sql).one::<(i64,)>().await.unwrap().0 == 1
+    })
+    .await;
+    app.settle().await;
+    assert_eq!(app.mails().await.len(), 1);
+}
+
+/// On the small stack a mail is a file, written at once: there is no moment to pause in, but there is a lease.
+async fn a_lease_is_one_workers(app: &TestApp) {
+    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.settle().await;
+    let (leases,): (i64,) = app.db().query("select count(*) from lease").one().await.unwrap();
+    assert_eq!((leases, app.mails().await.len()), (0, 1), "given back with the mark");
+    let held = bellhop::messaging::lease::is_held().await.unwrap();
+    assert!(held, "who needs none has what it needs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_or_rests_is_not_missed_until_it_is_asked_for() {
+    let app = TestApp::start(Stack::Large).await;
+    let sink = app.sink.as_ref().unwrap();
+    assert_eq!(app.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0);
+    let before = app.clock().now();
+    sink.set(Script::default().on(Phase::Mail, Step::reply("451 4.3.0 later")));
+    app.guest().register("bob@example.org", PASSWORD, "Bob").await;
+    let setbacks = async |sql: &'static str| app.db().query(sql).one::<(i64,)>().await.unwrap().0;
+    within("it to wait", async || setbacks("select count(*) from setback where due_at is not null").await == 1).await;
+    app.clock().advance(Duration::from_hours(72));
+    within("it to rest", async || setbacks("select count(*) from setback where due_at is null").await == 1).await;
+    within("it to rest", async || dead(&app, "confirmation").await == 1).await;
+    assert_eq!(app.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0, "an operator decides");
+    sink.set(Script::default());
+    let brought = app.app.sweep().replay(before, Some("confirmation")).await.unwrap();
+    assert_eq!(brought, [("confirmation".to_owned(), 1)]);
+    app.settle().await;
+    within("the mail", async || app.mails_to("bob@example.org").await.len() == 1).await;
+    // put back beside it, it has been done
+    assert_eq!(app.app.operator().redrive(&Chosen::default()).await.unwrap().len(), 1);
+    within("it to be gone", async || dead(&app, "confirmation").await + depth(&app, "confirmation").await == 0).await;
+    assert_eq!(app.mails_to("bob@example.org").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_that_was_given_up_is_sent_when_it_is_put_back() {
+    let mut app = TestApp::start(Stack::Large).await;
+    let mut sink = app.sink.take().unwrap();
+    sink.stop().await;
+    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    within("the first try", async || {
+        app.db().query("select count(*) from setback").one::<(i64,)>().await.unwrap().0 == 1
+    })
+    .await;
+    app.clock().advance(Duration::from_hours(72));
+    within("it to be given up", async || dead(&app, "confirmation").await == 1).await;
+    sink.restart().await;
+    app.sink = Some(sink);
+    let redriven = app.app.operator().redrive(&Chosen::default()).await.unwrap();
+    assert_eq!(redriven.len(), 1);
+    within("the mail", async || app.mails().await.len() == 1).await;
+    assert_eq!(app.app.operator().redrive(&Chosen::default()).await.unwrap(), []);
+    app.settle().await;
+    assert_eq!(dead(&app, "confirmation").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_says_all_that_from_the_command_line() {
+    let mut house = Bellhop::new().await;
+    house.start().await;
+    house.resident("ann@example.org").await;
+    let said = async |arguments: &[&str]| {
+        let output = house.call(arguments).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    };
+    let (code, users) = said(&["users", "list"]).await;
+    assert!(code == Some(0) && users.contains("ann@example.org") && users.contains("  no "), "{users}");
+    let (code, promoted) = said(&["users", "promote", "ANN@example.org"]).await;
+    assert!(code == Some(0) && promoted.contains("since 2"), "{promoted}");
+    let guest = house.guest();
+    guest.login("ann@example.org", PASSWORD).await;
+    assert_eq!(guest.get("/api/v1/admin/queues").await.status, 200);
+    assert_eq!(guest.login("ann@example.org", OTHER_PASSWORD).await.status, 422);
+    let (code, _) = said(&["users", "demote", "ann@example.org"]).await;
+    assert_eq!((code, guest.get("/api/v1/admin/queues").await.status), (Some(0), 404));
+    let (code, nobody) = said(&["users", "promote", "bob@example.org"]).await;
+    assert!(code == Some(1) && nobody.contains("nobody has the address"), "{nobody}");
+
+    let (code, queues) = said(&["queues"]).await;
+    assert!(code == Some(0) && queues.starts_with("queue"), "{queues}");
+    assert!(queues.lines().any(|line| line.starts_with("confirmation ")), "{queues}");
+    let (code, none) = said(&["dead-letters", "list"]).await;
+    assert_eq!((code, none.lines().count()), (Some(0), 1), "{none}");
+    let (code, wrong) = said(&["dead-letters", "list", "--queue", "kitchen"]).await;
+    assert!(code == Some(1) && wrong.contains("there is no queue \"kitchen\""), "{wrong}");
+    let (code, wrong) = said(&["dead-letters", "redrive"]).await;
+    assert!(code == Some(2) && wrong.contains("--id"), "one or all must be said: {wrong}");
+    let (code, wrong) = said(&["replay", "--since", "yesterday"]).await;
+    assert!(code == Some(1) && wrong.contains("neither a time"), "{wrong}");
+    let (code, replayed) = said(&["replay", "--since", "1h"]).await;
+    assert!(code == Some(0) && replayed.contains("login-log: 0 published again"), "{replayed}");
+}
