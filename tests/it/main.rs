@@ -1,4 +1,5 @@
-//! One test binary: stories, conformance of databases and brokers, rules of the house, and the proof of its own tools.
+//! One test binary: stories, conformance of databases and brokers, rules of the house, a model of the protocol, and the
+//! proof of its own tools.
 //!
 //! Modules named `kill` and `timing` run one test at a time, after all others (scripts/test).
 #![expect(clippy::disallowed_methods, reason = "tests have no task tracker, and read the settings of scripts/test")]
@@ -24,6 +25,7 @@ mod databases;
 mod harness;
 mod house;
 mod kill;
+mod model;
 mod pages;
 mod papers;
 mod rabbit;
