@@ -33,11 +33,12 @@ use crate::http::stack::Ground;
 use crate::http::web::{self, Inner, Web};
 use crate::http::wish::Raters;
 use crate::http::{body, router};
-use crate::listeners::{self, Desk, Listener, login_log, node};
+use crate::listeners::{self, Desk, Listener, confirmation, login_log, node};
 use crate::mail::{self, Mailbox, Sender, Smtp, SmtpSettings, Transport};
 use crate::messaging::broker::{Broker, Depth};
 use crate::messaging::consumer::Consumer;
 use crate::messaging::embedded::Embedded;
+use crate::messaging::layers::Pace;
 use crate::messaging::operator::Operator;
 use crate::messaging::rabbit::Rabbit;
 use crate::messaging::relay::Relay;
@@ -52,6 +53,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How often what goes by itself is looked for, and how many rows go in one transaction.
 const PURGE: Duration = Duration::from_mins(10);
 const PURGED: i64 = 1_000;
+
+/// Consumers of a queue unless the settings say otherwise.
+const PLACES: u16 = 4;
 
 /// Connections to the database.
 const CONNECTIONS: u32 = 16;
@@ -118,7 +122,9 @@ impl App {
                 if let Some(domain) = config.public_url.domain() {
                     domain.clone_into(&mut settings.hello_name);
                 }
-                let smtp = Smtp::new(settings, sender, accounts.clock.clone(), mail::Limits::default())?;
+                let senders = usize::from(config.concurrency.of(confirmation::QUEUE, PLACES));
+                let limits = mail::Limits { per_destination: senders.saturating_sub(1), ..mail::Limits::default() };
+                let smtp = Smtp::new(settings, sender, accounts.clock.clone(), limits)?;
                 Transport::Smtp(Box::new(smtp))
             }
             None => {
@@ -289,6 +295,7 @@ impl App {
             accounts: self.accounts.clone(),
             log: Log::new(&self.accounts, login_log::QUEUE),
             mail: Arc::clone(&self.mail),
+            mail_pace: self.config.mail_rate.map(Pace::per_minute),
             public_url: self.config.public_url.clone(),
             mail_domain: Arc::clone(&self.mail_domain),
         };
@@ -298,7 +305,7 @@ impl App {
 
     fn consumers_of(&self, listener: &Listener) -> Vec<Consumer> {
         // one that takes many at once is enough
-        let places = self.config.concurrency.of(listener.queue, listener.batch.map_or(4, |_| 1));
+        let places = self.config.concurrency.of(listener.queue, listener.batch.map_or(PLACES, |_| 1));
         let prefetch = self.config.prefetch.of(listener.queue, listener.batch.unwrap_or(1));
         let consumer = Consumer {
             broker: self.broker.clone(),

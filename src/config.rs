@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -55,6 +55,7 @@ pub const SETTINGS: &[Setting] = &[
     secret("BROKER_URL", "amqp://… or amqps://… [queues in the database]"),
     secret("SMTP_URL", "smtp://user:pass@host:port or smtps://…, ?tls=required|opportunistic|none [the local mailbox]"),
     setting("MAIL_FROM", "sender of the mails [Bellhop <no-reply@localhost>]"),
+    setting("MAIL_RATE", "mails a minute that a process sends at most, evenly [no limit]"),
     secret("SECRET_KEY", "signs links, at least 32 characters [made once in the data directory]"),
     setting("TRUSTED_PROXIES", "networks whose X-Forwarded-For counts, separated by commas [none]"),
     setting("HASH_THREADS", "threads that hash passwords [one a core]"),
@@ -108,6 +109,8 @@ pub struct Config {
     pub smtp_url: Option<SecretString>,
     /// `BELLHOP_MAIL_FROM`
     pub mail_from: String,
+    /// `BELLHOP_MAIL_RATE`, a minute; none is no limit.
+    pub mail_rate: Option<NonZeroU32>,
     /// `BELLHOP_SECRET_KEY`; none is one made once in the data directory.
     pub secret_key: Option<SecretString>,
     /// `BELLHOP_TRUSTED_PROXIES`
@@ -351,6 +354,7 @@ impl Values {
             broker_url: self.take_secret("BROKER_URL"),
             smtp_url: self.take_secret("SMTP_URL"),
             mail_from: self.take("MAIL_FROM")?.unwrap_or_else(|| "Bellhop <no-reply@localhost>".to_owned()),
+            mail_rate: self.take("MAIL_RATE")?,
             secret_key: secret_key(self.take_secret("SECRET_KEY"))?,
             trusted_proxies: trusted_proxies(self.0.remove("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
             hash_threads,

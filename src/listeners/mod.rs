@@ -16,7 +16,7 @@ use url::Url;
 use crate::account::Accounts;
 use crate::account::activity::Log;
 use crate::mail::Transport;
-use crate::messaging::layers::{Inbox, Stack, stack};
+use crate::messaging::layers::{Inbox, Pace, Stack, stack};
 use crate::messaging::message::{Message, Outcome};
 
 pub mod confirmation;
@@ -33,6 +33,8 @@ pub struct Desk {
     pub log: Log,
     /// How mails leave.
     pub mail: Arc<Transport>,
+    /// How fast they may, if somebody said so.
+    pub mail_pace: Option<Pace>,
     /// The base of links.
     pub public_url: Url,
     /// The domain in the Message-IDs: the sender's.
@@ -64,15 +66,22 @@ pub fn all(desk: &Desk) -> Vec<Listener> {
     // the last dot of a mail may take ten minutes (RFC 5321 section 4.5.3.2.6); a row takes moments
     let (mail, row) = (Duration::from_mins(15), Duration::from_secs(30));
     vec![
-        listen(confirmation::QUEUE, desk, after_success, mail, confirmation::confirmation),
+        listen(confirmation::QUEUE, desk, after_success, desk.mail_pace.clone(), mail, confirmation::confirmation),
         Listener {
             batch: Some(login_log::BATCH),
-            ..listen(login_log::QUEUE, desk, Inbox::InTransaction, row, login_log::login_log)
+            ..listen(login_log::QUEUE, desk, Inbox::InTransaction, None, row, login_log::login_log)
         },
     ]
 }
 
-fn listen<F, R>(queue: &'static str, desk: &Desk, inbox: Inbox, limit: Duration, listener: F) -> Listener
+fn listen<F, R>(
+    queue: &'static str,
+    desk: &Desk,
+    inbox: Inbox,
+    pace: Option<Pace>,
+    limit: Duration,
+    listener: F,
+) -> Listener
 where
     F: Fn(Desk, Arc<Message>) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Result<Outcome, BoxError>> + Send + 'static,
@@ -80,5 +89,5 @@ where
     let desk = desk.clone();
     let service = tower::service_fn(move |message| listener(desk.clone(), message));
     let keys = QUEUES.iter().find(|(name, _)| *name == queue).map_or(&[][..], |(_, keys)| keys);
-    Listener { queue, keys, stack: stack(queue, inbox, limit, service), batch: None }
+    Listener { queue, keys, stack: stack(queue, inbox, pace, limit, service), batch: None }
 }

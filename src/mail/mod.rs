@@ -1,12 +1,13 @@
 //! Mails: building them, and the ways they leave. Knows addresses and texts, never an account.
 //!
 //! * `message`: from a [`Mail`] to bytes that nobody's name can break out of
-//! * `smtp`: handing it to a mail server over a few connections
+//! * `smtp`: handing it to a mail server over a few connections; `destinations`: none of them takes up all
 //! * `mailbox`: keeping it in a folder while there is no mail server
 //!
 //! Sending is at least once: a mail whose last answer is lost is sent again under the same Message-ID, which
 //! mailboxes fold.
 
+mod destinations;
 mod health;
 mod mailbox;
 mod message;

@@ -1,14 +1,16 @@
-//! The stack around a listener, as tower layers, outermost first: trace, catch panic, inbox, retry, timeout.
+//! The stack around a listener, as tower layers, outermost first: trace, catch panic, inbox, retry, pace, timeout.
 //!
 //! The request is a [`Message`], the response an [`Outcome`], an error means "try again later".
 
+use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
 use tracing::Instrument as _;
@@ -40,8 +42,34 @@ pub enum Inbox {
     AfterSuccess(Db, Clock),
 }
 
+/// How fast calls go through: one every so often, whoever makes them. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    every: Duration,
+    next: Arc<Mutex<Instant>>,
+}
+
+impl Pace {
+    /// So many a minute, evenly; to be made inside a runtime.
+    #[must_use]
+    pub fn per_minute(calls: NonZeroU32) -> Self {
+        Pace { every: Duration::from_mins(1) / calls.get(), next: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// Waits for the next turn.
+    async fn turn(&self) {
+        let turn = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = (*next).max(Instant::now());
+            *next = turn + self.every;
+            turn
+        };
+        tokio::time::sleep_until(turn).await;
+    }
+}
+
 /// Puts the stack around a listener.
-pub fn stack<S>(queue: &'static str, inbox: Inbox, limit: Duration, listener: S) -> Stack
+pub fn stack<S>(queue: &'static str, inbox: Inbox, pace: Option<Pace>, limit: Duration, listener: S) -> Stack
 where
     S: Service<Arc<Message>, Response = Outcome, Error = BoxError, Future: Send + 'static>
         + Clone
@@ -59,6 +87,8 @@ where
             .layer(MarkLayer { queue, inbox })
             // a hiccup is waited out here instead of in a queue
             .layer(tower::retry::RetryLayer::new(Quick { left: QUICK }))
+            // who pays by the mail, or has a quota, says how fast
+            .layer(tower::util::option_layer(pace))
             // a listener that hangs gives its consumer back
             .layer(tower::timeout::TimeoutLayer::new(limit))
             .service(listener),
@@ -127,6 +157,44 @@ fn catch_panic(_: &'static str, _: &Message, answer: BoxFuture<'static, Answer>)
             })
         })
         .boxed()
+}
+
+/// A service whose calls wait for their turn.
+#[derive(Clone)]
+pub struct Paced<S> {
+    inner: S,
+    pace: Pace,
+}
+
+impl<S> Layer<S> for Pace {
+    type Service = Paced<S>;
+    fn layer(&self, inner: S) -> Self::Service {
+        Paced { inner, pace: self.clone() }
+    }
+}
+
+impl<S> Service<Arc<Message>> for Paced<S>
+where
+    S: Service<Arc<Message>, Response = Outcome, Error = BoxError, Future: Send + 'static> + Clone + Send + 'static,
+{
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Answer>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, message: Arc<Message>) -> Self::Future {
+        let waiting = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, waiting);
+        let pace = self.pace.clone();
+        async move {
+            pace.turn().await;
+            inner.call(message).await
+        }
+        .boxed()
+    }
 }
 
 #[derive(Clone)]
@@ -227,5 +295,36 @@ impl tower::retry::Policy<Arc<Message>, Outcome, BoxError> for Quick {
 
     fn clone_request(&mut self, message: &Arc<Message>) -> Option<Arc<Message>> {
         Some(Arc::clone(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    fn message() -> Arc<Message> {
+        let (id, kind) = (uuid::Uuid::nil(), "user.registered".to_owned());
+        Arc::new(Message { id, kind, body: Vec::new(), traceparent: None, attempt: 0, failure: None })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pace_is_even_and_shared() {
+        let pace = Pace::per_minute(NonZeroU32::new(120).unwrap());
+        let done = tower::service_fn(|_: Arc<Message>| async { Ok::<_, BoxError>(Outcome::Ack) });
+        let (one, other) = (pace.layer(done), pace.layer(done));
+        let began = Instant::now();
+        let calls = (0..6).map(|n| if n % 2 == 0 { one.clone() } else { other.clone() }.oneshot(message()));
+        for outcome in futures_util::future::join_all(calls).await {
+            assert_eq!(outcome.unwrap(), Outcome::Ack);
+        }
+        assert_eq!(began.elapsed(), Duration::from_millis(2_500), "the first at once, the others every half second");
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        let later = Instant::now();
+        one.clone().oneshot(message()).await.unwrap();
+        assert_eq!(later.elapsed(), Duration::ZERO, "a quiet time is not saved up");
+        one.oneshot(message()).await.unwrap();
+        assert_eq!(later.elapsed(), Duration::from_millis(500));
     }
 }

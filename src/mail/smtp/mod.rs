@@ -24,6 +24,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 pub use settings::{Login, SmtpSettings, Tls, UrlError};
 
+use super::destinations::Destinations;
 use super::health::{Health, HealthRecord};
 use super::{Built, Mail, Receipt, SendError, Sender, build, one_line};
 use crate::clock::Clock;
@@ -50,6 +51,8 @@ pub struct Limits {
     pub connections: usize,
     /// Mails over one connection.
     pub mails_per_connection: u32,
+    /// Mails to one domain at once: fewer than there are who send, or one that hangs would hold up all.
+    pub per_destination: usize,
 }
 
 impl Default for Limits {
@@ -63,6 +66,7 @@ impl Default for Limits {
             idle: Duration::from_secs(30),
             connections: 4,
             mails_per_connection: 100,
+            per_destination: 3,
         }
     }
 }
@@ -75,6 +79,7 @@ pub struct Smtp {
     limits: Limits,
     tls: Arc<ClientConfig>,
     slots: Semaphore,
+    destinations: Destinations,
     idle: Mutex<Vec<Line>>,
     health: HealthRecord,
 }
@@ -119,8 +124,9 @@ impl Smtp {
         anyhow::ensure!(well_formed, "the name for EHLO must be a host name or an address in brackets");
         let tls = wire::tls_config().context("cannot set up TLS for SMTP")?;
         let slots = Semaphore::new(limits.connections.max(1));
+        let destinations = Destinations::new(limits.per_destination);
         let (idle, health) = (Mutex::default(), HealthRecord::default());
-        Ok(Self { settings, sender, clock, limits, tls, slots, idle, health })
+        Ok(Self { settings, sender, clock, limits, tls, slots, destinations, idle, health })
     }
 
     /// Hands one mail over, and returns once the server has taken responsibility for it or refused it.
@@ -142,6 +148,9 @@ impl Smtp {
     pub async fn send_if(&self, mail: &Mail, may: impl AsyncFn() -> bool) -> Result<Receipt, SendError> {
         let built = build(mail, &self.sender, self.clock.now())?;
         let since = Instant::now();
+        let Some(_under_way) = self.destinations.set_out(&mail.to).await else {
+            return Err(SendError::Temporary("mails to this domain are under way and do not arrive".to_owned()));
+        };
         let Ok(_slot) = self.slots.acquire().await else {
             return Err(SendError::Temporary("the mail transport is closed".to_owned()));
         };

@@ -36,6 +36,7 @@ async fn a_wrong_setting_ends_the_start_with_one_line_that_names_it() {
         (&[("SMTP_URL", "smtp://user:CANARY@127.0.0.1:25?tls=perhaps")], &[], "BELLHOP_SMTP_URL"),
         (&[("SMTP_URL", "smtp://user:CANARY@127.0.0.1:port")], &[], "BELLHOP_SMTP_URL"),
         (&[("MAIL_FROM", "nobody")], &[], "BELLHOP_MAIL_FROM"),
+        (&[("MAIL_RATE", "0")], &[], "BELLHOP_MAIL_RATE"),
         (&[("TRUSTED_PROXIES", "10.0.0.0/8, x")], &[], "BELLHOP_TRUSTED_PROXIES"),
         (&[("BREACHED_PASSWORDS", "/nonexistent")], &[], "BELLHOP_BREACHED_PASSWORDS"),
         (&[("BREACHED_PASSWORDS", "/proc/self/environ")], &[], "BELLHOP_BREACHED_PASSWORDS"),

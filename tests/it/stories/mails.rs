@@ -213,3 +213,28 @@ async fn a_slow_mail_server_tells_nobody_who_has_an_account() {
     assert!(taken > new / 2, "{taken:?} for a taken address, {new:?} for a new one");
     assert_eq!(app.mails_to("taken@example.org").await.len(), 2, "the first mail and one notice");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_that_hangs_holds_nobody_else_up() {
+    let app = large().await;
+    let sink = app.sink.as_ref().unwrap();
+    let mut script = Script::default();
+    for n in 0..6 {
+        script = script.on_recipient(&format!("ann{n}@hangs.example"), Step::hang());
+    }
+    sink.set(script);
+    for n in 0..6 {
+        app.guest().register(&format!("ann{n}@hangs.example"), PASSWORD, "Ann").await;
+    }
+    within("one to hang", async || sink.attempts() > 0).await;
+    for n in 0..3 {
+        app.guest().register(&format!("bob{n}@fine.example"), PASSWORD, "Bob").await;
+    }
+    // a hanging RCPT is given up after half a minute only: by then they all would hang
+    within("the others to have theirs", async || app.mails().await.len() == 3).await;
+    assert!(app.mails().await.iter().all(|mail| mail.to.ends_with("@fine.example")));
+    within("those in vain to be told", async || events(&app, "mail.delayed").await >= 4).await;
+    assert_eq!(delivery(&app, "bob0@fine.example").await, "sent");
+    sink.set(Script::default());
+    app.unfinished();
+}
