@@ -19,7 +19,7 @@ const PASSWORDS: [&str; 2] = [PASSWORD, OTHER_PASSWORD];
 const BROWSERS: usize = 3;
 
 /// What can be done, how often in relation to the rest, and which routes it asks.
-const STEPS: [(Step, u64, &[&str]); 13] = [
+const STEPS: [(Step, u64, &[&str]); 14] = [
     (Step::Register, 2, &["POST /register", "POST /api/v1/register"]),
     (Step::Login, 6, &["POST /login", "POST /api/v1/login"]),
     (Step::LoginWithPlantedCookie, 2, &["POST /login", "POST /api/v1/login"]),
@@ -33,6 +33,15 @@ const STEPS: [(Step, u64, &[&str]); 13] = [
     (Step::GarbledCookie, 2, &["GET /api/v1/me"]),
     (Step::Waiting, 3, &["GET /register/sent", "GET /register/status"]),
     (Step::Open, 2, &OPEN),
+    (Step::Admin, 2, &ADMIN),
+];
+
+/// What administrators alone may see and do, whom nobody here makes one.
+const ADMIN: [&str; 4] = [
+    "GET /api/v1/admin/queues",
+    "GET /api/v1/admin/dead-letters",
+    "POST /api/v1/admin/dead-letters/{id}/redrive",
+    "POST /api/v1/admin/dead-letters/{id}/discard",
 ];
 
 /// What anybody may see, signed in or not.
@@ -65,6 +74,7 @@ enum Step {
     GarbledCookie,
     Waiting,
     Open,
+    Admin,
 }
 
 /// A registration: for which address, with which password, and its link.
@@ -220,6 +230,12 @@ impl World<'_> {
                 same("a garbled cookie", answer.status, 401)
             }
             Step::Waiting => self.waiting(at).await,
+            Step::Admin => {
+                let (method, path) = ADMIN[self.pick(ADMIN.len())].split_once(' ').unwrap();
+                let path = path.replace("{id}", &Uuid::nil().to_string());
+                let answer = self.send(self.request(method.parse().unwrap(), &path, browser)).await;
+                same("what is there for administrators alone", answer.status, 404)
+            }
             Step::Open => self.open(browser).await,
         }
     }
