@@ -30,6 +30,10 @@ pub use self::together::{Together, Write};
 const ACQUIRE: Duration = Duration::from_secs(2);
 /// How long `SQLite` waits for another process's write lock.
 const BUSY: Duration = Duration::from_secs(5);
+/// What connections to a file keep of it, in KiB (negative, as `SQLite` wants it). The system keeps the file as well, and
+/// takes that memory back when others need it.
+const WRITER_CACHE: &str = "-1000";
+const READER_CACHE: &str = "-256";
 /// Statements the connection remembers; each costs a few KiB, and there are about a hundred in all.
 const STATEMENTS: usize = 64;
 
@@ -124,13 +128,13 @@ impl Db {
             .foreign_keys(true)
             .busy_timeout(BUSY)
             .statement_cache_capacity(STATEMENTS)
-            .pragma("cache_size", "-2000")
+            .pragma("cache_size", WRITER_CACHE)
             .optimize_on_close(true, None);
         let context = || format!("cannot open the database {}", path.display());
         // SQLite would make it readable to everybody; what it puts beside it (-wal, -shm) follows this file
         std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).with_context(context)?;
         let write = Writer::new(Connections::open(options.clone(), 1, BUSY).await.with_context(context)?);
-        let options = options.read_only(true).create_if_missing(false);
+        let options = options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE);
         let read = Connections::open(options, connections.clamp(1, 4), ACQUIRE).await.with_context(context)?;
         Ok(Db::Sqlite { read, write })
     }
