@@ -79,6 +79,11 @@ async fn one_hash(app: &TestApp) -> Duration {
     since.elapsed()
 }
 
+/// How many rounds somebody wants who has the time: `TEST_TIMING_ROUNDS`.
+fn rounds_asked_for() -> Option<usize> {
+    std::env::var("TEST_TIMING_ROUNDS").ok().map(|rounds| rounds.parse().expect("TEST_TIMING_ROUNDS is a number"))
+}
+
 /// Samples every class of every app in random order, again and again: at least `least` rounds, and more until `limit`;
 /// with each round a hash of what `hashing` costs.
 async fn sample(
@@ -93,6 +98,7 @@ async fn sample(
     let mut samples: BTreeMap<String, Samples> = BTreeMap::new();
     let mut hashes = Samples::default();
     let since = Instant::now();
+    let least = rounds_asked_for().unwrap_or(least);
     for round in 0.. {
         if round > least && since.elapsed() > limit {
             break;
