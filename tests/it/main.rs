@@ -22,6 +22,7 @@
 
 mod brokers;
 mod databases;
+mod golden;
 mod harness;
 mod house;
 mod kill;
