@@ -52,7 +52,8 @@ fn files_named_in(text: &str) -> Vec<String> {
     let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let links = links.filter(|target| !target.contains("://") && !target.starts_with('#'));
     let links = links.filter_map(|target| target.split('#').next()).map(str::to_owned);
-    let folders = ["src/", "tests/", "docs/", "migrations/", "locales/", "templates/", "static/", "benches/"];
+    let folders =
+        ["src/", "tests/", "docs/", "migrations/", "locales/", "templates/", "static/", "benches/", "scripts/"];
     let quoted = text.split('`').skip(1).step_by(2);
     let paths = quoted.filter(|quoted| folders.iter().any(|folder| quoted.starts_with(folder)));
     links.chain(paths.filter(|path| !path.contains(['*', '{', '<'])).map(|path| format!("/{path}"))).collect()
@@ -61,7 +62,9 @@ fn files_named_in(text: &str) -> Vec<String> {
 #[test]
 fn every_file_that_the_papers_name_is_there() {
     let mut missing = Vec::new();
-    for name in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"] {
+    for name in
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", "docs/messaging.md"]
+    {
         let paper_at = root().join(name);
         let named = files_named_in(&paper(name));
         assert!(!named.is_empty() || name == "SECURITY.md", "{name} names no file at all");

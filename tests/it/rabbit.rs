@@ -7,6 +7,7 @@ mod node;
 mod proxy;
 mod routing;
 mod trouble;
+mod users;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

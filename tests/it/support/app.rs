@@ -123,7 +123,8 @@ impl TestApp {
         self.node(parts, (*self.app.config).clone()).await
     }
 
-    async fn node(&self, parts: Parts, mut config: Config) -> TestApp {
+    /// As [`Self::another_node`], with settings of its own.
+    pub async fn node(&self, parts: Parts, mut config: Config) -> TestApp {
         let data = tempfile::tempdir().unwrap();
         if config.database_url.is_none() {
             let file = self.data.path().join("bellhop.sqlite");
