@@ -90,6 +90,8 @@ struct Report {
     findings: Vec<String>,
     /// Queues (short names) that should be consumed from and are not, with the reason.
     unsubscribed: BTreeMap<String, String>,
+    /// Exchanges (short names) that the user may not publish to and had to, with the broker's words.
+    refused: BTreeMap<&'static str, String>,
 }
 
 impl Rabbit {
@@ -262,6 +264,9 @@ impl Report {
         }
         if let Some(reason) = &self.blocked {
             troubles.push(format!("the broker takes no messages: {reason}"));
+        }
+        for (exchange, reason) in &self.refused {
+            troubles.push(format!("nothing can be published to {exchange:?}: {reason}"));
         }
         troubles.extend(self.findings.iter().cloned());
         if troubles.is_empty() { Health::Up } else { Health::Degraded(troubles.join("; ")) }

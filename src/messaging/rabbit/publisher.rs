@@ -76,11 +76,24 @@ async fn publish_part(shared: &Shared, desk: &mut Desk, part: Vec<(&Publication,
         if published == Published::Confirmed && !desk.held_up.is_empty() {
             desk.held_up.remove(&address(publication));
         }
+        note_refusal(shared, &published, publication);
         if is_missed(shared, &published, publication) {
             shared.redeclare.notify_one();
         }
         *answer = published;
     }
+}
+
+/// A right that is missing is no outage: it is to be seen until it is given.
+fn note_refusal(shared: &Shared, answer: &Published, publication: &Publication) {
+    let exchange = publication.exchange.name;
+    shared.report.send_if_modified(|report| match answer {
+        Published::Failed(reason) if reason.contains("ACCESS_REFUSED") => {
+            report.refused.insert(exchange, reason.clone()).as_ref() != Some(reason)
+        }
+        Published::Failed(_) => false,
+        Published::Confirmed | Published::Returned => report.refused.remove(exchange).is_some(),
+    });
 }
 
 /// Whether somebody may have deleted an exchange or a queue. An event that nobody here wants is returned in all honour.

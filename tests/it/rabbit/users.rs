@@ -160,6 +160,33 @@ async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
     assert_eq!(web.app.broker.health().await, Health::Up);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_missing_is_told_until_it_is_given() {
+    let house = House::new().await;
+    let app = TestApp::start_with(Stack::Small, |options| {
+        options.parts = Parts::only(["web"]).expect("a part");
+        options.config.broker_url = Some(SecretString::from(house.url("bellhop-web")));
+        options.config.topology = TopologyMode::Verify;
+    })
+    .await;
+    let broker = &app.app.broker;
+    until("connected", async || broker.health().await == Health::Up).await;
+    let publish = async || {
+        let message = super::message("login.succeeded");
+        let publication = Publication { exchange: EVENTS, routing_key: message.kind.clone(), message };
+        broker.publish(vec![publication]).await.remove(0)
+    };
+    let Published::Failed(reason) = publish().await else { panic!("it may not") };
+    assert!(reason.contains("ACCESS_REFUSED"), "{reason}");
+    let Health::Degraded(told) = broker.health().await else { panic!("not told") };
+    assert!(told.contains(r#"nothing can be published to "events""#) && told.contains(&reason), "{told}");
+
+    let vhost = house.vhost.path().trim_start_matches('/');
+    rabbit::ctl(&["set_permissions", "-p", vhost, "bellhop-web", "^bellhop", "^bellhop", "^bellhop"]).await;
+    until("published", async || publish().await == Published::Confirmed).await;
+    assert_eq!(broker.health().await, Health::Up);
+}
+
 /// Something that somebody may try on the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Deed {
