@@ -1,4 +1,5 @@
-//! The events as others may rely on them: an `AsyncAPI` 3 document, made from the types that are sent.
+//! The events and their ways as others may rely on them: an `AsyncAPI` 3 document, made from the types that are sent and
+//! the topology that is declared.
 //!
 //! It stands in docs/asyncapi.json; a test compares.
 
@@ -6,38 +7,69 @@ use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
 use super::{Event, VERSION};
-use crate::messaging::topology::EVENTS;
+use crate::messaging::rabbit::{self, PREFIX};
+use crate::messaging::topology::{
+    BROADCAST, Binding, EVENTS, Exchange, ExchangeKind, Queue, QueueKind, RETRY, Target, Topology, dead, matches,
+};
 
-/// The `AsyncAPI` 3.0 document of all events: a channel, a message and an operation for each, called by its type.
+/// The `AsyncAPI` 3.0 document of all events on this topology: a channel, a message and an operation for each event,
+/// called by its type; a channel for each exchange and queue, called by its name on `RabbitMQ`; and an operation for each
+/// listener.
 #[must_use]
-pub fn asyncapi() -> Value {
+pub fn asyncapi(topology: &Topology) -> Value {
     let (mut channels, mut messages, mut operations) = (Map::new(), Map::new(), Map::new());
-    for Kind { name, summary, data } in kinds() {
-        let message = json!({ "$ref": format!("#/components/messages/{name}") });
+    let kinds = kinds();
+    for Kind { name, summary, data } in &kinds {
         channels.insert(
             name.clone(),
-            json!({ "address": name, "summary": summary, "messages": { &name: message }, "bindings": exchange() }),
+            json!({
+                "address": name,
+                "summary": summary,
+                "messages": references([name]),
+                "bindings": exchange_binding(EVENTS),
+            }),
         );
         operations.insert(
             name.clone(),
             json!({
                 "action": "send",
                 "channel": { "$ref": format!("#/channels/{name}") },
-                "bindings": { "amqp": { "deliveryMode": 2, "mandatory": true, "bindingVersion": "0.3.0" } },
+                "bindings": { "amqp": { "deliveryMode": 2, "mandatory": true, "bindingVersion": BINDING } },
             }),
         );
         let message = json!({
             "name": name,
             "summary": summary,
             "contentType": "application/cloudevents+json",
-            "bindings": { "amqp": { "messageType": name, "bindingVersion": "0.3.0" } },
-            "payload": envelope(&name, data),
+            "headers": { "$ref": "#/components/schemas/Headers" },
+            "bindings": { "amqp": { "messageType": name, "bindingVersion": BINDING } },
+            "payload": envelope(name, data),
         });
-        messages.insert(name, message);
+        messages.insert(name.clone(), message);
+    }
+    let kinds: Vec<String> = kinds.into_iter().map(|kind| kind.name).collect();
+    for exchange in topology.exchanges.iter().filter(|exchange| **exchange != EVENTS) {
+        channels.insert(full(exchange.name), exchange_channel(topology, *exchange, &kinds));
+    }
+    let node = Queue { name: "node.{node}".into(), kind: QueueKind::Node };
+    for queue in topology.queues.iter().chain([&node]) {
+        let id = full(queue.name.trim_end_matches(".{node}"));
+        // a tier's exchange and queue have one name
+        let id = if channels.contains_key(&id) { format!("{id}.queue") } else { id };
+        if queue.kind == QueueKind::Work {
+            let operation = json!({
+                "action": "receive",
+                "channel": { "$ref": format!("#/channels/{id}") },
+                "bindings": { "amqp": { "ack": true, "bindingVersion": BINDING } },
+            });
+            operations.insert(id.clone(), operation);
+        }
+        channels.insert(id, queue_channel(topology, queue, &kinds));
     }
     let mut schemas = Vec::new();
     Event::schemas(&mut schemas);
-    let schemas: Map<String, Value> = schemas.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
+    let mut schemas: Map<String, Value> = schemas.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
+    schemas.insert("Headers".into(), headers());
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -47,13 +79,159 @@ pub fn asyncapi() -> Value {
                 to the topic exchange bellhop.events under its type as routing key: bind a durable queue of your own. \
                 The AMQP message_id is the event's id. An event may come more than once and out of order: fold \
                 repeats by id. Fields may be added; ignore those that you do not know. Anything else that changes \
-                gets a new number at the end of dataschema.",
+                gets a new number at the end of dataschema. The channels whose names begin with bellhop. are \
+                Bellhop's own exchanges and queues, with their arguments and what they are bound to: for operators; \
+                nobody else publishes to them or consumes from them.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "defaultContentType": "application/cloudevents+json",
         "channels": channels,
         "operations": operations,
         "components": { "messages": messages, "schemas": schemas },
+    })
+}
+
+/// The version of the AMQP bindings of `AsyncAPI` that the document is written in.
+const BINDING: &str = "0.3.0";
+
+/// The name on `RabbitMQ`.
+fn full(short: &str) -> String {
+    format!("{PREFIX}{short}")
+}
+
+fn references<'a>(kinds: impl IntoIterator<Item = &'a String>) -> Value {
+    let reference = |kind: &'a String| (kind.clone(), json!({ "$ref": format!("#/components/messages/{kind}") }));
+    Value::Object(kinds.into_iter().map(reference).collect())
+}
+
+/// An object with more fields.
+fn with(object: Value, more: Value) -> Value {
+    match (object, more) {
+        (Value::Object(mut fields), Value::Object(more)) => {
+            fields.extend(more);
+            Value::Object(fields)
+        }
+        (object, _) => object,
+    }
+}
+
+/// An exchange of ours beside the one for events.
+fn exchange_channel(topology: &Topology, exchange: Exchange, kinds: &[String]) -> Value {
+    let channel = json!({
+        "bindings": exchange_binding(exchange),
+        "x-bindings": bindings(topology, |to| matches!(to, Target::Exchange(name) if *name == exchange.name)),
+    });
+    if exchange == BROADCAST {
+        return with(
+            channel,
+            json!({
+                // a fanout exchange asks for no routing key
+                "address": null,
+                "summary": "A copy of every event, for every running web node.",
+                "messages": references(kinds),
+            }),
+        );
+    }
+    let queues = topology.queues.iter().filter(|queue| queue.kind == QueueKind::Work);
+    let queues: Vec<&str> = queues.map(|queue| queue.name.as_str()).collect();
+    let summary = if exchange == RETRY {
+        "Brings what has waited back to exactly the queue it failed in."
+    } else {
+        "Where a listener sends what failed, to wait before the next attempt; the routing key is kept."
+    };
+    with(
+        channel,
+        json!({
+            "address": "{queue}",
+            "parameters": {
+                "queue": { "enum": queues, "description": "The short name of the queue that it failed in." },
+            },
+            "summary": summary,
+            // what failed was meant for one of our queues
+            "messages": references(kinds.iter().filter(|kind| topology.is_wanted(kind))),
+        }),
+    )
+}
+
+fn queue_channel(topology: &Topology, queue: &Queue, kinds: &[String]) -> Value {
+    let takes = |queue: &str, kind: &String| {
+        let to = Target::Queue(queue.to_owned());
+        let mut bound = topology.bindings.iter().filter(|binding| binding.from == EVENTS.name && binding.to == to);
+        bound.any(|binding| matches(&binding.key, kind))
+    };
+    let (summary, kept) = match queue.kind {
+        QueueKind::Work => {
+            ("What a listener works off.", kinds.iter().filter(|kind| takes(&queue.name, kind)).collect())
+        }
+        QueueKind::Dead => {
+            let works = topology.queues.iter().find(|work| dead(&work.name) == queue.name);
+            let takes = |kind: &&String| works.is_some_and(|work| takes(&work.name, kind));
+            ("Dead letters with their reasons, for operators.", kinds.iter().filter(takes).collect())
+        }
+        QueueKind::Wait { .. } => (
+            "What failed waits here, all equally long.",
+            kinds.iter().filter(|kind| topology.is_wanted(kind)).collect::<Vec<_>>(),
+        ),
+        QueueKind::Node => {
+            ("A running web node's own: it hears every event, and goes with the node.", kinds.iter().collect())
+        }
+    };
+    let name = full(&queue.name);
+    let node = queue.kind == QueueKind::Node;
+    let bound = if node {
+        json!([{ "exchange": full(BROADCAST.name), "routingKey": "" }])
+    } else {
+        bindings(topology, |to| matches!(to, Target::Queue(name) if *name == queue.name))
+    };
+    let channel = json!({
+        "address": name,
+        "summary": summary,
+        "messages": references(kept),
+        "bindings": { "amqp": {
+            "is": "queue",
+            "queue": { "name": name, "durable": !node, "exclusive": node, "autoDelete": node },
+            "bindingVersion": BINDING,
+        } },
+        "x-arguments": rabbit::arguments(queue),
+        "x-bindings": bound,
+    });
+    let parameters = json!({ "parameters": { "node": { "description": "Another one at each start." } } });
+    if node { with(channel, parameters) } else { channel }
+}
+
+/// What leads to an exchange or a queue: `AsyncAPI` has no word for it.
+fn bindings(topology: &Topology, leads: impl Fn(&Target) -> bool) -> Value {
+    let bound = topology.bindings.iter().filter(|binding| leads(&binding.to));
+    let described = |Binding { from, key, .. }: &Binding| json!({ "exchange": full(from), "routingKey": key });
+    Value::Array(bound.map(described).collect())
+}
+
+fn exchange_binding(exchange: Exchange) -> Value {
+    let kind = match exchange.kind {
+        ExchangeKind::Topic => "topic",
+        ExchangeKind::Fanout => "fanout",
+        ExchangeKind::Direct => "direct",
+    };
+    json!({ "amqp": {
+        "is": "routingKey",
+        "exchange": { "name": full(exchange.name), "type": kind, "durable": true, "autoDelete": false },
+        "bindingVersion": BINDING,
+    } })
+}
+
+/// The headers beside AMQP's own properties.
+fn headers() -> Value {
+    json!({
+        "type": "object",
+        "required": ["attempt"],
+        "properties": {
+            "attempt": { "type": "integer", "minimum": 0, "description": "How often it has failed: 0 where it was published." },
+            "traceparent": { "type": "string", "description": "W3C trace context of the request that caused it." },
+            "dead-queue": { "type": "string", "description": "On what waits or rests: the short name of the queue it failed in." },
+            "reason": { "type": "string", "maxLength": 1_000, "description": "On what waits or rests: the last error." },
+            "first-at": { "type": "string", "format": "date-time", "description": "On what waits or rests: when it failed first." },
+            "last-at": { "type": "string", "format": "date-time", "description": "On what waits or rests: when it failed last." },
+        },
     })
 }
 
@@ -78,16 +256,8 @@ fn kinds() -> Vec<Kind> {
         .collect()
 }
 
-fn exchange() -> Value {
-    json!({ "amqp": {
-        "is": "routingKey",
-        "exchange": { "name": format!("bellhop.{}", EVENTS.name), "type": "topic", "durable": true, "autoDelete": false },
-        "bindingVersion": "0.3.0",
-    } })
-}
-
 /// The schema of the whole body: `CloudEvents` 1.0 around `data`.
-fn envelope(name: &str, data: Value) -> Value {
+fn envelope(name: &str, data: &Value) -> Value {
     let mut schema = json!({
         "type": "object",
         "required": ["specversion", "id", "source", "type", "time", "datacontenttype", "dataschema", "data"],
@@ -107,7 +277,7 @@ fn envelope(name: &str, data: Value) -> Value {
         },
     });
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        properties.insert("data".into(), data);
+        properties.insert("data".into(), data.clone());
     }
     schema
 }
@@ -147,12 +317,37 @@ mod tests {
     }
 
     #[test]
+    fn every_reference_leads_somewhere() {
+        fn check(document: &Value, value: &Value) -> usize {
+            match value {
+                Value::Object(fields) => {
+                    if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
+                        let at = reference.trim_start_matches('#');
+                        assert!(document.pointer(at).is_some(), "{reference}");
+                        return 1;
+                    }
+                    fields.values().map(|value| check(document, value)).sum()
+                }
+                Value::Array(values) => values.iter().map(|value| check(document, value)).sum(),
+                _ => 0,
+            }
+        }
+        let waits = [std::time::Duration::ZERO; crate::messaging::topology::TIERS.len()];
+        let document = asyncapi(&Topology::new([("log", &["login.*"][..])], waits));
+        assert!(check(&document, &document) > 50);
+        let received = keys(&document["channels"]["bellhop.log"]["messages"]);
+        assert_eq!(received, Names::from(["login.failed".into(), "login.succeeded".into()]));
+        assert_eq!(keys(&document["channels"]["bellhop.log.dead"]["messages"]), received);
+    }
+
+    #[test]
     fn every_event_that_is_sent_is_described_as_it_is_sent() {
-        let (document, clock) = (asyncapi(), Clock::default());
+        let (document, clock) = (asyncapi(&Topology::default()), Clock::default());
         let messages = &document["components"]["messages"];
         let sent: Names = every().iter().map(|event| event.kind().to_owned()).collect();
         assert_eq!(keys(messages), sent);
-        assert_eq!(keys(&document["channels"]), sent);
+        let of_events = keys(&document["channels"]).into_iter().filter(|name| !name.starts_with(PREFIX));
+        assert_eq!(of_events.collect::<Names>(), sent);
         for event in every() {
             let schema = &messages[event.kind()]["payload"];
             let body: Value = serde_json::from_str(&event.body(clock.new_id(), clock.now())).unwrap();

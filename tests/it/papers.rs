@@ -1,11 +1,18 @@
 //! The papers say what the code says.
 
+mod asyncapi;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bellhop::config::SETTINGS;
-use bellhop::event;
+use bellhop::config::{Patience, SETTINGS};
+use bellhop::messaging::broker::{Publication, Published};
+use bellhop::messaging::message::Message;
+use bellhop::messaging::topology::{EVENTS, Topology};
+use bellhop::{event, listeners};
+
+use crate::support::app::TestApp;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -31,7 +38,8 @@ fn the_readme_lists_every_setting_with_its_default() {
 
 #[test]
 fn the_asyncapi_document_is_what_the_code_sends() {
-    let made = serde_json::to_string_pretty(&event::asyncapi()).unwrap() + "\n";
+    let topology = Topology::new(listeners::QUEUES, Patience::default().tiers);
+    let made = serde_json::to_string_pretty(&event::asyncapi(&topology)).unwrap() + "\n";
     let kept = fs::read_to_string(root().join("docs/asyncapi.json")).unwrap_or_default();
     if kept != made {
         let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("asyncapi.json");
@@ -47,13 +55,27 @@ fn the_asyncapi_document_is_what_the_code_sends() {
     }
 }
 
+async fn publish(app: &TestApp, key: &str, message: Message) -> Vec<Published> {
+    app.app.broker.publish(vec![Publication { exchange: EVENTS, routing_key: key.into(), message }]).await
+}
+
 /// What a Markdown text says of files here: targets of links, and paths in backticks that begin with a folder of ours.
 fn files_named_in(text: &str) -> Vec<String> {
     let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let links = links.filter(|target| !target.contains("://") && !target.starts_with('#'));
     let links = links.filter_map(|target| target.split('#').next()).map(str::to_owned);
-    let folders =
-        ["src/", "tests/", "docs/", "migrations/", "locales/", "templates/", "static/", "benches/", "scripts/"];
+    let folders = [
+        "src/",
+        "tests/",
+        "docs/",
+        "migrations/",
+        "locales/",
+        "templates/",
+        "static/",
+        "benches/",
+        "scripts/",
+        "examples/",
+    ];
     let quoted = text.split('`').skip(1).step_by(2);
     let paths = quoted.filter(|quoted| folders.iter().any(|folder| quoted.starts_with(folder)));
     links.chain(paths.filter(|path| !path.contains(['*', '{', '<'])).map(|path| format!("/{path}"))).collect()

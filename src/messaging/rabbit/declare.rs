@@ -8,8 +8,9 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind as AmqpKind};
 
 use super::connection::Live;
+use super::wire::Names;
 use super::{ANSWER, Fault, Shared, TopologyMode, within};
-use crate::messaging::topology::{Binding, Exchange, ExchangeKind, Queue, QueueKind, RETRY, Target};
+use crate::messaging::topology::{Binding, Exchange, ExchangeKind, Queue, QueueKind, RETRY, Target, dead};
 
 /// Deliveries before the broker moves a message to `<queue>.dead` by itself. Only a process that dies with the message
 /// in hand raises the count that far: failures of a listener are counted by ourselves, and far lower.
@@ -118,7 +119,7 @@ impl Pass<'_> {
 
     async fn queue(&mut self, queue: &Queue) -> Result<(), Fault> {
         let name = self.shared.names.queue(&queue.name)?;
-        let arguments = arguments(self.shared, queue)?;
+        let arguments = arguments(&self.shared.names, queue)?;
         let listed: Vec<String> =
             arguments.inner().iter().map(|(key, value)| format!("{key}={}", shown(value))).collect();
         let object = Object {
@@ -245,7 +246,7 @@ enum Next {
 
 /// What a kind of queue is declared with, all of it said and nothing left to the broker's defaults, which differ
 /// between versions. Dead-lettering at least once needs `reject-publish`, or it falls back silently.
-fn arguments(shared: &Shared, queue: &Queue) -> Result<FieldTable, Fault> {
+pub(super) fn arguments(names: &Names, queue: &Queue) -> Result<FieldTable, Fault> {
     let mut table = FieldTable::default();
     let mut text = |key: &str, value: &str| {
         table.insert(key.into(), AMQPValue::LongString(value.into()));
@@ -254,7 +255,7 @@ fn arguments(shared: &Shared, queue: &Queue) -> Result<FieldTable, Fault> {
     match queue.kind {
         QueueKind::Work => {
             text("x-dead-letter-exchange", "");
-            text("x-dead-letter-routing-key", shared.names.queue(&format!("{}.dead", queue.name))?.as_str());
+            text("x-dead-letter-routing-key", names.queue(&dead(&queue.name))?.as_str());
             text("x-dead-letter-strategy", "at-least-once");
             text("x-overflow", "reject-publish");
             table.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(CRASHES));
@@ -264,7 +265,7 @@ fn arguments(shared: &Shared, queue: &Queue) -> Result<FieldTable, Fault> {
         }
         QueueKind::Wait { ttl } => {
             // without a routing key of its own, so that the key says which queue the message comes back to
-            text("x-dead-letter-exchange", shared.names.exchange(RETRY.name)?.as_str());
+            text("x-dead-letter-exchange", names.exchange(RETRY.name)?.as_str());
             text("x-dead-letter-strategy", "at-least-once");
             text("x-overflow", "reject-publish");
             let milliseconds = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);

@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use lapin::ErrorKind;
 use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::timeout;
@@ -36,6 +36,9 @@ use self::wire::Names;
 use crate::config::TopologyMode;
 use crate::messaging::broker::{Depth, Health, Publication, Published};
 use crate::messaging::topology::{Queue, QueueKind, Topology};
+
+/// Before every name of ours on the broker.
+pub const PREFIX: &str = "bellhop.";
 
 /// For any single question to the broker; a confirm may take [`publisher::CONFIRM`].
 const ANSWER: Duration = Duration::from_secs(5);
@@ -112,7 +115,7 @@ impl Rabbit {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, anyhow::Error> {
-        Self::start_with_prefix("bellhop.", url, name, topology, mode, tasks, stop)
+        Self::start_with_prefix(PREFIX, url, name, topology, mode, tasks, stop)
     }
 
     /// As [`start`](Self::start) with another prefix than `bellhop.`, for several deployments in one virtual host.
@@ -214,6 +217,19 @@ impl Rabbit {
         scratch.close().await;
         Ok(depths)
     }
+}
+
+/// The arguments that a queue is declared with, for whoever describes it.
+#[must_use]
+pub fn arguments(queue: &Queue) -> BTreeMap<String, serde_json::Value> {
+    // a name that AMQP cannot hold is found when it is declared
+    let table = declare::arguments(&Names(PREFIX.to_owned()), queue).unwrap_or_default();
+    let value = |value: &AMQPValue| match value {
+        AMQPValue::LongString(text) => text.to_string().into(),
+        AMQPValue::LongLongInt(number) => (*number).into(),
+        other => format!("{other:?}").into(),
+    };
+    table.inner().iter().map(|(key, argument)| (key.to_string(), value(argument))).collect()
 }
 
 /// lapin parses on every connect; what it cannot parse, or reads otherwise than meant, is found here.
