@@ -1,6 +1,7 @@
 //! The papers say what the code says.
 
 mod asyncapi;
+mod example;
 
 use std::fmt::Write as _;
 use std::fs;
