@@ -12,6 +12,7 @@ use crate::account::user::{self, Listed};
 use crate::app::App;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::messaging::broker::Health;
 use crate::messaging::operator::{Chosen, DeadLetter, QueueState};
 
 /// The commands that open the house without running it.
@@ -90,7 +91,12 @@ async fn queues(app: &App, out: &mut impl Write) -> anyhow::Result<()> {
             [depth, in_hand, waiting, dead, consumers].map(|number| number.to_string());
         [queue, depth, in_hand, waiting, dead, oldest, consumers, format!("{rate}/min")]
     });
-    table(out, head, rows.collect())
+    table(out, head, rows.collect())?;
+    // as a step of a set-up it must not pass for done
+    match app.broker.health().await {
+        Health::Up => Ok(()),
+        Health::Degraded(reason) => bail!("{reason}"),
+    }
 }
 
 async fn dead_letters(app: &App, matches: &ArgMatches, out: &mut impl Write) -> anyhow::Result<()> {

@@ -133,6 +133,7 @@ impl Operator {
                 .query(
                     "select o.type, count(*), min(o.due_at) from outbox o
                      where o.published_at is not null and o.type like $1
+                       and not exists (select 1 from listener l where l.name = $2 and l.since > o.published_at)
                        and not exists (select 1 from inbox i where i.listener = $2 and i.event_id = o.id)
                        and not exists (
                          select 1 from setback s

@@ -128,7 +128,7 @@ impl Sweep {
         listeners
     }
 
-    /// Since when a listener is there. What was published before a newer program brought it is not its business.
+    /// Since when a listener is there. What was published long before a newer program brought it is not its business.
     async fn known_since(&self, listener: &str) -> anyhow::Result<Timestamp> {
         let known = async || -> sqlx::Result<Option<(Timestamp,)>> {
             self.db.query("select since from listener where name = $1").bind(listener.to_owned()).optional().await
@@ -139,7 +139,8 @@ impl Sweep {
         let mut tx = self.db.begin().await?;
         tx.query("insert into listener (name, since) values ($1, $2) on conflict do nothing")
             .bind(listener.to_owned())
-            .bind(self.clock.now())
+            // a relay that starts for the first time may have published before it comes here
+            .bind(self.clock.now() - self.grace)
             .put()
             .await?;
         tx.commit().await?;

@@ -12,6 +12,7 @@ mod apart;
 mod crashes;
 mod crowds;
 mod logs;
+mod migrating;
 mod secrets;
 mod servers;
 mod settings;

@@ -10,6 +10,7 @@ use bellhop::config::TopologyMode;
 use bellhop::listeners;
 use bellhop::messaging::broker::{Health, Publication, Published};
 use bellhop::messaging::message::Message;
+use bellhop::messaging::operator::Chosen;
 use bellhop::messaging::topology::{EVENTS, Queue, QueueKind, Topology, dead};
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeBindOptions, ExchangeDeclareOptions,
@@ -149,6 +150,22 @@ async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
         })
         .await;
     }
+
+    // an operator sees what rests, puts one back, and gives one up
+    let mut config = (*web.app.config).clone();
+    settings("bellhop-operator", &mut config);
+    let idle = Parts { web: false, relay: false, queues: [].into() };
+    let operator = web.node(idle, config).await.unfinished();
+    operator.app.depths().await.expect("connected");
+    let hands = operator.app.operator();
+    assert_eq!(hands.dead_letters(&Chosen::default()).await.expect("seen").len(), 2);
+    let of = |queue: &str| Chosen { queue: Some(queue.into()), id: None };
+    assert_eq!(hands.redrive(&of("login-log")).await.expect("put back").len(), 1);
+    until("it to rest again", async || hands.dead_letters(&of("login-log")).await.expect("seen").len() == 1).await;
+    assert_eq!(hands.discard(&of("confirmation")).await.expect("given up").len(), 1);
+    // the relay may bring to a queue what its listener has missed
+    let since = web.clock().now() - std::time::Duration::from_hours(1);
+    others["relay"].app.sweep().replay(since, None).await.expect("looked");
 
     // a node hears
     let node = Queue { name: "node.another".into(), kind: QueueKind::Node };
@@ -304,13 +321,15 @@ fn is_meant(user: &str, deed: &Deed) -> bool {
         (SET_UP, Deed::Make(name) | Deed::MakeExchange(name)) => name != "elsewhere",
         (SET_UP, Deed::Publish(exchange)) => exchange != "amq.topic",
         (SET_UP, _) | (_, Deed::Look(_)) => true,
-        ("bellhop-relay", Deed::Publish(exchange)) => exchange == "bellhop.events",
+        ("bellhop-relay", Deed::Publish(exchange)) => ["bellhop.events", "bellhop.retry"].contains(&exchange.as_str()),
+        ("bellhop-operator", Deed::Publish(exchange)) => ["", "bellhop.retry"].contains(&exchange.as_str()),
+        ("bellhop-operator", Deed::Consume(queue) | Deed::Purge(queue)) => queue.ends_with(".dead"),
         ("bellhop-web", Deed::Bind(queue, exchange)) => is_mine(queue) && exchange == "bellhop.broadcast",
         // it might as well call an exchange so, which nothing is bound to
         ("bellhop-web", Deed::Make(name) | Deed::MakeExchange(name) | Deed::Consume(name) | Deed::Delete(name)) => {
             is_mine(name)
         }
-        ("bellhop-relay" | "bellhop-web", _) => false,
+        ("bellhop-relay" | "bellhop-operator" | "bellhop-web", _) => false,
         // the default exchange leads to every queue, and so does a tier in the end
         (_, Deed::Publish(exchange)) => exchange.is_empty() || is_tier(exchange),
         (listener, Deed::Consume(queue) | Deed::Purge(queue)) => {
@@ -327,7 +346,7 @@ async fn nobody_may_do_more_than_their_part_does() {
     let users: Vec<&str> = house.passwords.keys().map(String::as_str).collect();
     let queues = listeners::QUEUES.map(|(queue, _)| queue);
     let mut wanted: Vec<String> =
-        ["setup", "relay", "web"].iter().chain(&queues).map(|part| format!("bellhop-{part}")).collect();
+        ["setup", "relay", "operator", "web"].iter().chain(&queues).map(|part| format!("bellhop-{part}")).collect();
     wanted.sort();
     assert_eq!(users, wanted, "a user for each part and each listener: scripts/rabbitmq-users");
 

@@ -220,7 +220,7 @@ impl Bellhop {
     }
 
     /// The program in an environment with nothing of ours: a developer's own settings do not count.
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bellhop"));
         let settings = self.settings.iter().map(|(name, value)| (format!("BELLHOP_{name}"), value));
         command.args(arguments).current_dir(self.folder.path()).env_clear().envs(settings);
