@@ -12,7 +12,6 @@ use bellhop::messaging::message::{Failure, Message};
 use bellhop::messaging::rabbit::Rabbit;
 use bellhop::messaging::topology::{BROADCAST, DEFAULT, EVENTS, Exchange, Queue, QueueKind, RETRY, Topology};
 use bellhop::messaging::wake::Wake;
-use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -21,91 +20,133 @@ use crate::support::app::within;
 use crate::support::postgres::database;
 use crate::support::servers;
 
-/// A broker with two queues: `all` takes every event, `logins` those of the door.
-struct House {
-    broker: Broker,
-    topology: Arc<Topology>,
+/// A process of Bellhop as far as a broker is concerned.
+pub struct House {
+    pub broker: Broker,
+    pub topology: Arc<Topology>,
+    pub clock: Clock,
+    place: Place,
+    db: Option<Db>,
     tasks: TaskTracker,
-    stop: CancellationToken,
-    _data: Option<tempfile::TempDir>,
+    pub stop: CancellationToken,
 }
 
+/// Which broker to ask.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub enum Kind {
     Sqlite,
     Postgres,
     Rabbit,
 }
 
-const WAITS: [Duration; 5] = [Duration::from_millis(300); 5];
+/// Where the messages are, whoever asks for them.
+enum Place {
+    Sqlite(tempfile::TempDir),
+    Postgres(String),
+    Rabbit { url: String, prefix: String },
+}
+
+/// The waits of the tiers: short, as tests wait for them.
+pub const WAITS: [Duration; 5] = [Duration::from_millis(300); 5];
+
+/// `all` takes every event, `logins` those of the door.
+async fn open(kind: Kind) -> House {
+    let listeners = [("all", &["#"][..]), ("logins", &["login.*", "*.failed"][..])];
+    House::open(kind, Topology::new(listeners, WAITS)).await
+}
 
 impl House {
-    async fn open(kind: Kind) -> Self {
-        let topology = Topology::new([("all", &["#"][..]), ("logins", &["login.*", "*.failed"][..])], WAITS);
-        let (topology, tasks, stop) = (Arc::new(topology), TaskTracker::new(), CancellationToken::new());
-        let mut data = None;
-        let broker = if let Kind::Rabbit = kind {
-            let url = SecretString::from(servers::setting("TEST_BROKER_URL"));
-            let prefix = format!("conformance-{}.", Uuid::new_v4().simple());
-            let (shared, mode) = (Arc::clone(&topology), TopologyMode::Apply);
-            let rabbit = Rabbit::start_with_prefix(&prefix, url, "test", shared, mode, &tasks, stop.clone()).unwrap();
-            Broker::Rabbit(rabbit)
-        } else {
-            let location = if let Kind::Sqlite = kind {
-                let folder = data.insert(tempfile::tempdir().unwrap());
-                Location::Sqlite(folder.path().join("bellhop.sqlite"))
-            } else {
-                Location::Postgres(Box::new(database().await.parse().unwrap()))
-            };
-            let db = Db::open(&location, 8).await.unwrap();
-            db.migrate().await.unwrap();
-            let embedded = Embedded::new(db, Clock::default(), Wake::default(), Arc::clone(&topology), tasks.clone());
-            embedded.declare().await.unwrap();
-            tasks.spawn(embedded.clone().run(stop.clone()));
-            Broker::Embedded(embedded)
+    /// A broker that holds nothing but this topology.
+    pub async fn open(kind: Kind, topology: Topology) -> Self {
+        let place = match kind {
+            Kind::Sqlite => Place::Sqlite(tempfile::tempdir().unwrap()),
+            Kind::Postgres => Place::Postgres(database().await),
+            Kind::Rabbit => Place::Rabbit {
+                url: servers::setting("TEST_BROKER_URL"),
+                prefix: format!("conformance-{}.", Uuid::new_v4().simple()),
+            },
         };
-        within("the broker to be up", async || broker.health().await == Health::Up).await;
-        House { broker, topology, tasks, stop, _data: data }
+        Self::at(place, topology).await
     }
 
-    async fn publish(&self, exchange: Exchange, key: &str) -> (Uuid, Published) {
+    async fn at(place: Place, topology: Topology) -> Self {
+        let (topology, tasks, stop) = (Arc::new(topology), TaskTracker::new(), CancellationToken::new());
+        let clock = Clock::default();
+        let embedded = async |location| {
+            let db = Db::open(&location, 8).await.unwrap();
+            db.migrate().await.unwrap();
+            let topology = Arc::clone(&topology);
+            let embedded = Embedded::new(db.clone(), clock.clone(), Wake::default(), topology, tasks.clone());
+            embedded.declare().await.unwrap();
+            tasks.spawn(embedded.clone().run(stop.clone()));
+            (Broker::Embedded(embedded), Some(db))
+        };
+        let (broker, db) = match &place {
+            Place::Sqlite(folder) => embedded(Location::Sqlite(folder.path().join("bellhop.sqlite"))).await,
+            Place::Postgres(url) => embedded(Location::Postgres(Box::new(url.parse().unwrap()))).await,
+            Place::Rabbit { url, prefix } => {
+                let (url, shared, mode) = (url.as_str().into(), Arc::clone(&topology), TopologyMode::Apply);
+                let rabbit = Rabbit::start_with_prefix(prefix, url, "test", shared, mode, &tasks, stop.clone());
+                (Broker::Rabbit(rabbit.unwrap()), None)
+            }
+        };
+        within("the broker to be up", async || broker.health().await == Health::Up).await;
+        House { broker, topology, clock, place, db, tasks, stop }
+    }
+
+    /// The process ends, and with it the embedded broker; another one begins where it was, with this topology.
+    pub async fn restart(self, topology: Topology) -> Self {
+        let place = self.leave().await;
+        Self::at(place, topology).await
+    }
+
+    pub async fn publish(&self, exchange: Exchange, key: &str) -> (Uuid, Published) {
         let message = message(key);
         let id = message.id;
         let publication = Publication { exchange, routing_key: key.to_owned(), message };
         (id, self.broker.publish(vec![publication]).await.remove(0))
     }
 
-    async fn consume(&self, queue: &str, prefetch: u16) -> Consumption {
+    pub async fn consume(&self, queue: &str, prefetch: u16) -> Consumption {
         let stop = self.stop.child_token();
         let queue = Queue { name: queue.to_owned(), kind: QueueKind::Work };
         Consumption { deliveries: self.broker.consume(&queue, prefetch, stop.clone()).await.unwrap(), stop }
     }
 
-    async fn depth(&self, queue: &str) -> u64 {
+    pub async fn depth(&self, queue: &str) -> u64 {
         let depths = self.broker.depths().await.unwrap();
         depths.into_iter().find(|depth| depth.queue == queue).map_or(0, |depth| depth.messages)
     }
 
-    async fn close(self) {
+    pub async fn close(self) {
+        self.leave().await;
+    }
+
+    async fn leave(self) -> Place {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        if let Some(db) = self.db {
+            db.close().await;
+        }
+        self.place
     }
 }
 
-struct Consumption {
+/// The messages of a queue.
+pub struct Consumption {
     deliveries: Deliveries,
     stop: CancellationToken,
 }
 
 impl Consumption {
-    async fn next(&mut self) -> Delivery {
+    pub async fn next(&mut self) -> Delivery {
         let next = tokio::time::timeout(Duration::from_secs(30), self.deliveries.next()).await;
         next.expect("a message in time").expect("a consumer that is not stopped")
     }
 }
 
-fn message(kind: &str) -> Message {
+pub fn message(kind: &str) -> Message {
     Message {
         id: Uuid::now_v7(),
         kind: kind.to_owned(),
@@ -116,16 +157,18 @@ fn message(kind: &str) -> Message {
     }
 }
 
+/// Puts each question to every broker, in a house that the function `open` beside it makes.
 macro_rules! on_every_broker {
     ($($question:ident),* $(,)?) => {
         mod sqlite { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $question() { super::$question(super::House::open(super::Kind::Sqlite).await).await; })* }
+            async fn $question() { super::$question(super::open(crate::brokers::Kind::Sqlite).await).await; })* }
         mod postgres { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $question() { super::$question(super::House::open(super::Kind::Postgres).await).await; })* }
+            async fn $question() { super::$question(super::open(crate::brokers::Kind::Postgres).await).await; })* }
         mod rabbit { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $question() { super::$question(super::House::open(super::Kind::Rabbit).await).await; })* }
+            async fn $question() { super::$question(super::open(crate::brokers::Kind::Rabbit).await).await; })* }
     };
 }
+pub(crate) use on_every_broker;
 
 on_every_broker!(
     every_queue_that_is_bound_gets_a_copy_and_no_other,

@@ -27,6 +27,7 @@ mod harness;
 mod house;
 mod kill;
 mod model;
+mod models;
 mod pages;
 mod papers;
 mod rabbit;
