@@ -19,6 +19,7 @@
 
 mod direct;
 mod durability;
+mod examples;
 mod fanout;
 mod redeclaring;
 mod simple;
