@@ -176,6 +176,7 @@ on_every_broker!(
     a_key_that_nobody_is_bound_for_comes_back,
     each_message_goes_to_one_of_the_competing_consumers,
     prefetch_is_what_a_consumer_may_hold,
+    what_is_acknowledged_is_in_hand_no_more,
     what_is_not_acknowledged_comes_again,
     what_is_given_back_comes_again_marked,
     a_parked_message_comes_back_to_exactly_its_queue,
@@ -263,6 +264,20 @@ async fn prefetch_is_what_a_consumer_may_hold(house: House) {
     assert!(in_hand.ack().await.unwrap());
     within("the queue to be empty", async || house.depth("all").await == 0).await;
     house.close().await;
+}
+
+async fn what_is_acknowledged_is_in_hand_no_more(house: House) {
+    let mut consumer = house.consume("all", 1).await;
+    let mut done = Vec::new();
+    for _ in 0..3 {
+        house.publish(EVENTS, "user.registered").await;
+        let delivery = consumer.next().await;
+        assert!(delivery.ack().await.unwrap());
+        // whoever acknowledges may go on reading
+        done.push(delivery);
+    }
+    let stopped = tokio::time::timeout(Duration::from_secs(20), house.close()).await;
+    assert!(stopped.is_ok(), "stopping does not wait for it");
 }
 
 async fn what_is_not_acknowledged_comes_again(house: House) {

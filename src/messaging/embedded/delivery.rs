@@ -1,7 +1,7 @@
 //! From a queue into a consumer's hands and back: messages are lent, and whoever is still at one renews its lease.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use sqlx::FromRow;
@@ -180,7 +180,7 @@ impl Stored {
             lease,
             leased_at,
             broker: broker.clone(),
-            _hand: hand,
+            hand: Mutex::new(Some(hand)),
         }
     }
 }
@@ -380,8 +380,8 @@ pub struct Delivery {
     lease: Option<Uuid>,
     leased_at: Timestamp,
     broker: Embedded,
-    /// Free again when this one is settled or dropped.
-    _hand: OwnedSemaphorePermit,
+    /// Free again when this one is acknowledged or dropped.
+    hand: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Delivery {
@@ -390,8 +390,12 @@ impl Delivery {
     /// # Errors
     /// When the database is away.
     pub async fn ack(&self) -> anyhow::Result<bool> {
-        let Some(lease) = self.lease else { return Ok(true) };
-        self.broker.acks.write((self.row, lease)).await
+        let done = match self.lease {
+            Some(lease) => self.broker.acks.write((self.row, lease)).await?,
+            None => true,
+        };
+        drop(self.hand.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok(done)
     }
 
     /// Keeps it for another [`LEASE`]; false if it was lost.

@@ -1,7 +1,7 @@
 //! Subscriptions that outlive connections, a task and a channel each, on one connection for all of a process.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -70,7 +70,8 @@ pub struct Delivery {
     pub redelivered: bool,
     acker: Acker,
     live: Arc<Live>,
-    _in_hand: TaskTrackerToken,
+    /// Until it is settled or dropped.
+    in_hand: Mutex<Option<TaskTrackerToken>>,
 }
 
 impl fmt::Debug for Delivery {
@@ -116,7 +117,9 @@ impl Delivery {
         if matches!(answer, Err(Fault::TimedOut(_))) {
             self.live.doubt();
         }
-        Ok(answer?)
+        let settled = answer?;
+        drop(self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok(settled)
     }
 }
 
@@ -293,7 +296,7 @@ impl Subscription {
             redelivered: delivery.redelivered,
             acker: delivery.acker,
             live: Arc::clone(live),
-            _in_hand: self.in_hand.token(),
+            in_hand: Mutex::new(Some(self.in_hand.token())),
         });
     }
 
