@@ -75,7 +75,7 @@ impl Broker {
         }
     }
 
-    /// Hands out messages of a queue, at most `prefetch` unsettled at a time, until `stop`.
+    /// Hands out messages of a queue, at most `prefetch` (and at least one) unsettled at a time, until `stop`.
     ///
     /// # Errors
     /// When the queue cannot be consumed at all; interruptions later are waited out.

@@ -177,6 +177,7 @@ on_every_broker!(
     each_message_goes_to_one_of_the_competing_consumers,
     prefetch_is_what_a_consumer_may_hold,
     what_is_acknowledged_is_in_hand_no_more,
+    a_prefetch_of_none_is_one,
     what_is_not_acknowledged_comes_again,
     what_is_given_back_comes_again_marked,
     a_parked_message_comes_back_to_exactly_its_queue,
@@ -278,6 +279,17 @@ async fn what_is_acknowledged_is_in_hand_no_more(house: House) {
     }
     let stopped = tokio::time::timeout(Duration::from_secs(20), house.close()).await;
     assert!(stopped.is_ok(), "stopping does not wait for it");
+}
+
+async fn a_prefetch_of_none_is_one(house: House) {
+    let mut consumer = house.consume("all", 0).await;
+    for _ in 0..2 {
+        let (id, _) = house.publish(EVENTS, "user.registered").await;
+        let delivery = consumer.next().await;
+        assert_eq!(delivery.message().id, id);
+        assert!(delivery.ack().await.unwrap());
+    }
+    house.close().await;
 }
 
 async fn what_is_not_acknowledged_comes_again(house: House) {

@@ -225,7 +225,7 @@ impl Deliveries {
             ear: broker.wake.on_queue(&queue.name),
             broker,
             queue,
-            hands: Arc::new(Semaphore::new(usize::from(prefetch))),
+            hands: Arc::new(Semaphore::new(usize::from(prefetch.max(1)))),
             dry: false,
             ready: VecDeque::new(),
             looking: None,

@@ -215,7 +215,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// Hands out messages of a queue, at most `prefetch` at a time, until `stop`.
+    /// Hands out messages of a queue, at most `prefetch` (and at least one) unsettled at a time, until `stop`.
     ///
     /// A node's queue is made by this call, bound to the broadcast exchange, and goes with the consumer.
     ///
