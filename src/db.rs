@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Transaction};
@@ -49,6 +49,8 @@ pub enum Db {
         read: Connections,
         /// The one writer, so writers queue here instead of failing with "database is locked".
         write: Writer,
+        /// Where the file is.
+        path: PathBuf,
     },
     /// A server.
     Postgres(PgPool),
@@ -136,7 +138,7 @@ impl Db {
         let write = Writer::new(Connections::open(options.clone(), 1, BUSY).await.with_context(context)?);
         let options = options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE);
         let read = Connections::open(options, connections.clamp(1, 4), ACQUIRE).await.with_context(context)?;
-        Ok(Db::Sqlite { read, write })
+        Ok(Db::Sqlite { read, write, path: path.to_owned() })
     }
 
     /// Brings the schema up to date.
@@ -145,7 +147,11 @@ impl Db {
     /// When a migration fails, or the database is newer than this program.
     pub async fn migrate(&self) -> anyhow::Result<()> {
         let done = match self {
-            Db::Sqlite { write, .. } => SQLITE_MIGRATIONS.run(&mut *write.connections.take().await?).await,
+            Db::Sqlite { write, path, .. } => {
+                // sqlx keeps two migrations apart where the database can, and SQLite cannot
+                let _turn = turn_to_migrate(path).await?;
+                SQLITE_MIGRATIONS.run(&mut *write.connections.take().await?).await
+            }
             Db::Postgres(pool) => {
                 // another program may be at it, and a large table takes its time: the limits of requests do not hold here
                 let options = (*pool.connect_options()).clone().options([
@@ -158,7 +164,12 @@ impl Db {
                 POSTGRES_MIGRATIONS.run(&mut connection).await
             }
         };
-        done.context("cannot bring the database's schema up to date")
+        match done {
+            Err(MigrateError::VersionMissing(version)) => Err(anyhow::anyhow!(
+                "the database is newer than this program: it has migration {version}; bring the program up to date"
+            )),
+            done => done.context("cannot bring the database's schema up to date"),
+        }
     }
 
     /// Begins a transaction that may write.
@@ -227,13 +238,26 @@ impl Db {
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
         match self {
-            Db::Sqlite { read, write } => {
+            Db::Sqlite { read, write, .. } => {
                 read.close().await;
                 write.connections.close().await;
             }
             Db::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Waits for whoever else brings this file's schema up to date; ours is the turn until what is returned is dropped, also by
+/// the end of the process. The lock is a file beside it: a second handle on the database itself would, when it is closed,
+/// take away the locks that `SQLite` has on it.
+async fn turn_to_migrate(database: &Path) -> anyhow::Result<std::fs::File> {
+    let path = database.with_added_extension("migrate");
+    let wait = tokio::task::spawn_blocking(move || {
+        let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        file.lock()?;
+        std::io::Result::Ok(file)
+    });
+    wait.await?.context("cannot lock the database's schema")
 }
 
 /// A transaction that may write. Dropped without [`Tx::commit`] it is rolled back.
