@@ -22,6 +22,9 @@ use crate::messaging::{inbox, setback};
 /// How long the broker may take to hand the next dead letter out.
 const HAND: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether letters are back.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Over how long the rate is measured.
 const RATE: Duration = Duration::from_mins(1);
 
@@ -229,6 +232,7 @@ impl Operator {
                     found.push(DeadLetter { queue: queue.clone(), message });
                 }
             }
+            let back = kept.len();
             for delivery in kept {
                 delivery.release().await;
             }
@@ -236,11 +240,28 @@ impl Operator {
             while let Some(delivery) = deliveries.next().await {
                 delivery.release().await;
             }
+            self.until_back(&source.name, back).await;
             if let Some(error) = failed {
                 return Err(error);
             }
         }
         Ok(found)
+    }
+
+    /// Waits until the letters that were put back can be seen: RabbitMQ does not say when it has them, and whoever looks next
+    /// is to find them.
+    async fn until_back(&self, queue: &str, letters: usize) {
+        let seen = async {
+            loop {
+                let depths = self.broker.depths().await.unwrap_or_default();
+                let resting = depths.into_iter().find(|depth| depth.queue == queue).map_or(0, |depth| depth.messages);
+                if usize::try_from(resting).is_ok_and(|resting| resting >= letters) {
+                    return;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = timeout(HAND, seen).await;
     }
 
     /// First what makes it safe, then it is taken away.
