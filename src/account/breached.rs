@@ -3,6 +3,7 @@
 //! The file has a SHA-1 in hexadecimal a line, sorted, each followed by nothing or by a colon and a count: the form in which
 //! Have I Been Pwned publishes its corpus. It is never read into memory: a look halves the file some forty times.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -45,7 +46,7 @@ impl Breached {
     /// # Errors
     /// When the file cannot be read any more.
     pub fn contains(&self, password: &Password) -> anyhow::Result<bool> {
-        let wanted = Sha1::digest(password.expose()).iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+        let wanted = hexadecimal(&Sha1::digest(password.expose()));
         let (mut from, mut to) = (0, self.bytes);
         while from < to {
             let Some((start, hash)) = self.line_at(from + (to - from) / 2)? else { return Ok(false) };
@@ -99,16 +100,23 @@ impl Breached {
     }
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // writing to a String cannot fail
+        let _ = write!(text, "{byte:02X}");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
-
     use super::*;
 
     fn list(ending: &str, count: bool, last: &str) -> (tempfile::NamedTempFile, Vec<String>) {
         let mut known: Vec<(String, String)> = (0..1_000)
             .map(|number| format!("known password {number}"))
-            .map(|text| (Sha1::digest(&text).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02X}")), text))
+            .map(|text| (hexadecimal(&Sha1::digest(&text)), text))
             .collect();
         known.sort();
         let mut lines = String::new();

@@ -107,8 +107,7 @@ async fn dead_letters(app: &App, matches: &ArgMatches, out: &mut impl Write) -> 
     app.depths().await?;
     let operator = app.operator();
     let (letters, done) = match verb {
-        "list" => (operator.dead_letters(&chosen).await?, None),
-        "show" => (operator.dead_letters(&chosen).await?, None),
+        "list" | "show" => (operator.dead_letters(&chosen).await?, None),
         "redrive" => (operator.redrive(&chosen).await?, Some("put back")),
         _ => (operator.discard(&chosen).await?, Some("discarded")),
     };

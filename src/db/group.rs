@@ -90,7 +90,9 @@ async fn carry_out(writing: &Connections, group: Vec<Asked>) {
         Err(error) if statements.len() > 1 && is_unavailable(&error) => {
             tracing::warn!(error = format!("{error:#}"), transactions = statements.len(), "cannot write");
             // one by one they would only wait as long again, each after the other
-            replies.into_iter().for_each(|reply| drop(reply.send(Err(sqlx::Error::PoolTimedOut))));
+            for reply in replies {
+                let _ = reply.send(Err(sqlx::Error::PoolTimedOut));
+            }
         }
         // one of them is at fault: the others are not to suffer for it, and it gets its own error
         Err(_) => {

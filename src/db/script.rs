@@ -91,10 +91,10 @@ impl Script {
     /// `patience` for others to share the commit.
     pub(super) async fn commit(mut self, patience: Duration) -> sqlx::Result<()> {
         if self.connection.is_none() {
-            return match self.unsent.text.is_empty() {
-                true => Ok(()),
-                false => self.writer.write(self.unsent, patience).await,
-            };
+            if self.unsent.text.is_empty() {
+                return Ok(());
+            }
+            return self.writer.write(self.unsent, patience).await;
         }
         self.execute("commit", 0).await?;
         if let Some(connection) = &mut self.connection {

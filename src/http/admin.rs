@@ -19,12 +19,12 @@ use crate::messaging::operator::{Chosen, DeadLetter, QueueState};
 #[derive(Serialize, ToSchema)]
 pub struct Queues {
     /// One for each listener.
-    items: Vec<Queue>,
+    items: Vec<Fares>,
 }
 
 /// How a listener's queue fares.
 #[derive(Serialize, ToSchema)]
-pub struct Queue {
+pub struct Fares {
     /// The queue's short name.
     queue: String,
     /// Messages that are ready to be taken.
@@ -43,10 +43,10 @@ pub struct Queue {
     rate: u64,
 }
 
-impl From<QueueState> for Queue {
+impl From<QueueState> for Fares {
     fn from(state: QueueState) -> Self {
         let QueueState { queue, depth, in_hand, waiting, dead, oldest, consumers, rate } = state;
-        Queue { queue, depth, in_hand, waiting, dead, oldest, consumers, rate }
+        Fares { queue, depth, in_hand, waiting, dead, oldest, consumers, rate }
     }
 }
 
@@ -99,7 +99,7 @@ impl From<DeadLetter> for Letter {
     (status = 200, body = Queues), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn queues(State(web): State<Web>, visitor: Visitor) -> Result<Response, Problem> {
     admit(&web, &visitor).await?;
-    let items = reached(web.operator.queues().await)?.into_iter().map(Queue::from).collect();
+    let items = reached(web.operator.queues().await)?.into_iter().map(Fares::from).collect();
     Ok(Answer(Queues { items }).into_response())
 }
 

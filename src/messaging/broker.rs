@@ -81,7 +81,9 @@ impl Broker {
     /// When the queue cannot be consumed at all; interruptions later are waited out.
     pub async fn consume(&self, queue: &Queue, prefetch: u16, stop: CancellationToken) -> Result<Deliveries> {
         match self {
-            Broker::Embedded(broker) => Ok(Deliveries::Embedded(broker.consume(queue, prefetch, stop).await?)),
+            Broker::Embedded(broker) => {
+                Ok(Deliveries::Embedded(Box::new(broker.consume(queue, prefetch, stop).await?)))
+            }
             Broker::Rabbit(broker) => Ok(Deliveries::Rabbit(broker.consume(queue, prefetch, stop).await?)),
         }
     }
@@ -111,7 +113,7 @@ impl Broker {
 #[derive(Debug)]
 pub enum Deliveries {
     /// From our tables.
-    Embedded(embedded::Deliveries),
+    Embedded(Box<embedded::Deliveries>),
     /// From RabbitMQ.
     Rabbit(rabbit::Deliveries),
 }
