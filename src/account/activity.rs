@@ -10,6 +10,7 @@ use crate::account::Accounts;
 use crate::clock::{Clock, Timestamp};
 use crate::db::{Sql, Together, Tx, Write, text};
 use crate::event::{Event, Received};
+use crate::failpoint;
 use crate::messaging::inbox;
 use crate::messaging::outbox::Happening as _;
 
@@ -67,7 +68,9 @@ impl Log {
             reason,
             attempted,
         };
-        self.rows.write(row).await
+        self.rows.write(row).await?;
+        failpoint::reach("log.committed");
+        Ok(())
     }
 }
 
@@ -115,6 +118,7 @@ impl Write for Rows {
         .put()
         .await
         .context("cannot write the login log")?;
+        failpoint::reach("log.before_commit");
         Ok(vec![(); rows.len()])
     }
 }

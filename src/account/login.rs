@@ -16,6 +16,7 @@ use crate::account::token::TokenHash;
 use crate::account::user::User;
 use crate::clock::Timestamp;
 use crate::event::{Event, Origin, Refusal};
+use crate::failpoint;
 use crate::messaging::outbox;
 
 /// The login was refused. There is one message for all causes.
@@ -95,7 +96,9 @@ pub async fn login(
         };
         let mut tx = accounts.db.begin().await.context("cannot refuse the login")?;
         outbox::append(&mut tx, &accounts.clock, &failed).await?;
+        failpoint::reach("request.before_commit");
         accounts.commit(tx).await?;
+        failpoint::reach("request.committed");
         return Err(Refused.into());
     };
     let mut tx = accounts.db.begin().await.context("cannot sign in")?;
@@ -114,7 +117,9 @@ pub async fn login(
     let begun = session::begin(&mut tx, accounts, user.id, &origin).await?;
     let succeeded = Event::LoginSucceeded { user: user.id, session: begun.session, origin };
     outbox::append(&mut tx, &accounts.clock, &succeeded).await?;
+    failpoint::reach("request.before_commit");
     accounts.commit(tx).await?;
+    failpoint::reach("request.committed");
     Ok((begun, user))
 }
 

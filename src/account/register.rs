@@ -15,6 +15,7 @@ use crate::account::strength::Password;
 use crate::account::token::{Token, TokenHash};
 use crate::clock::Timestamp;
 use crate::event::{Event, Origin};
+use crate::failpoint;
 use crate::messaging::outbox;
 
 /// How long a registration waits for its confirmation.
@@ -101,7 +102,9 @@ pub async fn register(accounts: &Accounts, wish: Wish) -> anyhow::Result<Token> 
     .context("cannot write the registration")?;
     let registered = Event::UserRegistered { registration: id, origin: wish.origin };
     outbox::append(&mut tx, &accounts.clock, &registered).await?;
+    failpoint::reach("request.before_commit");
     accounts.commit(tx).await?;
+    failpoint::reach("request.committed");
     Ok(browser)
 }
 

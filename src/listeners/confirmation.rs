@@ -14,6 +14,7 @@ use super::mail_text::{AlreadyRegistered, Confirmation, Rendered};
 use crate::account::register::{self, Delivery, LINK_LIFETIME, Pending};
 use crate::account::{link, user};
 use crate::event::{self, Event, MailFact};
+use crate::failpoint;
 use crate::locale::Locale;
 use crate::mail::{Health, Mail, SendError};
 use crate::messaging::layers::NotNow;
@@ -47,7 +48,9 @@ pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, 
     // a worker that was paused must not send what another one has taken over; where that cannot be known, it waits
     match desk.mail.send(&mail, async || lease::is_held().await.unwrap_or(false)).await {
         Ok(_) => {
+            failpoint::reach("mail.accepted");
             record(Delivery::Sent, Event::MailSent { mail: fact }).await?;
+            failpoint::reach("delivery.recorded");
             Ok(Outcome::Ack)
         }
         // the person can correct the address, trying again cannot

@@ -11,6 +11,7 @@ use tower::{Service as _, ServiceExt as _};
 use crate::clock::Clock;
 use crate::config::Patience;
 use crate::db::Db;
+use crate::failpoint;
 use crate::messaging::broker::{Broker, Delivery, Publication, Published};
 use crate::messaging::embedded::LEASE;
 use crate::messaging::layers::Stack;
@@ -84,6 +85,7 @@ impl Consumer {
             let reason = reason.to_owned();
             return self.settle(delivery, Settlement::Dead(reason)).await;
         }
+        failpoint::reach("consumer.taken");
         let message = Arc::new(delivery.message().clone());
         let listener = &mut self.listener;
         let call = async { listener.ready().await?.call(message).await };
@@ -143,7 +145,10 @@ impl Consumer {
         }
         let publication = Publication { exchange, routing_key: key, message };
         match self.broker.publish(vec![publication]).await.as_slice() {
-            [Published::Confirmed] => self.ack(&delivery).await,
+            [Published::Confirmed] => {
+                failpoint::reach("parked.published");
+                self.ack(&delivery).await;
+            }
             other => {
                 tracing::warn!(queue = self.queue, ?other, "cannot put a message aside; giving it back");
                 // not at once, or a broker that refuses would be asked as fast as it can answer
@@ -154,8 +159,9 @@ impl Consumer {
     }
 
     async fn ack(&self, delivery: &Delivery) {
+        failpoint::reach("consumer.before_ack");
         match delivery.ack().await {
-            Ok(true) => {}
+            Ok(true) => failpoint::reach("consumer.acked"),
             Ok(false) => tracing::warn!(queue = self.queue, "done, but somebody else has the message by now"),
             // it comes again, and the inbox knows it
             Err(error) => tracing::warn!(queue = self.queue, error = format!("{error:#}"), "done, but cannot say so"),

@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::db::Db;
+use crate::failpoint;
 use crate::messaging::lease::{Asked, Lease};
 use crate::messaging::message::{Message, Outcome};
 use crate::telemetry;
@@ -241,6 +242,7 @@ where
                 // somebody else is at it, or ended while at it: whichever, this one's turn is when the lease ends
                 Asked::Theirs(until) => return Ok(Outcome::Later((until - clock.now()).to_std().unwrap_or_default())),
             };
+            failpoint::reach("lease.taken");
             let outcome = lease.hold(inner.call(message)).await;
             match outcome {
                 Some(Ok(Outcome::Ack)) => mark_done(&lease, queue).await,
@@ -263,7 +265,10 @@ async fn mark_done(lease: &Lease, queue: &str) -> Answer {
     let mut pause = PAUSE;
     loop {
         match lease.mark().await {
-            Ok(()) => return Ok(Outcome::Ack),
+            Ok(()) => {
+                failpoint::reach("inbox.marked");
+                return Ok(Outcome::Ack);
+            }
             Err(error) if pause > Duration::from_secs(10) => return Err(error.into()),
             Err(error) => tracing::warn!(%error, queue, "done, but cannot mark it as done; trying again"),
         }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::db::Db;
+use crate::failpoint;
 use crate::messaging::broker::{Broker, Publication, Published};
 use crate::messaging::embedded::Embedded;
 use crate::messaging::outbox;
@@ -120,6 +121,7 @@ impl Relay {
         if messages.is_empty() {
             return Ok(Carried::default());
         }
+        failpoint::reach("relay.claimed");
         let span = tracing::debug_span!("relay.publish", events = messages.len());
         self.publish(messages).instrument(span).await
     }
@@ -133,7 +135,9 @@ impl Relay {
         if !unroutable.is_empty() {
             outbox::failed(&mut tx, &self.clock, &unroutable, NO_QUEUE, UNROUTABLE).await?;
         }
+        failpoint::reach("handover.before_commit");
         tx.commit().await?;
+        failpoint::reach("handover.committed");
         for queue in filled {
             self.wake.queue(&queue);
         }
@@ -171,6 +175,7 @@ impl Relay {
         if !failed.is_empty() {
             tracing::warn!(events = failed.len(), reason, "not published, trying again");
         }
+        failpoint::reach("relay.confirmed");
         let mut tx = self.db.begin().await?;
         for (ids, error, pause) in [(&failed, reason.as_str(), ASIDE), (&unroutable, NO_QUEUE, UNROUTABLE)] {
             if !ids.is_empty() {
@@ -181,6 +186,7 @@ impl Relay {
             outbox::published(&mut tx, &self.clock, &done).await?;
         }
         tx.commit().await?;
+        failpoint::reach("relay.marked");
         let (published, kept) = (done.len(), failed.len() + unroutable.len());
         Ok(Carried { published, kept, more: is_full(published + kept), until_next: None })
     }

@@ -49,7 +49,7 @@ const LEVELS: [(u8, &[&str]); 5] = [
     (3, &["http", "listeners"]),
     (2, &["account", "event"]),
     (1, &["messaging", "mail"]),
-    (0, &["db", "clock", "config", "locale", "telemetry"]),
+    (0, &["db", "clock", "config", "failpoint", "locale", "telemetry"]),
 ];
 
 fn level(room: &str) -> u8 {
@@ -131,6 +131,21 @@ fn only_one_place_settles() {
         .collect();
     assert!(strangers.is_empty(), "{strangers:?}");
     assert!(callers.iter().any(|file| file == "src/messaging/consumer.rs"), "{callers:?}");
+}
+
+#[test]
+fn every_step_that_can_fail_is_in_the_list_and_in_the_program() {
+    let mut reached: Vec<String> = lines_with("failpoint::reach(")
+        .into_iter()
+        .map(|line| {
+            line.split("failpoint::reach(\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned()
+        })
+        .collect();
+    reached.sort();
+    reached.dedup();
+    let mut listed = bellhop::failpoint::STEPS.to_vec();
+    listed.sort_unstable();
+    assert_eq!(reached, listed);
 }
 
 #[test]

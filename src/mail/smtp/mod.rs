@@ -28,6 +28,7 @@ use super::destinations::Destinations;
 use super::health::{Health, HealthRecord};
 use super::{Built, Mail, Receipt, SendError, Sender, build, one_line};
 use crate::clock::Clock;
+use crate::failpoint;
 
 /// How long each phase of a conversation may take, and how connections are shared.
 ///
@@ -237,12 +238,14 @@ impl Smtp {
         if !may().await {
             return Err((Phase::From, Failure::Withdrawn));
         }
+        failpoint::reach("mail.before_data");
         let go_on = self.phase("DATA", data, connection.command(Data)).await;
         // A refused DATA leaves the transaction open as a refused MAIL does, and says as little about the recipient.
         let go_on = go_on.map_err(|failure| (Phase::From, failure))?;
         if !go_on.has_code(354) {
             return Err((Phase::From, Failure::Lost("DATA was answered with neither 354 nor an error".to_owned())));
         }
+        failpoint::reach("mail.before_message");
         let message = built.raw.strip_suffix(b"\r\n").unwrap_or(&built.raw);
         let taken = self.phase("message", accepted, connection.message(message)).await;
         let taken = taken.map_err(|failure| (Phase::Message, failure))?;

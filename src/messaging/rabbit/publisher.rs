@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::Live;
 use super::{ANSWER, Fault, Shared, wire, within};
+use crate::failpoint;
 use crate::messaging::broker::{Publication, Published};
 use crate::messaging::topology::EVENTS;
 
@@ -161,6 +162,7 @@ async fn batch(shared: &Shared, outgoing: &Outgoing, window: &[&Publication], de
     for publication in window {
         pending.push(send(shared, &outgoing.channel, publication, deadline).await);
     }
+    failpoint::reach("relay.published");
     let mut returned: HashSet<Key> = HashSet::new();
     let mut said = Vec::with_capacity(window.len());
     let (mut completely, mut first_late) = (true, None);

@@ -107,14 +107,14 @@ async fn nothing_accepted_is_lost_when_the_database_is_killed() {
 
 /// Shows that the audit of the stories above finds what it looks for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_audit_finds_a_lost_registration_a_lost_mail_and_a_lost_or_doubled_login() {
+async fn the_audit_finds_a_lost_registration_a_lost_or_ghost_mail_and_a_lost_or_doubled_login() {
     let mut app = Bellhop::new().await;
     app.start().await;
     let mut ledger = Ledger::open(&app, 1, PACE).await;
     ledger.until_more(5).await;
     ledger.close().await;
     let audit = ledger.audit(&app, Instant::now()).await;
-    assert_eq!((audit.lost, audit.wrong), (0, Vec::new()));
+    assert_eq!((audit.lost, audit.ghosts, audit.wrong), (0, 0, Vec::new()));
 
     let some_mail = std::fs::read_dir(app.data().join("mailbox")).expect("a mailbox");
     let mut mails: Vec<_> = some_mail.map(|file| file.expect("a file").path()).collect();
@@ -124,13 +124,14 @@ async fn the_audit_finds_a_lost_registration_a_lost_mail_and_a_lost_or_doubled_l
     assert_eq!(ledger.audit(&app, Instant::now()).await.lost, 1);
 
     let db = app.db().await;
-    for (sql, lost, wrong) in [
-        ("delete from registrations where email = (select min(email) from registrations)", 2, 1),
-        ("delete from login_log where id = (select min(id) from login_log)", 3, 3),
+    for (sql, lost, ghosts, wrong) in [
+        ("delete from registrations where email = (select min(email) from registrations)", 2, 1, 1),
+        ("delete from login_log where id = (select min(id) from login_log)", 3, 1, 3),
         (
             "insert into login_log (id, type, at, ip, user_agent)
              select randomblob(16), type, at, ip, user_agent from login_log where id = (select max(id) from login_log)",
             3,
+            1,
             5,
         ),
     ] {
@@ -138,6 +139,6 @@ async fn the_audit_finds_a_lost_registration_a_lost_mail_and_a_lost_or_doubled_l
         assert_eq!(tx.query(sql).execute().await.expect("a statement"), 1);
         tx.commit().await.expect("the database");
         let audit = ledger.audit(&app, Instant::now()).await;
-        assert_eq!((audit.lost, audit.wrong.len()), (lost, wrong), "{sql}: {audit:?}");
+        assert_eq!((audit.lost, audit.ghosts, audit.wrong.len()), (lost, ghosts, wrong), "{sql}: {audit:?}");
     }
 }

@@ -11,6 +11,7 @@ use crate::support::{postgres, rabbit};
 mod apart;
 mod crashes;
 mod crowds;
+mod failpoints;
 mod logs;
 mod migrating;
 mod secrets;

@@ -43,16 +43,29 @@ impl Bellhop {
 
     /// On these servers.
     pub async fn on(database: &str, broker: &str, sink: Arc<Sink>) -> Self {
-        let mut app = Self::new().await;
+        let app = Self::new().await.mailing(sink);
+        app.with("DATABASE_URL", database).with("BROKER_URL", broker)
+    }
+
+    /// With this mail server.
+    pub fn mailing(mut self, sink: Arc<Sink>) -> Self {
         let url = sink.url();
-        app.sink = Some(sink);
-        app.with("DATABASE_URL", database).with("BROKER_URL", broker).with("SMTP_URL", &url)
+        self.sink = Some(sink);
+        self.with("SMTP_URL", &url)
     }
 
     /// With this setting, named without its prefix.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// From the next start on it dies at this step, `name:nth`, or at none.
+    pub fn die_at(&mut self, step: Option<&str>) {
+        match step {
+            Some(step) => self.settings.insert("FAILPOINT".to_owned(), step.to_owned()),
+            None => self.settings.remove("FAILPOINT"),
+        };
     }
 
     /// With these arguments.
@@ -110,8 +123,12 @@ impl Bellhop {
 
     /// SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid().try_into().expect("process ids fit"));
-        kill(pid, Signal::SIGTERM).expect("it runs");
+        kill(pid, signal).expect("it runs");
     }
 
     /// Waits for its end.

@@ -1,0 +1,82 @@
+//! Named steps at which a test has the process die, as if its machine had lost power: between a commit and its answer, between a
+//! mail and its record.
+//!
+//! Nothing of this is in a release build: a step is an empty function there, and `BELLHOP_FAILPOINT` is no setting.
+
+/// Every step, in the order in which an event comes by. The tests kill at each of them.
+pub const STEPS: &[&str] = &[
+    "request.before_commit",
+    "request.committed",
+    // to the queues in the same database
+    "handover.before_commit",
+    "handover.committed",
+    // to a broker: sent is before the confirms are looked at, confirmed before the mark
+    "relay.claimed",
+    "relay.published",
+    "relay.confirmed",
+    "relay.marked",
+    "consumer.taken",
+    "lease.taken",
+    "mail.before_data",
+    "mail.before_message",
+    // after the 250, and after the registration says so
+    "mail.accepted",
+    "delivery.recorded",
+    "inbox.marked",
+    "log.before_commit",
+    "log.committed",
+    // the copy that waits is safe, the original not yet acknowledged
+    "parked.published",
+    "consumer.before_ack",
+    "consumer.acked",
+];
+
+/// The process comes by a step, and goes on.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub const fn reach(_step: &'static str) {}
+
+#[cfg(debug_assertions)]
+pub use self::armed::{arm, reach};
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::collections::BTreeMap;
+    use std::sync::{Mutex, OnceLock, PoisonError};
+
+    use super::STEPS;
+
+    static ARMED: OnceLock<Mutex<Armed>> = OnceLock::new();
+
+    struct Armed {
+        step: &'static str,
+        nth: u32,
+        passed: BTreeMap<&'static str, u32>,
+    }
+
+    /// Has the process die at a step, `name` or `name:nth`, when it comes by for the first or the nth time.
+    ///
+    /// # Errors
+    /// There is no such step, or one is armed already.
+    pub fn arm(text: &str) -> Result<(), String> {
+        let (name, nth) = text.split_once(':').unwrap_or((text, "1"));
+        let step = STEPS.iter().find(|step| **step == name).ok_or_else(|| format!("{name:?} is no step"))?;
+        let nth = nth.parse().map_err(|error| format!("{nth:?}: {error}"))?;
+        let armed = Armed { step, nth, passed: BTreeMap::new() };
+        ARMED.set(Mutex::new(armed)).map_err(|_| "one is armed already".to_owned())
+    }
+
+    /// The process comes by a step. If that is where it is to die, it says how often it came by each, and dies.
+    #[expect(clippy::print_stderr, reason = "the last word of a process that has no time for a log")]
+    pub fn reach(step: &'static str) {
+        let Some(armed) = ARMED.get() else { return };
+        // held to the end: nobody comes by another step meanwhile, so what is said is exact
+        let mut armed = armed.lock().unwrap_or_else(PoisonError::into_inner);
+        *armed.passed.entry(step).or_default() += 1;
+        if step == armed.step && armed.passed.get(step) == Some(&armed.nth) {
+            let passed: Vec<String> = armed.passed.iter().map(|(step, times)| format!("{step}={times}")).collect();
+            eprintln!("failpoint {step} {}", passed.join(" "));
+            std::process::abort();
+        }
+    }
+}
