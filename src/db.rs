@@ -322,7 +322,15 @@ impl Tx {
 /// and a person is told 503 instead of 500.
 #[must_use]
 pub fn is_unavailable(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<sqlx::Error>()).any(|error| match error {
+    is_away(error.as_ref())
+}
+
+/// As [`is_unavailable`], of any error and its causes.
+#[must_use]
+pub fn is_away(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut chain = std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|cause| cause.downcast_ref::<sqlx::Error>());
+    chain.any(|error| match error {
         sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::Io(_)

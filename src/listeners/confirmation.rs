@@ -17,7 +17,7 @@ use crate::event::{self, Event, MailFact};
 use crate::failpoint;
 use crate::locale::Locale;
 use crate::mail::{Health, Mail, SendError};
-use crate::messaging::layers::NotNow;
+use crate::messaging::layers::{NotNow, insist};
 use crate::messaging::lease;
 use crate::messaging::message::{Message, Outcome};
 
@@ -49,7 +49,8 @@ pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, 
     match desk.mail.send(&mail, async || lease::is_held().await.unwrap_or(false)).await {
         Ok(_) => {
             failpoint::reach("mail.accepted");
-            record(Delivery::Sent, Event::MailSent { mail: fact }).await?;
+            let sent = Event::MailSent { mail: fact };
+            insist(|| register::record_delivery(&desk.accounts, registration, Delivery::Sent, Some(&sent))).await?;
             failpoint::reach("delivery.recorded");
             Ok(Outcome::Ack)
         }
@@ -60,7 +61,7 @@ pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, 
             record(Delivery::Rejected, Event::MailRejected { mail: fact, reason }).await?;
             Ok(Outcome::Ack)
         }
-        Err(kept_back @ SendError::Withdrawn) => Err(NotNow(kept_back.to_string()).into()),
+        Err(SendError::Withdrawn) => Ok(Outcome::Later(lease::LEASE)),
         // ours to mend (a wrong login, a policy): it waits for that
         Err(error @ (SendError::Temporary(_) | SendError::Permanent { .. })) => {
             let reason = error.to_string();

@@ -8,9 +8,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 use tower::{Service as _, ServiceExt as _};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Patience;
-use crate::db::Db;
+use crate::db::{self, Db};
 use crate::failpoint;
 use crate::messaging::broker::{Broker, Delivery, Publication, Published};
 use crate::messaging::embedded::LEASE;
@@ -98,7 +98,11 @@ impl Consumer {
         let settlement = match outcome {
             Ok(Outcome::Ack) => Settlement::Done,
             Ok(Outcome::Reject(reason)) => Settlement::Dead(reason),
-            Ok(Outcome::Later(wait)) => Settlement::Wait(wait, "asked to be called later".to_owned()),
+            Ok(Outcome::Later(wait)) => Settlement::Later(wait),
+            Err(error) if db::is_away(&*error) => {
+                tracing::warn!(queue = self.queue, error = describe(&*error), "the database is away; later");
+                Settlement::Later(Duration::ZERO)
+            }
             Err(error) => self.patience_with(delivery.message(), describe(&*error)),
         };
         self.settle(delivery, settlement).await;
@@ -122,22 +126,15 @@ impl Consumer {
         let message = delivery.message();
         let (exchange, key, reason) = match settlement {
             Settlement::Done => return self.ack(&delivery).await,
-            Settlement::Wait(wait, reason) => (self.topology.tier(wait), self.queue.to_owned(), reason),
-            Settlement::Dead(reason) => (DEFAULT, dead(self.queue), reason),
+            Settlement::Later(wait) => (self.topology.tier(wait), self.queue.to_owned(), None),
+            Settlement::Wait(wait, reason) => (self.topology.tier(wait), self.queue.to_owned(), Some(reason)),
+            Settlement::Dead(reason) => (DEFAULT, dead(self.queue), Some(reason)),
         };
-        if exchange == DEFAULT {
-            tracing::error!(queue = self.queue, event = %message.id, reason, "dead letter");
-        } else {
-            tracing::warn!(queue = self.queue, event = %message.id, attempt = message.attempt, reason, "parked");
-        }
         let now = self.clock.now();
-        let failure = Failure {
-            queue: self.queue.to_owned(),
-            reason,
-            first_at: message.failure.as_ref().map_or(now, |failure| failure.first_at),
-            last_at: now,
+        let message = match reason {
+            Some(reason) => self.failed(message, reason, exchange == DEFAULT, now),
+            None => message.clone(),
         };
-        let message = Message { attempt: message.attempt + 1, failure: Some(failure), ..message.clone() };
         let due = (exchange != DEFAULT).then(|| now + self.topology.wait(&exchange));
         // known beside the message, not instead of it: without it, it may be missed too early, and come twice
         if let Err(error) = setback::record(&self.db, &self.clock, self.queue, &message, due).await {
@@ -156,6 +153,22 @@ impl Consumer {
                 delivery.release().await;
             }
         }
+    }
+
+    /// The message with one failure more.
+    fn failed(&self, message: &Message, reason: String, for_good: bool, now: Timestamp) -> Message {
+        if for_good {
+            tracing::error!(queue = self.queue, event = %message.id, reason, "dead letter");
+        } else {
+            tracing::warn!(queue = self.queue, event = %message.id, attempt = message.attempt, reason, "parked");
+        }
+        let failure = Failure {
+            queue: self.queue.to_owned(),
+            reason,
+            first_at: message.failure.as_ref().map_or(now, |failure| failure.first_at),
+            last_at: now,
+        };
+        Message { attempt: message.attempt + 1, failure: Some(failure), ..message.clone() }
     }
 
     async fn ack(&self, delivery: &Delivery) {
@@ -216,6 +229,9 @@ pub async fn follow(
 #[derive(Debug)]
 enum Settlement {
     Done,
+    /// It is not its turn, or the database is away. It has not failed: how long a message waits depends on how often it
+    /// has, and three short outages in a minute are no reason to keep a mail back for ten.
+    Later(Duration),
     Wait(Duration, String),
     Dead(String),
 }

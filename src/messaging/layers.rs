@@ -2,6 +2,7 @@
 //!
 //! The request is a [`Message`], the response an [`Outcome`], an error means "try again later".
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use tracing::Instrument as _;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::failpoint;
-use crate::messaging::lease::{Asked, Lease};
+use crate::messaging::lease::{Asked, LEASE, Lease};
 use crate::messaging::message::{Message, Outcome};
 use crate::telemetry;
 
@@ -245,7 +246,7 @@ where
             failpoint::reach("lease.taken");
             let outcome = lease.hold(inner.call(message)).await;
             match outcome {
-                Some(Ok(Outcome::Ack)) => mark_done(&lease, queue).await,
+                Some(Ok(Outcome::Ack)) => mark_done(&lease).await,
                 Some(other) => {
                     // it ends by itself where this cannot be said
                     if let Err(error) = lease.give_up().await {
@@ -253,24 +254,37 @@ where
                     }
                     other
                 }
-                None => Err(NotNow("somebody else has taken this event over".to_owned()).into()),
+                // somebody else has taken this event over
+                None => Ok(Outcome::Later(LEASE)),
             }
         }
         .boxed()
     }
 }
 
-/// The effect is in the world: not being able to say so would repeat it, so this is worth some patience.
-async fn mark_done(lease: &Lease, queue: &str) -> Answer {
+async fn mark_done(lease: &Lease) -> Answer {
+    insist(|| lease.mark()).await?;
+    failpoint::reach("inbox.marked");
+    Ok(Outcome::Ack)
+}
+
+/// Writes down an effect that is in the world. Not being able to say so would repeat it, so this is worth some patience: about
+/// a quarter of a minute.
+///
+/// # Errors
+/// The last one of `write`.
+pub async fn insist<E, W>(write: impl Fn() -> W) -> Result<(), E>
+where
+    E: fmt::Display,
+    W: Future<Output = Result<(), E>>,
+{
     let mut pause = PAUSE;
     loop {
-        match lease.mark().await {
-            Ok(()) => {
-                failpoint::reach("inbox.marked");
-                return Ok(Outcome::Ack);
+        match write().await {
+            Err(error) if pause <= Duration::from_secs(10) => {
+                tracing::warn!(error = format!("{error:#}"), "done, but cannot write it down; trying again");
             }
-            Err(error) if pause > Duration::from_secs(10) => return Err(error.into()),
-            Err(error) => tracing::warn!(%error, queue, "done, but cannot mark it as done; trying again"),
+            done => return done,
         }
         tokio::time::sleep(pause).await;
         pause *= 2;

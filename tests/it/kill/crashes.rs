@@ -12,7 +12,7 @@ use crate::support::smtp::Sink;
 use crate::support::{postgres, rabbit};
 
 /// How often each client comes at the most: the servers that start again need the machine too.
-const PACE: Duration = Duration::from_millis(50);
+pub const PACE: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_accepted_is_lost_when_the_program_is_killed_on_sqlite() {
@@ -25,7 +25,7 @@ async fn nothing_accepted_is_lost_when_the_program_is_killed_on_postgres_and_rab
 }
 
 async fn the_program_is_killed(stack: Stack) {
-    const KILLS: usize = 20;
+    const KILLS: usize = 100;
     let mut chance = Chance::new();
     let mut app = fresh(stack).await;
     app.start().await;
@@ -56,7 +56,7 @@ async fn a_moment(chance: &mut Chance) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_notices_and_nothing_is_lost_when_the_broker_is_killed() {
-    const KILLS: usize = 3;
+    const KILLS: usize = 10;
     let chance = Chance::new();
     let broker = rabbit::Private::new().await;
     let mut app = Bellhop::on(&postgres::database().await, broker.url(), Arc::new(Sink::start().await)).await;
@@ -81,7 +81,7 @@ async fn nobody_notices_and_nothing_is_lost_when_the_broker_is_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_accepted_is_lost_when_the_database_is_killed() {
-    const KILLS: usize = 3;
+    const KILLS: usize = 20;
     let chance = Chance::new();
     let database = postgres::Private::new().await;
     let mut app = Bellhop::on(database.url(), &rabbit::vhost().await, Arc::new(Sink::start().await)).await;

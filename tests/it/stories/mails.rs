@@ -3,18 +3,40 @@
 use std::time::{Duration, Instant};
 
 use bellhop::account::register;
+use bellhop::app::Parts;
+use secrecy::ExposeSecret as _;
+use uuid::Uuid;
 
 use crate::support::app::{PASSWORD, Stack, TestApp, within};
+use crate::support::proxy::{Mode, Proxy};
 use crate::support::smtp::{Phase, Script, Step};
 
 async fn large() -> TestApp {
     TestApp::start(Stack::Large).await
 }
 
+/// With a road to the database that can be cut; the app is dropped first.
+async fn on_a_road() -> (Proxy, TestApp) {
+    let mut road = None;
+    let app = TestApp::start_with(Stack::Large, |options| {
+        let url = options.config.database_url.take().unwrap();
+        let way = Proxy::before(url.expose_secret());
+        let (proxy, url) = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(way));
+        (options.config.database_url, road) = (Some(url.into()), Some(proxy));
+    })
+    .await;
+    (road.unwrap(), app)
+}
+
 async fn delivery(app: &TestApp, email: &str) -> String {
     let sql = "select delivery from registrations where email_canonical = $1";
     let (word,): (String,) = app.db().query(sql).bind(email.to_owned()).one().await.unwrap();
     word
+}
+
+async fn setbacks(app: &TestApp) -> sqlx::Result<i64> {
+    let (count,): (i64,) = app.db().query("select count(*) from setback").one().await?;
+    Ok(count)
 }
 
 async fn events(app: &TestApp, kind: &'static str) -> i64 {
@@ -102,6 +124,71 @@ async fn a_mail_whose_last_answer_was_lost_comes_again_with_the_same_id_and_the_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_another_workers_lease_is_no_failed_attempt() {
+    let app = TestApp::start_with(Stack::Large, |options| options.parts = Parts::only(["web", "relay"]).unwrap()).await;
+    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    let event = "select id from outbox where type = 'user.registered'";
+    let (event,): (Uuid,) = app.db().query(event).one().await.unwrap();
+    // of a worker that has died
+    let mut tx = app.db().begin().await.unwrap();
+    tx.query("insert into lease (listener, event_id, holder, until) values ('confirmation', $1, $2, $3)")
+        .bind(event)
+        .bind(Uuid::new_v4())
+        .bind(app.clock().now() + Duration::from_secs(5))
+        .execute()
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    app.sink.as_ref().unwrap().set(Script::default().on(Phase::Rcpt, Step::reply("451 4.7.1 greylisted").times(1)));
+    let listeners = app.another_node(Parts::only(["listeners"]).unwrap()).await.unfinished();
+    app.settle().await;
+    let (attempts, reason): (i32, String) = app.db().query("select attempt, reason from setback").one().await.unwrap();
+    assert!(reason.contains("451"), "{reason}");
+    assert_eq!(attempts, 1, "or the second would be put off as if it were the fourth");
+    drop(listeners);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_does_not_go_again_because_the_database_was_away_when_it_was_taken() {
+    let (road, app) = on_a_road().await;
+    let sink = app.sink.as_ref().unwrap();
+    sink.set(Script::default().on(Phase::Dot, Step::delay(Duration::from_secs(1)).times(1)));
+    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    sink.wait_for_attempts(1).await;
+    let mut tick = tokio::time::interval(Duration::from_millis(300));
+    tick.tick().await;
+    // by now the message is with the server, which takes its time
+    tick.tick().await;
+    road.set(Mode::Reset);
+    sink.wait_for(1).await;
+    tick.reset();
+    tick.tick().await;
+    road.set(Mode::Pass);
+    within("the database to answer", async || setbacks(&app).await.is_ok()).await;
+    app.settle().await;
+    assert_eq!(sink.mails().len(), 1);
+    assert_eq!(delivery(&app, "ann@example.org").await, "sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_is_not_put_off_for_longer_because_the_database_was_away() {
+    let (road, app) = on_a_road().await;
+    let sink = app.sink.as_ref().unwrap();
+    // so that the database goes while a listener is at work
+    sink.set(Script::default().on(Phase::Rcpt, Step::delay(Duration::from_millis(500))));
+    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    sink.wait_for_attempts(1).await;
+    road.set(Mode::Reset);
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    tick.tick().await;
+    tick.tick().await;
+    road.set(Mode::Pass);
+    within("the database to answer", async || setbacks(&app).await.is_ok()).await;
+    app.settle().await;
+    assert_eq!((setbacks(&app).await.unwrap(), sink.mails().len()), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_that_leaves_late_holds_a_link_that_lives() {
     let mut app = large().await;
     let mut sink = app.sink.take().unwrap();
@@ -127,7 +214,7 @@ async fn a_mail_that_fails_for_two_days_becomes_a_dead_letter_with_its_reason() 
     let mut sink = app.sink.take().unwrap();
     sink.stop().await;
     app.guest().register("ann@example.org", PASSWORD, "Ann").await;
-    within("the first try", async || delivery(&app, "ann@example.org").await == "delayed").await;
+    within("the first failure", async || setbacks(&app).await.unwrap() == 1).await;
     app.clock().advance(Duration::from_secs(24 * 3_600 + 1));
     app.settle().await;
     let depths = app.app.depths().await.unwrap();

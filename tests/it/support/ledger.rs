@@ -15,7 +15,7 @@ use super::app::{OTHER_PASSWORD, PASSWORD, Progress};
 use super::process::Bellhop;
 
 /// How long everything may take to be done after the last trouble: leases of 60 s, pauses of 15 s, busy machines.
-const PATIENCE: Duration = Duration::from_mins(4);
+pub const PATIENCE: Duration = Duration::from_mins(4);
 
 /// What a client was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +38,18 @@ struct Entries {
     logins: BTreeMap<String, (bool, Told)>,
     /// How often each status was answered; 0 is no answer.
     statuses: BTreeMap<u16, usize>,
+    /// How long each answer took.
+    took: Vec<Duration>,
 }
 
 impl Entries {
     fn accepted(&self) -> usize {
         self.registrations.values().filter(|told| **told == Told::Accepted).count()
+    }
+
+    fn answered(&mut self, status: u16, took: Duration) {
+        *self.statuses.entry(status).or_default() += 1;
+        self.took.push(took);
     }
 }
 
@@ -86,6 +93,11 @@ impl Ledger {
         self.entries.borrow().statuses.clone()
     }
 
+    /// How long each answer took so far, in the order in which they came.
+    pub fn took(&self) -> Vec<Duration> {
+        self.entries.borrow().took.clone()
+    }
+
     /// Waits until so many registrations more were accepted.
     pub async fn until_more(&self, registrations: usize) {
         let goal = self.accepted() + registrations;
@@ -104,6 +116,11 @@ impl Ledger {
 
     /// Waits until everything is done and counts. `since` is when the last trouble ended.
     pub async fn audit(&self, app: &Bellhop, since: Instant) -> Audit {
+        self.audit_within(app, since, PATIENCE).await
+    }
+
+    /// The same, waiting as long as this.
+    pub async fn audit_within(&self, app: &Bellhop, since: Instant, patience: Duration) -> Audit {
         let db = app.db().await;
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         loop {
@@ -112,7 +129,7 @@ impl Ledger {
             if progress.is_all() {
                 break;
             }
-            assert!(since.elapsed() < PATIENCE, "not done: {progress:?}");
+            assert!(since.elapsed() < patience, "not done: {progress:?}");
         }
         let recovery = since.elapsed();
         let audit = self.count(&db, app, recovery).await;
@@ -272,10 +289,11 @@ impl Client {
         while let Some(turn) = turns.next().await {
             let email = format!("guest-{}-{turn}@example.org", self.number);
             let fields = [("email", email.as_str()), ("password", PASSWORD), ("name", "Ann")];
+            let began = Instant::now();
             let (told, status) = turns.post(&url, "ledger", &fields).await;
             self.entries.send_modify(|entries| {
                 entries.registrations.insert(email.clone(), told);
-                *entries.statuses.entry(status).or_default() += 1;
+                entries.answered(status, began.elapsed());
             });
         }
     }
@@ -287,10 +305,11 @@ impl Client {
             let agent = format!("ledger/{}-{turn}", self.number);
             let right = turn % 3 != 2;
             let password = if right { PASSWORD } else { OTHER_PASSWORD };
+            let began = Instant::now();
             let (told, status) = turns.post(&url, &agent, &[("email", &resident), ("password", password)]).await;
             self.entries.send_modify(|entries| {
                 entries.logins.insert(agent.clone(), (right, told));
-                *entries.statuses.entry(status).or_default() += 1;
+                entries.answered(status, began.elapsed());
             });
         }
     }

@@ -126,6 +126,16 @@ impl Bellhop {
         self.signal(Signal::SIGTERM);
     }
 
+    /// SIGSTOP: it stands still until it is told to go on.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid().try_into().expect("process ids fit"));
         kill(pid, signal).expect("it runs");

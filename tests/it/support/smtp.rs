@@ -67,6 +67,11 @@ impl Sink {
         self.seen.borrow().mails.clone()
     }
 
+    /// Those after the first so many.
+    pub fn mails_from(&self, first: usize) -> Vec<Mail> {
+        self.seen.borrow().mails[first..].to_vec()
+    }
+
     /// How many mails were begun (MAIL commands), taken or not.
     pub fn attempts(&self) -> usize {
         self.seen.borrow().attempts
