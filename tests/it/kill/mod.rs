@@ -20,6 +20,7 @@ mod servers;
 mod settings;
 mod starting;
 mod stopping;
+mod storm;
 
 /// A Bellhop on this stack, with a database and a broker of its own on the shared servers, not yet started.
 async fn fresh(stack: Stack) -> Bellhop {
