@@ -8,80 +8,37 @@
 //! * [`mails`]: mails over one connection
 //! * [`reads`]: signed-in reads against a bare axum
 //! * [`memory`]: resident memory, and the start
-//! * [`load`], [`node`], [`sink`], [`table`]: clients, the program, a mail server, the table
+//! * [`load`], [`node`], [`sink`], [`servers`]: clients, the program, a mail server, `PostgreSQL` and `RabbitMQ`
+//! * [`parts`], [`table`]: the command line, the table
 
 mod load;
 mod logins;
 mod mails;
 mod memory;
 mod node;
+mod parts;
 mod reads;
+mod servers;
 mod signups;
 mod sink;
 mod table;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use table::Row;
+use parts::Runtimes;
 
 /// The same allocator as the program has: the baselines run in this process.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const NAMES: [&str; 5] = ["logins", "signups", "mails", "reads", "memory"];
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --benches` runs this too, but not for its figures
-    if !arguments.iter().any(|argument| argument == "--bench") {
-        return ExitCode::SUCCESS;
-    }
-    let check = arguments.iter().any(|argument| argument == "--check");
-    let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|name| !name.starts_with("--")).collect();
-    let done = run(&named);
-    let mut out = std::io::stdout().lock();
-    match done {
-        Ok(rows) => {
-            let missed = rows.iter().filter(|row| row.is_missed()).count();
-            let _ = writeln!(out, "\n{missed} of {} limits missed", rows.len());
-            if check && missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    parts::run("spine", &["logins", "signups", "mails", "reads", "memory"], |part, Runtimes { load, servers }| {
+        match part {
+            "logins" => load.block_on(logins::measure()),
+            "signups" => load.block_on(signups::measure(servers.handle())),
+            "mails" => load.block_on(mails::measure(servers.handle())),
+            "reads" => load.block_on(reads::measure(servers.handle())),
+            _ => load.block_on(memory::measure()),
         }
-        Err(error) => {
-            let _ = writeln!(out, "spine: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(named: &[&str]) -> anyhow::Result<Vec<Row>> {
-    if let Some(unknown) = named.iter().find(|name| !NAMES.contains(name)) {
-        anyhow::bail!("there is no {unknown}; there are {}", NAMES.join(", "));
-    }
-    // one thread for the load, another runtime like the program's for the servers it is held against
-    let servers = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let load = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut rows = Vec::new();
-    writeln!(std::io::stdout(), "{}", table::HEAD)?;
-    for name in NAMES {
-        if !named.is_empty() && !named.contains(&name) {
-            continue;
-        }
-        let measured = load.block_on(async {
-            match name {
-                "logins" => logins::measure().await,
-                "signups" => signups::measure(servers.handle()).await,
-                "mails" => mails::measure(servers.handle()).await,
-                "reads" => reads::measure(servers.handle()).await,
-                _ => memory::measure().await,
-            }
-        })?;
-        let mut out = std::io::stdout().lock();
-        for row in &measured {
-            writeln!(out, "{row}")?;
-        }
-        rows.extend(measured);
-    }
-    servers.shutdown_background();
-    Ok(rows)
+    })
 }

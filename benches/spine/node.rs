@@ -109,6 +109,12 @@ pub fn password() -> anyhow::Result<Password> {
 /// Makes a database in `dir` with `people`, who all have [`PASSWORD`], and gives it back open.
 pub async fn inhabit(dir: &Path, people: usize) -> anyhow::Result<(Db, Vec<Uuid>)> {
     let db = Db::open(&Location::Sqlite(dir.join("bellhop.sqlite")), 4).await?;
+    let ids = populate(&db, people).await?;
+    Ok((db, ids))
+}
+
+/// Brings the schema up to date and puts `people` in, who all have [`PASSWORD`].
+pub async fn populate(db: &Db, people: usize) -> anyhow::Result<Vec<Uuid>> {
     db.migrate().await?;
     let hash = pool()?.hash(password()?).await?;
     let clock = Clock::default();
@@ -130,7 +136,7 @@ pub async fn inhabit(dir: &Path, people: usize) -> anyhow::Result<(Db, Vec<Uuid>
         ids.push(id);
     }
     tx.commit().await?;
-    Ok((db, ids))
+    Ok(ids)
 }
 
 fn email(number: usize) -> String {

@@ -1,17 +1,15 @@
 //! What a slow or absent mail server, or an absent broker, costs a person who signs up: nothing.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::load::{self, Connection, median, millis, percentile};
 use crate::node::{self, Node};
+use crate::servers::Servers;
 use crate::sink;
 use crate::table::{Limit, Row};
 
@@ -47,13 +45,13 @@ pub async fn measure(servers: &Handle) -> anyhow::Result<Vec<Row>> {
     }
     let mut rows = compare("SQLite", cases).await?;
 
-    let servers = Servers::start()?;
+    let servers = Servers::start(&["postgres", "rabbitmq"])?;
     let mut cases = Vec::new();
-    for (at, (name, url)) in mails.into_iter().enumerate() {
-        let (database, broker) = (servers.database(at).await?, servers.vhost(at)?);
+    for (place, (name, url)) in ["a", "b", "c"].into_iter().zip(mails) {
+        let (database, broker) = (servers.database(place).await?, servers.vhost(place)?);
         cases.push(case(name, &[("SMTP_URL", url), ("DATABASE_URL", &database), ("BROKER_URL", &broker)]).await?);
     }
-    let (database, broker) = (servers.database(3).await?, format!("amqp://guest:guest@{}", sink::nobody()?));
+    let (database, broker) = (servers.database("d").await?, format!("amqp://guest:guest@{}", sink::nobody()?));
     cases.push(
         case("RabbitMQ down", &[("SMTP_URL", &fast), ("DATABASE_URL", &database), ("BROKER_URL", &broker)]).await?,
     );
@@ -138,59 +136,5 @@ impl Case {
             times.extend(client??);
         }
         Ok(times)
-    }
-}
-
-/// A private `PostgreSQL` and RabbitMQ, stopped when dropped.
-struct Servers {
-    dir: TempDir,
-}
-
-impl Servers {
-    fn start() -> anyhow::Result<Self> {
-        let servers = Servers { dir: tempfile::tempdir()? };
-        servers.run("postgres", "start", &["0"])?;
-        servers.run("rabbitmq", "start", &["0"])?;
-        Ok(servers)
-    }
-
-    fn run(&self, server: &str, verb: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/servers").join(server);
-        let done = Command::new(&script)
-            .arg(verb)
-            .arg(self.dir.path().join(server))
-            .args(arguments)
-            .output()
-            .with_context(|| format!("cannot run {}", script.display()))?;
-        ensure!(done.status.success(), "{server} {verb}: {}", String::from_utf8_lossy(&done.stderr).trim());
-        Ok(String::from_utf8(done.stdout)?.trim().to_owned())
-    }
-
-    async fn database(&self, at: usize) -> anyhow::Result<String> {
-        const CREATE: [&str; 4] = ["create database a", "create database b", "create database c", "create database d"];
-        let url = self.run("postgres", "url", &[])?;
-        let mut connection = PgConnection::connect(&url).await?;
-        let create = CREATE.get(at).copied().context("no more databases")?;
-        connection.execute(create).await?;
-        connection.close().await?;
-        let (server, _) = url.rsplit_once('/').context("the URL names no database")?;
-        Ok(format!("{server}/{}", create.trim_start_matches("create database ")))
-    }
-
-    fn vhost(&self, at: usize) -> anyhow::Result<String> {
-        let name = format!("v{at}");
-        self.run("rabbitmq", "ctl", &["add_vhost", &name])?;
-        self.run("rabbitmq", "ctl", &["set_permissions", "-p", &name, "guest", ".*", ".*", ".*"])?;
-        let url = self.run("rabbitmq", "url", &[])?;
-        let (server, _) = url.rsplit_once('/').context("the URL names no vhost")?;
-        Ok(format!("{server}/{name}"))
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        for server in ["rabbitmq", "postgres"] {
-            let _ = self.run(server, "stop", &[]);
-        }
     }
 }

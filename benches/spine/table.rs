@@ -23,6 +23,10 @@ pub struct Row {
 }
 
 impl Row {
+    pub fn has_limit(&self) -> bool {
+        !matches!(self.limit, Limit::None)
+    }
+
     pub fn is_missed(&self) -> bool {
         match self.limit {
             Limit::AtLeast(limit) => self.value < limit || self.value.is_nan(),
