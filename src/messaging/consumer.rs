@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tower::{Service as _, ServiceExt as _};
 
@@ -73,7 +73,8 @@ impl Consumer {
                     let mut consumer = self.clone();
                     at_work.push(async move { consumer.handle(delivery).await });
                 }
-                Some(()) = at_work.next() => {}
+                // everyone who is done, not just the first: their hands are filled again by one look instead of one each
+                Some(()) = at_work.next() => while at_work.next().now_or_never().flatten().is_some() {},
             }
         }
         at_work.collect::<()>().await;
