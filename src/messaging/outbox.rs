@@ -89,6 +89,7 @@ pub(super) async fn next_due(db: &Db, clock: &Clock) -> anyhow::Result<Option<Ti
 /// # Errors
 /// When the database is away.
 pub(super) async fn take(tx: &mut Tx, clock: &Clock, limit: i64) -> anyhow::Result<Vec<(Uuid, String)>> {
+    tx.in_index_order().await?;
     let mut taken: Vec<(Uuid, String)> = tx
         .query(Sql {
             sqlite: "update outbox
@@ -136,6 +137,7 @@ struct Claimed {
 pub(super) async fn claim(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<Vec<Message>> {
     let now = clock.now();
     let mut tx = db.begin().await?;
+    tx.in_index_order().await?;
     let rows: Vec<Claimed> = tx
         .query(Sql {
             sqlite: "update outbox
