@@ -75,15 +75,21 @@ impl Relay {
         // subscribe before looking: what is appended while we look rings the bell we already hear
         let mut ear = self.wake.on_outbox();
         let mut pause = SHORTEST;
+        let mut batch = Instant::now();
         while !stop.is_cancelled() {
             let began = Instant::now();
             match self.carry().await {
                 // that was all: what comes now rings the bell
-                Ok(Carried { kept: 0, more: false, until_next, .. }) => {
+                Ok(Carried { published, kept: 0, more: false, until_next }) => {
                     pause = SHORTEST;
+                    // a look that found nothing is no batch; on PostgreSQL there is one after each, for it rings a second
+                    // time for what this process wrote
+                    if published > 0 {
+                        batch = began;
+                    }
                     let gather = async {
                         ear.wait(until_next.map_or(POLL, |next| next.min(POLL))).await;
-                        tokio::time::sleep_until(began + PACE).await;
+                        tokio::time::sleep_until(batch + PACE).await;
                     };
                     stop.run_until_cancelled(gather).await;
                 }
