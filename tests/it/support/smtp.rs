@@ -25,6 +25,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 struct Seen {
     mails: Vec<Mail>,
     attempts: usize,
+    taken_back: usize,
     connections: usize,
 }
 
@@ -75,6 +76,11 @@ impl Sink {
     /// How many mails were begun (MAIL commands), taken or not.
     pub fn attempts(&self) -> usize {
         self.seen.borrow().attempts
+    }
+
+    /// How often a client took a mail back that it had begun (RSET commands).
+    pub fn taken_back(&self) -> usize {
+        self.seen.borrow().taken_back
     }
 
     /// How many connections were opened.

@@ -60,6 +60,7 @@ impl Conversation {
                 "DATA" => self.data().await?,
                 "RSET" => {
                     self.envelope = None;
+                    self.seen.send_modify(|seen| seen.taken_back += 1);
                     self.say("250 2.0.0 forgotten").await?;
                 }
                 "NOOP" => self.say("250 2.0.0 done").await?,
