@@ -58,6 +58,8 @@ impl Writer {
                     // what is there already goes along however short the patience
                     let next = match asked.try_recv() {
                         Ok(next) => next,
+                        // a timer is a millisecond late, also one whose time is over
+                        Err(_) if until <= Instant::now() => break,
                         Err(_) => match timeout_at(until, asked.recv()).await {
                             Ok(Some(next)) => next,
                             Ok(None) | Err(_) => break,
