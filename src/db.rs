@@ -298,8 +298,8 @@ impl Tx {
     }
 
     /// Has this transaction read rows in the order of an index instead of sorting them; nothing on `SQLite`, which does so
-    /// by itself. For the first few of a queue: statistics from quiet times tell `PostgreSQL` that there are hardly any, and
-    /// then it reads and sorts all that wait, for each batch.
+    /// by itself. For the first few of a queue: of a table that was never analysed, `PostgreSQL` may read and sort all that
+    /// wait, for each batch.
     ///
     /// # Errors
     /// When the database is away.

@@ -60,7 +60,7 @@ async fn of(name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Row>> {
         // the program's consumer and layers around a listener that only looks at the time
         let began = began.clone();
         let listener = tower::service_fn(move |message: Arc<Message>| ready(note(&began, &message)));
-        consumer.listener = stack(login_log::QUEUE, Inbox::InTransaction, Duration::from_secs(30), listener);
+        consumer.listener = stack(login_log::QUEUE, Inbox::InTransaction, None, Duration::from_secs(30), listener);
         running.spawn(consumer.run(stop.clone()));
     }
     // the first goes when everything is connected

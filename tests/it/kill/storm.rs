@@ -49,12 +49,13 @@ async fn nothing_is_lost_in_a_storm() {
             windows += world.begin(*fault).await;
         }
         let longest = faults.iter().map(|fault| fault.longest()).max().unwrap_or_default();
-        pass(longest.mul_f64((1 + chance.below(100)) as f64 / 100.0)).await;
+        let percent = u32::try_from(1 + chance.below(100)).expect("small");
+        pass(longest * percent / 100).await;
         for fault in &faults {
             world.end(*fault).await;
         }
         over = Instant::now();
-        let lasted = began.elapsed() - at;
+        let lasted = began.elapsed().saturating_sub(at);
         ledger.until_more(1).await;
         assert!(world.app.runs(), "it outlives everything but its own death: {}", world.app.log());
         rounds.push(Round { at, faults, lasted, recovery: over.elapsed() });
