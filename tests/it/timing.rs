@@ -71,6 +71,49 @@ async fn time(guest: &Guest, (path, fields, status): &Request) -> Duration {
     took
 }
 
+/// What differs in one sample and in another one taken after it, and in the same direction. Of the ninety pairs of a sample one
+/// is past the threshold by chance now and then, on a machine that does other things too; what is no chance is there again.
+#[derive(Default)]
+struct Found {
+    samples: usize,
+    differences: Vec<String>,
+}
+
+impl Found {
+    fn is_to_be_looked_into(&self) -> bool {
+        self.samples == 0 || (self.samples == 1 && !self.differences.is_empty())
+    }
+
+    fn add(&mut self, mut differences: Vec<String>) {
+        // the two classes and the sign of the gap
+        let what = |text: &str| text.find(|c: char| c.is_ascii_digit()).map(|at| text[..at].to_owned());
+        if self.samples > 0 {
+            differences.retain(|now| self.differences.iter().any(|before| what(before) == what(now)));
+        }
+        self.samples += 1;
+        self.differences = differences;
+    }
+
+    fn must_be_nothing(self) {
+        assert_eq!(self.differences, Vec::<String>::new(), "in {} samples", self.samples);
+    }
+}
+
+#[test]
+fn what_is_found_once_is_looked_into_and_what_is_found_twice_is_no_chance() {
+    let text = |gap: &str| vec![format!("a | b: {gap}% of a hash, t = 5.0")];
+    for (first, second, left) in [("6.8", "7.1", 1), ("6.8", "-7.1", 0), ("-6.8", "-9.0", 1)] {
+        let mut found = Found::default();
+        found.add(text(first));
+        assert!(found.is_to_be_looked_into());
+        found.add(text(second));
+        assert_eq!((found.differences.len(), found.is_to_be_looked_into()), (left, false), "{first}, {second}");
+    }
+    let mut nothing = Found::default();
+    nothing.add(Vec::new());
+    assert!(!nothing.is_to_be_looked_into());
+}
+
 /// How long one hash takes on an idle thread of the pool.
 async fn one_hash(app: &TestApp) -> Duration {
     let password = Password::normalise(PASSWORD).expect("a password");
@@ -130,27 +173,29 @@ async fn a_refused_login_takes_the_same_time_whatever_the_cause_and_however_the_
     let [healthy, refusing] = healthy_and(Step::reply("421 4.3.2 going down")).await;
     let apps = [("healthy", &healthy), ("refusing", &refusing)];
     let long = "x".repeat(300);
-    let (samples, hash) = sample(&mut chance, &healthy, &apps, 30, Duration::from_secs(50), |_| {
-        vec![
-            ("unknown", login("nobody@example.org", PASSWORD)),
-            ("wrong password", login("ann@example.org", OTHER_PASSWORD)),
-            ("unconfirmed", login("waits@example.org", PASSWORD)),
-            ("unknown, API", api_login("nobody@example.org", PASSWORD)),
-            ("wrong password, API", api_login("ann@example.org", OTHER_PASSWORD)),
-            ("unconfirmed, API", api_login("waits@example.org", PASSWORD)),
-            ("empty, known", login("ann@example.org", "")),
-            ("empty, unknown", login("nobody@example.org", "")),
-            ("too long, known", login("ann@example.org", &long)),
-            ("too long, unknown", login("nobody@example.org", &long)),
-        ]
-    })
-    .await;
-    // a page takes longer to make than a problem document, whoever asks
-    let (api, pages): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        samples.into_iter().partition(|(class, _)| class.contains(", API, "));
-    for door in [pages, api] {
-        assert_eq!(differences(&door, hash), Vec::<String>::new());
+    let mut found = Found::default();
+    while found.is_to_be_looked_into() {
+        let (samples, hash) = sample(&mut chance, &healthy, &apps, 30, Duration::from_secs(50), |_| {
+            vec![
+                ("unknown", login("nobody@example.org", PASSWORD)),
+                ("wrong password", login("ann@example.org", OTHER_PASSWORD)),
+                ("unconfirmed", login("waits@example.org", PASSWORD)),
+                ("unknown, API", api_login("nobody@example.org", PASSWORD)),
+                ("wrong password, API", api_login("ann@example.org", OTHER_PASSWORD)),
+                ("unconfirmed, API", api_login("waits@example.org", PASSWORD)),
+                ("empty, known", login("ann@example.org", "")),
+                ("empty, unknown", login("nobody@example.org", "")),
+                ("too long, known", login("ann@example.org", &long)),
+                ("too long, unknown", login("nobody@example.org", &long)),
+            ]
+        })
+        .await;
+        // a page takes longer to make than a problem document, whoever asks
+        let (api, pages): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            samples.into_iter().partition(|(class, _)| class.contains(", API, "));
+        found.add([differences(&pages, hash), differences(&api, hash)].concat());
     }
+    found.must_be_nothing();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -158,15 +203,20 @@ async fn a_registration_takes_the_same_time_for_a_new_and_a_taken_address_howeve
     let mut chance = Chance::new();
     let [healthy, hanging] = healthy_and(Step::hang()).await;
     let apps = [("healthy", &healthy), ("hanging", &hanging)];
-    let (samples, hash) = sample(&mut chance, &healthy, &apps, 30, Duration::from_secs(30), |round| {
-        vec![
-            ("new", register(format!("guest-{round}@example.org"))),
-            ("taken", register("ann@example.org".to_owned())),
-            ("waiting", register("waits@example.org".to_owned())),
-        ]
-    })
-    .await;
-    assert_eq!(differences(&samples, hash), Vec::<String>::new());
+    let mut found = Found::default();
+    while found.is_to_be_looked_into() {
+        let sampled = found.samples;
+        let (samples, hash) = sample(&mut chance, &healthy, &apps, 30, Duration::from_secs(30), |round| {
+            vec![
+                ("new", register(format!("guest-{sampled}-{round}@example.org"))),
+                ("taken", register("ann@example.org".to_owned())),
+                ("waiting", register("waits@example.org".to_owned())),
+            ]
+        })
+        .await;
+        found.add(differences(&samples, hash));
+    }
+    found.must_be_nothing();
 }
 
 /// Shows that the alarm rings, at doors of our own program: one whose decoy costs next to nothing, which is a build
