@@ -70,6 +70,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("TOPOLOGY", "apply, or verify: only check the broker's exchanges, queues and bindings [apply]"),
     per_queue("PREFETCH", "messages a consumer may hold [1; login-log 50]"),
     per_queue("LISTENER_CONCURRENCY", "consumers of a queue in this process [4; login-log 1]"),
+    setting("PATIENCE_HOURS", "hours that a failing message is tried again before it rests, at least 24 [48]"),
     setting("LIMITS", "on, or off: no limits on requests (load tests) [on]"),
     setting("LOG", "tracing filter [info]"),
     setting("LOG_FORMAT", "text or json [text]"),
@@ -139,7 +140,7 @@ pub struct Config {
     pub log: String,
     /// `BELLHOP_LOG_FORMAT`
     pub log_format: LogFormat,
-    /// How long parked messages wait, tier by tier. Not a setting: tests shorten it.
+    /// How long parked messages wait, tier by tier, and in all (`BELLHOP_PATIENCE_HOURS`).
     pub patience: Patience,
 }
 
@@ -382,7 +383,7 @@ impl Values {
                 &[("text", LogFormat::Text), ("json", LogFormat::Json)],
                 LogFormat::Text,
             )?,
-            patience: Patience::default(),
+            patience: patience(self.take("PATIENCE_HOURS")?)?,
         };
         // OWASP's floor for Argon2id; 4 GiB and 100 passes are past every sensible setting
         if !(19_456..=4_194_304).contains(&config.hash_memory) {
@@ -439,6 +440,17 @@ fn public_url(value: Option<String>, listen: SocketAddr) -> Result<Url, ConfigEr
         return Err(wrong("must be scheme, host and port alone".to_owned()));
     }
     Ok(url)
+}
+
+/// A mail server may be away for a day: less patience than that would give mails up for nothing. And the inbox must remember
+/// for longer than an event may come again.
+fn patience(hours: Option<u32>) -> Result<Patience, ConfigError> {
+    let default = Patience::default();
+    match hours {
+        None => Ok(default),
+        Some(hours @ 24..=336) => Ok(Patience { total: Duration::from_hours(hours.into()), ..default }),
+        Some(_) => Err(ConfigError::new("PATIENCE_HOURS", "must be from 24 to 336")),
+    }
 }
 
 fn trusted_proxies(value: &str) -> Result<Vec<IpNet>, ConfigError> {

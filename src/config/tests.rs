@@ -59,6 +59,16 @@ fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
 }
 
 #[test]
+fn patience_is_two_days_unless_it_is_said_otherwise_and_never_less_than_one() {
+    let hours = |hours| load(&[("BELLHOP_PATIENCE_HOURS", hours)]).map(|config| config.patience.total);
+    assert_eq!(hours("").unwrap(), Duration::from_hours(48));
+    assert_eq!(hours("72").unwrap(), Duration::from_hours(72));
+    for wrong in ["23", "337", "-1", "1d"] {
+        assert!(hours(wrong).unwrap_err().to_string().contains("BELLHOP_PATIENCE_HOURS"), "{wrong}");
+    }
+}
+
+#[test]
 fn a_secret_may_come_from_a_file_and_is_never_printed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");

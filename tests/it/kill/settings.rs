@@ -45,6 +45,8 @@ async fn a_wrong_setting_ends_the_start_with_one_line_that_names_it() {
         (&[("PREFETCH", "0")], &[], "BELLHOP_PREFETCH"),
         (&[("PREFETCH_CONFIRMATIONS", "3")], &[], "BELLHOP_PREFETCH_CONFIRMATIONS"),
         (&[("LISTENER_CONCURRENCY_LOGIN_LOG", "many")], &[], "BELLHOP_LISTENER_CONCURRENCY_LOGIN_LOG"),
+        (&[("PATIENCE_HOURS", "12")], &[], "BELLHOP_PATIENCE_HOURS"),
+        (&[("PATIENCE_HOURS", "two")], &[], "BELLHOP_PATIENCE_HOURS"),
         (&[("LIMITS", "no")], &[], "BELLHOP_LIMITS"),
         (&[("LOG", "info,=,[")], &[], "BELLHOP_LOG"),
         (&[("LOG_FORMAT", "xml")], &[], "BELLHOP_LOG_FORMAT"),
