@@ -205,10 +205,10 @@ async fn a_registration_takes_the_same_time_for_a_new_and_a_taken_address_howeve
     let apps = [("healthy", &healthy), ("hanging", &hanging)];
     let mut found = Found::default();
     while found.is_to_be_looked_into() {
-        let sampled = found.samples;
+        let turn = found.samples;
         let (samples, hash) = sample(&mut chance, &healthy, &apps, 30, Duration::from_secs(30), |round| {
             vec![
-                ("new", register(format!("guest-{sampled}-{round}@example.org"))),
+                ("new", register(format!("guest-{turn}-{round}@example.org"))),
                 ("taken", register("ann@example.org".to_owned())),
                 ("waiting", register("waits@example.org".to_owned())),
             ]
