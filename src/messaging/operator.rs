@@ -16,7 +16,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::messaging::broker::{Broker, Delivery, Publication, Published};
 use crate::messaging::message::Message;
-use crate::messaging::topology::{self, DEFAULT, EVENTS, Queue, QueueKind, Target, Topology, dead};
+use crate::messaging::topology::{self, DEFAULT, Queue, QueueKind, Topology, dead};
 use crate::messaging::{inbox, setback};
 
 /// How long the broker may take to hand the next dead letter out.
@@ -125,12 +125,8 @@ impl Operator {
 
     /// How many published events a listener is bound to that are neither done nor dead, and the oldest one's time.
     async fn open(&self, listener: &str) -> anyhow::Result<(u64, Option<Timestamp>)> {
-        let keys = self.topology.bindings.iter().filter_map(|binding| match &binding.to {
-            Target::Queue(queue) if binding.from == EVENTS.name && queue == listener => Some(&binding.key),
-            _ => None,
-        });
         let (mut open, mut oldest) = (0, None);
-        for key in keys {
+        for key in self.topology.keys_of(listener) {
             let found: Vec<(String, i64, Option<Timestamp>)> = self
                 .db
                 .query(
@@ -143,7 +139,7 @@ impl Operator {
                          where s.listener = $2 and s.event_id = o.id and s.due_at is null)
                      group by o.type",
                 )
-                .bind(key.replace(['*', '#'], "%"))
+                .bind(topology::like(key))
                 .bind(listener.to_owned())
                 .all()
                 .await?;

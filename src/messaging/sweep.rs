@@ -17,7 +17,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::messaging::broker::{Broker, Publication, Published};
 use crate::messaging::message::Message;
-use crate::messaging::topology::{self, EVENTS, RETRY, Target, Topology};
+use crate::messaging::topology::{self, QueueKind, RETRY, Topology};
 use crate::messaging::{outbox, setback};
 
 /// How often the last hour is looked at …
@@ -117,15 +117,8 @@ impl Sweep {
 
     /// Every listener's queue with the keys it is bound to.
     fn listeners(&self) -> Vec<(&str, Vec<&str>)> {
-        let mut listeners: Vec<(&str, Vec<&str>)> = Vec::new();
-        for binding in self.topology.bindings.iter().filter(|binding| binding.from == EVENTS.name) {
-            let Target::Queue(queue) = &binding.to else { continue };
-            match listeners.iter_mut().find(|(name, _)| name == queue) {
-                Some((_, keys)) => keys.push(&binding.key),
-                None => listeners.push((queue, vec![&binding.key])),
-            }
-        }
-        listeners
+        let queues = self.topology.queues.iter().filter(|queue| queue.kind == QueueKind::Work);
+        queues.map(|queue| (queue.name.as_str(), self.topology.keys_of(&queue.name))).collect()
     }
 
     /// Since when a listener is there. What was published long before a newer program brought it is not its business.
@@ -213,7 +206,7 @@ impl Sweep {
                 .bind(sought.since)
                 .bind(sought.until)
                 // wider than the key: what a star stands for is looked at below
-                .bind(key.replace(['*', '#'], "%"))
+                .bind(topology::like(key))
                 .bind(listener.to_owned())
                 .bind(sought.dead_too)
                 .bind(limit)

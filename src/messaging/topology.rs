@@ -142,6 +142,15 @@ impl Topology {
         waits.unwrap_or_default()
     }
 
+    /// The keys under which a listener's queue is bound to [`EVENTS`].
+    #[must_use]
+    pub fn keys_of(&self, listener: &str) -> Vec<&str> {
+        let keys = self.bindings.iter().filter(|binding| {
+            binding.from == EVENTS.name && matches!(&binding.to, Target::Queue(queue) if queue == listener)
+        });
+        keys.map(|binding| binding.key.as_str()).collect()
+    }
+
     /// Whether one of our own listeners wants events of this routing key. An event that nobody wants is published all
     /// the same (others may bind a queue of theirs), and being returned then means nothing.
     #[must_use]
@@ -156,6 +165,12 @@ impl Topology {
 #[must_use]
 pub fn dead(queue: &str) -> String {
     format!("{queue}.dead")
+}
+
+/// A topic pattern as one of SQL's `like`, which is wider: whoever uses it asks [`matches`] about what it finds.
+#[must_use]
+pub(super) fn like(pattern: &str) -> String {
+    pattern.replace(['*', '#'], "%")
 }
 
 /// Whether a topic pattern takes a routing key: words are separated by dots, `*` is exactly one word, `#` zero or more,
