@@ -378,4 +378,20 @@ mod tests {
         }
         db.close().await;
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn those_who_open_and_close_a_file_at_once_wait_for_each_other() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let location = Location::Sqlite(folder.path().join("a.sqlite"));
+            let open_and_close = async || {
+                for _ in 0..3 {
+                    let db = Db::open(&location, 1).await.unwrap();
+                    db.migrate().await.unwrap();
+                    db.close().await;
+                }
+            };
+            futures_util::future::join_all((0..6).map(|_| open_and_close())).await;
+        }
+    }
 }

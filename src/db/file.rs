@@ -10,6 +10,10 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// How soon a file that somebody else has locked is tried again.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// A few connections, opened when they are needed and kept. Clones share them.
 #[derive(Clone, Debug)]
@@ -48,7 +52,7 @@ impl Connections {
         let free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match free {
             Some(connection) => connection,
-            None => self.0.options.connect().await?,
+            None => self.0.connect().await?,
         };
         Ok(Taken { connection: Some(connection), spoilt: false, home: Arc::clone(&self.0), _place: place })
     }
@@ -65,6 +69,25 @@ impl Connections {
             }
         }
     }
+}
+
+impl Inner {
+    /// Opens a connection. `SQLite` does not wait by itself for one who changes the journal's mode or cleans up after the last
+    /// connection: of those who open a new file at once, or while another process closes it, some are told "locked".
+    async fn connect(&self) -> sqlx::Result<SqliteConnection> {
+        let end = Instant::now() + self.patience;
+        loop {
+            match self.options.connect().await {
+                Err(error) if is_locked(&error) && Instant::now() < end => tokio::time::sleep(AGAIN).await,
+                answer => return answer,
+            }
+        }
+    }
+}
+
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 /// A connection that is in use.
