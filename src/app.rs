@@ -132,7 +132,7 @@ impl App {
             }
         });
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let topology = Arc::new(Topology::new(listeners::QUEUES, config.patience.tiers));
+        let topology = Arc::new(Topology::new(listeners::QUEUES, &listeners::node::KEYS, config.patience.tiers));
         let broker = broker(&config, &accounts, &topology, &tasks, &stop).await?;
         let (config, sessions) = (Arc::new(config), Arc::new(SessionCache::default()));
         Ok(App { config, accounts, broker, topology, mail, sessions, mail_domain, tasks, stop })

@@ -122,13 +122,14 @@ fn exchange_channel(topology: &Topology, exchange: Exchange, kinds: &[String]) -
         "x-bindings": bindings(topology, |to| matches!(to, Target::Exchange(name) if *name == exchange.name)),
     });
     if exchange == BROADCAST {
+        let broadcast = Target::Exchange(BROADCAST.name);
         return with(
             channel,
             json!({
                 // a fanout exchange asks for no routing key
                 "address": null,
-                "summary": "A copy of every event, for every running web node.",
-                "messages": references(kinds),
+                "summary": "A copy for every running web node of what nodes must hear.",
+                "messages": references(kinds.iter().filter(|kind| takes(topology, &broadcast, kind))),
             }),
         );
     }
@@ -153,12 +154,14 @@ fn exchange_channel(topology: &Topology, exchange: Exchange, kinds: &[String]) -
     )
 }
 
+/// Whether events of this kind go there.
+fn takes(topology: &Topology, to: &Target, kind: &str) -> bool {
+    let mut bound = topology.bindings.iter().filter(|binding| binding.from == EVENTS.name && binding.to == *to);
+    bound.any(|binding| matches(&binding.key, kind))
+}
+
 fn queue_channel(topology: &Topology, queue: &Queue, kinds: &[String]) -> Value {
-    let takes = |queue: &str, kind: &String| {
-        let to = Target::Queue(queue.to_owned());
-        let mut bound = topology.bindings.iter().filter(|binding| binding.from == EVENTS.name && binding.to == to);
-        bound.any(|binding| matches(&binding.key, kind))
-    };
+    let takes = |queue: &str, kind: &String| takes(topology, &Target::Queue(queue.to_owned()), kind);
     let (summary, kept) = match queue.kind {
         QueueKind::Work => {
             ("What a listener works off.", kinds.iter().filter(|kind| takes(&queue.name, kind)).collect())
@@ -173,7 +176,9 @@ fn queue_channel(topology: &Topology, queue: &Queue, kinds: &[String]) -> Value 
             kinds.iter().filter(|kind| topology.is_wanted(kind)).collect::<Vec<_>>(),
         ),
         QueueKind::Node => {
-            ("A running web node's own: it hears every event, and goes with the node.", kinds.iter().collect())
+            let broadcast = Target::Exchange(BROADCAST.name);
+            let heard = kinds.iter().filter(|kind| self::takes(topology, &broadcast, kind)).collect();
+            ("A running web node's own: it hears what was broadcast, and goes with the node.", heard)
         }
     };
     let name = full(&queue.name);
@@ -333,7 +338,7 @@ mod tests {
             }
         }
         let waits = [std::time::Duration::ZERO; crate::messaging::topology::TIERS.len()];
-        let document = asyncapi(&Topology::new([("log", &["login.*"][..])], waits));
+        let document = asyncapi(&Topology::new([("log", &["login.*"][..])], &["session.*"], waits));
         assert!(check(&document, &document) > 50);
         let received = keys(&document["channels"]["bellhop.log"]["messages"]);
         assert_eq!(received, Names::from(["login.failed".into(), "login.succeeded".into()]));

@@ -91,3 +91,19 @@ where
     let keys = QUEUES.iter().find(|(name, _)| *name == queue).map_or(&[][..], |(_, keys)| keys);
     Listener { queue, keys, stack: stack(queue, inbox, pace, limit, service), batch: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event;
+    use crate::messaging::topology::matches;
+
+    #[test]
+    fn nodes_hear_nothing_that_a_listener_would_be_missed_for() {
+        let is_bound = |keys: &[&str], kind: &str| keys.iter().any(|key| matches(key, kind));
+        let heard: Vec<&str> = event::TYPES.into_iter().filter(|kind| is_bound(&node::KEYS, kind)).collect();
+        let missed = |kind: &&str| QUEUES.iter().any(|(_, keys)| is_bound(keys, kind));
+        assert_eq!(heard, node::KEYS);
+        assert_eq!(heard.into_iter().find(missed), None);
+    }
+}

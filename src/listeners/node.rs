@@ -1,4 +1,4 @@
-//! What a running web node must forget: it hears every event on a queue of its own, and drops the sessions that ended.
+//! What a running web node must forget: each hears of it on a queue of its own, and drops the sessions that ended.
 
 use std::sync::Arc;
 
@@ -10,6 +10,9 @@ use crate::event::{self, Event};
 use crate::messaging::broker::Broker;
 use crate::messaging::consumer;
 use crate::messaging::topology::{Queue, QueueKind};
+
+/// What nodes hear, of all events.
+pub const KEYS: [&str; 1] = ["session.revoked"];
 
 /// Keeps the cache of this node true until `stop`.
 pub async fn run(broker: Broker, cache: Arc<SessionCache>, stop: CancellationToken) {

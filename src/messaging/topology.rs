@@ -26,7 +26,7 @@ pub struct Exchange {
 
 /// Every event, by routing key.
 pub const EVENTS: Exchange = Exchange { name: "events", kind: ExchangeKind::Topic };
-/// A copy for every running web node; bound to [`EVENTS`].
+/// A copy for every running web node of what nodes hear; bound to [`EVENTS`].
 pub const BROADCAST: Exchange = Exchange { name: "broadcast", kind: ExchangeKind::Fanout };
 /// Brings a parked message back to exactly the queue it failed in.
 pub const RETRY: Exchange = Exchange { name: "retry", kind: ExchangeKind::Direct };
@@ -93,15 +93,22 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The topology of these listeners, a pair of (queue, routing keys it is bound to) each, with the waits of the
-    /// tiers in the order of [`TIERS`].
+    /// The topology of these listeners, a pair of (queue, routing keys it is bound to) each, with the routing keys that
+    /// running web nodes hear and the waits of the tiers in the order of [`TIERS`].
+    ///
+    /// Nodes hear no more than they need: what [`BROADCAST`] takes is not unroutable while a node runs, even if the queue
+    /// that it is meant for is missing.
     #[must_use]
     pub fn new<'a>(
         listeners: impl IntoIterator<Item = (&'a str, &'a [&'a str])>,
+        nodes: &[&str],
         waits: [Duration; TIERS.len()],
     ) -> Self {
         let mut topology = Topology { exchanges: vec![EVENTS, BROADCAST, RETRY], ..Self::default() };
-        topology.bindings.push(Binding { from: EVENTS.name, key: "#".into(), to: Target::Exchange(BROADCAST.name) });
+        for key in nodes {
+            let to = Target::Exchange(BROADCAST.name);
+            topology.bindings.push(Binding { from: EVENTS.name, key: (*key).into(), to });
+        }
         for (name, ttl) in TIERS.into_iter().zip(waits) {
             topology.exchanges.push(Exchange { name, kind: ExchangeKind::Fanout });
             topology.queues.push(Queue { name: name.into(), kind: QueueKind::Wait { ttl } });
@@ -230,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_delay_waits_in_the_longest_tier_that_is_not_longer() {
-        let topology = Topology::new([], [10, 60, 600, 3_600, 21_600].map(Duration::from_secs));
+        let topology = Topology::new([], &[], [10, 60, 600, 3_600, 21_600].map(Duration::from_secs));
         for (seconds, tier) in [(0, 0), (10, 0), (59, 0), (60, 1), (3_599, 2), (3_600, 3), (100_000, 4)] {
             assert_eq!(topology.tier(Duration::from_secs(seconds)).name, TIERS[tier], "{seconds} s");
         }
@@ -238,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_event_is_wanted_when_a_listener_is_bound_for_it() {
-        let topology = Topology::new([("login-log", &["login.*"][..])], [Duration::ZERO; 5]);
+        let topology = Topology::new([("login-log", &["login.*"][..])], &[], [Duration::ZERO; 5]);
         assert!(topology.is_wanted("login.failed"));
         assert!(!topology.is_wanted("user.confirmed"));
     }

@@ -52,7 +52,7 @@ pub const WAITS: [Duration; 5] = [Duration::from_millis(300); 5];
 /// `all` takes every event, `logins` those of the door.
 async fn open(kind: Kind) -> House {
     let listeners = [("all", &["#"][..]), ("logins", &["login.*", "*.failed"][..])];
-    House::open(kind, Topology::new(listeners, WAITS)).await
+    House::open(kind, Topology::new(listeners, &["#"], WAITS)).await
 }
 
 impl House {

@@ -121,7 +121,7 @@ fn topology() -> Topology {
 }
 
 fn topology_of(listeners: &[(&str, &[&str])]) -> Topology {
-    Topology::new(listeners.iter().copied(), [Duration::from_millis(200); TIERS.len()])
+    Topology::new(listeners.iter().copied(), &["#"], [Duration::from_millis(200); TIERS.len()])
 }
 
 fn message(kind: &str) -> Message {

@@ -90,9 +90,10 @@ impl Embedded {
         for queue in &self.topology.queues {
             declare_queue(&mut tx, queue, None).await?;
         }
-        // the bindings of the queues we know are ours to say; those of a newer program beside us, and of nodes, are not
-        for queue in &self.topology.queues {
-            tx.query("delete from broker_binding where target = $1").bind(queue.name.clone()).execute().await?;
+        // the bindings of what we know are ours to say; those of a newer program beside us, and of nodes, are not
+        let exchanges = self.topology.exchanges.iter().map(|exchange| exchange.name);
+        for name in self.topology.queues.iter().map(|queue| queue.name.as_str()).chain(exchanges) {
+            tx.query("delete from broker_binding where target = $1").bind(name.to_owned()).execute().await?;
         }
         for binding in &self.topology.bindings {
             bind(&mut tx, binding.from, &binding.key, &binding.to).await?;

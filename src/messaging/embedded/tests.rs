@@ -9,7 +9,7 @@ async fn open() -> (TempDir, Embedded, Clock) {
     let folder = tempfile::tempdir().unwrap();
     let db = Db::open(&Location::Sqlite(folder.path().join("a.sqlite")), 2).await.unwrap();
     db.migrate().await.unwrap();
-    let topology = Arc::new(Topology::new([("work", &["#"][..])], [Duration::from_secs(10); TIERS.len()]));
+    let topology = Arc::new(Topology::new([("work", &["#"][..])], &[], [Duration::from_secs(10); TIERS.len()]));
     let clock = Clock::default();
     let broker = Embedded::new(db, clock.clone(), Wake::default(), topology, TaskTracker::new());
     broker.declare().await.unwrap();

@@ -19,7 +19,7 @@ use crate::support::app::within;
 use crate::support::rabbit::Private;
 
 fn topology() -> Topology {
-    Topology::new([("letters", &["user.#"][..])], WAITS)
+    Topology::new([("letters", &["user.#"][..])], &[], WAITS)
 }
 
 async fn open(kind: Kind) -> House {

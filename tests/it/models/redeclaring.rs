@@ -22,7 +22,7 @@ use crate::support::rabbit;
 
 /// The report of a Bellhop that finds something of other arguments, and that Bellhop.
 async fn report(url: &str, tasks: &TaskTracker, stop: &CancellationToken) -> (String, Rabbit) {
-    let topology = Arc::new(Topology::new([("letters", &["user.#"][..])], WAITS));
+    let topology = Arc::new(Topology::new([("letters", &["user.#"][..])], &[], WAITS));
     let mode = TopologyMode::Apply;
     let bellhop = Rabbit::start(url.into(), "test", topology, mode, tasks, stop.clone()).expect("a URL");
     let mut report = String::new();

@@ -12,7 +12,7 @@ use crate::support::app::within;
 use crate::support::rabbit::vhost;
 
 async fn open(kind: Kind) -> House {
-    House::open(kind, Topology::new([("letters", &[][..])], WAITS)).await
+    House::open(kind, Topology::new([("letters", &[][..])], &[], WAITS)).await
 }
 
 on_every_broker!(

@@ -16,7 +16,7 @@ use crate::support::rabbit::vhost;
 const MESSAGES: usize = 12;
 
 async fn open(kind: Kind) -> House {
-    House::open(kind, Topology::new([("bags", &[][..])], WAITS)).await
+    House::open(kind, Topology::new([("bags", &[][..])], &[], WAITS)).await
 }
 
 on_every_broker!(

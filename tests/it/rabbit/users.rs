@@ -342,7 +342,7 @@ fn is_meant(user: &str, deed: &Deed) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_may_do_more_than_their_part_does() {
     let house = House::new().await;
-    let topology = Topology::new(listeners::QUEUES, [std::time::Duration::ZERO; 5]);
+    let topology = Topology::new(listeners::QUEUES, &listeners::node::KEYS, [std::time::Duration::ZERO; 5]);
     let users: Vec<&str> = house.passwords.keys().map(String::as_str).collect();
     let queues = listeners::QUEUES.map(|(queue, _)| queue);
     let mut wanted: Vec<String> =
