@@ -30,9 +30,11 @@ const BATCH: i64 = 250;
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// From the beginning of one batch to that of the next: an event after a lull goes at once, and of many that come one
-/// after the other several go together, at the price of one.
+/// From the beginning of one batch to that of the next. An event that comes alone goes at once; where several had come
+/// together, the next batch waits twice as long as the last one, up to this, so that many go at the price of one.
 const PACE: Duration = Duration::from_millis(100);
+/// The first such wait.
+const STEP: Duration = Duration::from_micros(12_500);
 
 /// How soon an event that the broker did not take is published again: meanwhile those behind it have their turn.
 const ASIDE: Duration = Duration::from_secs(1);
@@ -75,7 +77,7 @@ impl Relay {
         // subscribe before looking: what is appended while we look rings the bell we already hear
         let mut ear = self.wake.on_outbox();
         let mut pause = SHORTEST;
-        let mut batch = Instant::now();
+        let (mut batch, mut pace) = (Instant::now(), Duration::ZERO);
         while !stop.is_cancelled() {
             let began = Instant::now();
             match self.carry().await {
@@ -86,10 +88,11 @@ impl Relay {
                     // time for what this process wrote
                     if published > 0 {
                         batch = began;
+                        pace = next_pace(pace, published);
                     }
                     let gather = async {
                         ear.wait(until_next.map_or(POLL, |next| next.min(POLL))).await;
-                        tokio::time::sleep_until(batch + PACE).await;
+                        tokio::time::sleep_until(batch + pace).await;
                     };
                     stop.run_until_cancelled(gather).await;
                 }
@@ -198,6 +201,15 @@ impl Relay {
     }
 }
 
+/// The pace after a batch of so many.
+fn next_pace(pace: Duration, events: usize) -> Duration {
+    match events {
+        0 | 1 if pace <= STEP => Duration::ZERO,
+        0 | 1 => pace / 2,
+        _ => (pace * 2).clamp(STEP, PACE),
+    }
+}
+
 fn is_full(batch: usize) -> bool {
     i64::try_from(batch).is_ok_and(|batch| batch >= BATCH)
 }
@@ -206,4 +218,19 @@ fn is_full(batch: usize) -> bool {
 pub(super) fn jittered(longest: Duration) -> Duration {
     let random = f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX);
     longest.mul_f64(random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_alone_goes_at_once_and_a_crowd_goes_together() {
+        let after = |sizes: &[usize]| sizes.iter().fold(Duration::ZERO, |pace, size| next_pace(pace, *size));
+        assert_eq!(after(&[1, 1, 1]), Duration::ZERO);
+        assert_eq!(after(&[2]), STEP);
+        assert_eq!(after(&[2, 1]), Duration::ZERO);
+        assert_eq!(after(&[2, 3, 5, 9, 9]), PACE);
+        assert_eq!(after(&[2, 3, 5, 9, 9, 1]), PACE / 2);
+    }
 }
