@@ -5,18 +5,21 @@
 //! file (`BELLHOP_SECRET_KEY_FILE`) and never from a flag, where every process of the machine could read it. What is
 //! unknown, cannot be parsed or does not fit together stops the start with one line that names it.
 
+mod values;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
+
+use self::values::Values;
 
 /// A row of the settings table.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +71,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("MIGRATE", "whether serve brings the schema up to date: true or false [true]"),
     setting("TOPOLOGY", "apply, or verify: only check the broker's exchanges, queues and bindings [apply]"),
-    per_queue("PREFETCH", "messages a consumer may hold [1; login-log 50]"),
+    per_queue("PREFETCH", "messages a consumer may hold [1; login-log 100]"),
     per_queue("LISTENER_CONCURRENCY", "consumers of a queue in this process [4; login-log 1]"),
     setting("PATIENCE_HOURS", "hours that a failing message is tried again before it rests, at least 24 [48]"),
     setting("LIMITS", "on, or off: no limits on requests (load tests) [on]"),
@@ -209,10 +212,6 @@ impl Default for Patience {
     }
 }
 
-/// Values by setting name, before they are parsed.
-#[derive(Clone, Debug, Default)]
-struct Values(BTreeMap<String, String>);
-
 impl Config {
     /// Reads flags, the process's environment and the settings file.
     ///
@@ -248,142 +247,45 @@ impl Config {
         for (name, value) in flags {
             values.set(&name, value)?;
         }
-        values.parse()
-    }
-}
-
-impl Values {
-    fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let wrong = |problem: String| ConfigError::new("CONFIG", format!("{}: {problem}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))?;
-        let mut values = Values::default();
-        for (key, value) in table {
-            let text = match value {
-                toml::Value::String(text) => text,
-                toml::Value::Array(items) => {
-                    items.iter().map(|item| item.as_str().unwrap_or_default()).collect::<Vec<_>>().join(",")
-                }
-                toml::Value::Integer(number) => number.to_string(),
-                toml::Value::Boolean(yes) => yes.to_string(),
-                _ => {
-                    return Err(wrong(format!(
-                        "{key}: must be a text, a whole number, true, false or a list of texts"
-                    )));
-                }
-            };
-            values.set(&key.to_uppercase(), text).map_err(|error| wrong(error.to_string()))?;
-        }
-        Ok(values)
+        Self::parse(values)
     }
 
-    /// Takes a value under its name, or what a secret's file holds. An empty value is no value.
-    fn set(&mut self, name: &str, value: String) -> Result<(), ConfigError> {
-        // for the tests that kill; not in SETTINGS, because a release has no such setting
-        #[cfg(debug_assertions)]
-        if name == "FAILPOINT" {
-            return crate::failpoint::arm(&value).map_err(|problem| ConfigError::new(name, problem));
-        }
-        let known = |name: &str| {
-            SETTINGS.iter().any(|setting| {
-                setting.name == name
-                    || setting.per_queue
-                        && name.strip_prefix(setting.name).is_some_and(|rest| rest.len() > 1 && rest.starts_with('_'))
-            })
-        };
-        if known(name) {
-            if value.is_empty() {
-                self.0.remove(name);
-            } else {
-                self.0.insert(name.to_owned(), value);
-            }
-            return Ok(());
-        }
-        let of_file = name.strip_suffix("_FILE").filter(|name| SETTINGS.iter().any(|s| s.secret && s.name == *name));
-        let Some(of_file) = of_file else {
-            return Err(ConfigError::new(name, format!("there is no such setting{}", nearest(name))));
-        };
-        if self.0.contains_key(of_file) {
-            return Err(ConfigError::new(name, format!("BELLHOP_{of_file} is set too; keep one of them")));
-        }
-        let text =
-            std::fs::read_to_string(&value).map_err(|error| ConfigError::new(name, format!("{value}: {error}")))?;
-        self.0.insert(of_file.to_owned(), text.trim_end_matches(['\r', '\n']).to_owned());
-        Ok(())
-    }
-
-    fn take<T: FromStr<Err: fmt::Display>>(&mut self, name: &str) -> Result<Option<T>, ConfigError> {
-        let parse =
-            |value: String| value.trim().parse().map_err(|error| ConfigError::new(name, format!("{value:?}: {error}")));
-        self.0.remove(name).map(parse).transpose()
-    }
-
-    fn take_secret(&mut self, name: &str) -> Option<SecretString> {
-        self.0.remove(name).map(SecretString::from)
-    }
-
-    /// One of a few words.
-    fn take_word<T: Copy>(&mut self, name: &str, words: &[(&str, T)], default: T) -> Result<T, ConfigError> {
-        let Some(value) = self.0.remove(name) else { return Ok(default) };
-        words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
-            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            ConfigError::new(name, format!("{value:?} is not one of {}", words.join(", ")))
-        })
-    }
-
-    fn take_per_queue(&mut self, name: &str) -> Result<PerQueue, ConfigError> {
-        let at_least_one = |name: &str, number: u16| {
-            if number == 0 { Err(ConfigError::new(name, "must be at least 1")) } else { Ok(number) }
-        };
-        let all = self.take(name)?.map(|number| at_least_one(name, number)).transpose()?;
-        let prefix = format!("{name}_");
-        let of_queue = |key: &String| Some((key.clone(), key.strip_prefix(&prefix)?.to_lowercase().replace('_', "-")));
-        let names: Vec<(String, String)> = self.0.keys().filter_map(of_queue).collect();
-        let mut queues = BTreeMap::new();
-        for (name, queue) in names {
-            if let Some(number) = self.take(&name)? {
-                queues.insert(queue, at_least_one(&name, number)?);
-            }
-        }
-        Ok(PerQueue { all, queues })
-    }
-
-    fn parse(mut self) -> Result<Config, ConfigError> {
-        let listen = self.take("LISTEN")?.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+    fn parse(mut values: Values) -> Result<Self, ConfigError> {
+        let listen = values.take("LISTEN")?.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let hash_threads = self.take("HASH_THREADS")?.unwrap_or(cores);
+        let hash_threads = values.take("HASH_THREADS")?.unwrap_or(cores);
         let config = Config {
             listen,
-            public_url: public_url(self.0.remove("PUBLIC_URL"), listen)?,
-            data_dir: self.take("DATA_DIR")?.unwrap_or_else(|| PathBuf::from("./data")),
-            database_url: self.take_secret("DATABASE_URL"),
-            broker_url: self.take_secret("BROKER_URL"),
-            smtp_url: self.take_secret("SMTP_URL"),
-            mail_from: self.take("MAIL_FROM")?.unwrap_or_else(|| "Bellhop <no-reply@localhost>".to_owned()),
-            mail_rate: self.take("MAIL_RATE")?,
-            secret_key: secret_key(self.take_secret("SECRET_KEY"))?,
-            trusted_proxies: trusted_proxies(self.0.remove("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
+            public_url: public_url(values.take_text("PUBLIC_URL"), listen)?,
+            data_dir: values.take("DATA_DIR")?.unwrap_or_else(|| PathBuf::from("./data")),
+            database_url: values.take_secret("DATABASE_URL"),
+            broker_url: values.take_secret("BROKER_URL"),
+            smtp_url: values.take_secret("SMTP_URL"),
+            mail_from: values.take("MAIL_FROM")?.unwrap_or_else(|| "Bellhop <no-reply@localhost>".to_owned()),
+            mail_rate: values.take("MAIL_RATE")?,
+            secret_key: secret_key(values.take_secret("SECRET_KEY"))?,
+            trusted_proxies: trusted_proxies(values.take_text("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
             hash_threads,
-            hash_queue: self.take("HASH_QUEUE")?.unwrap_or(64 * hash_threads.get()),
-            hash_memory: self.take("HASH_MEMORY")?.unwrap_or(19_456),
-            hash_passes: self.take("HASH_PASSES")?.unwrap_or(2),
-            breached_passwords: self.take("BREACHED_PASSWORDS")?,
-            migrate: self.take("MIGRATE")?.unwrap_or(true),
-            topology: self.take_word(
+            hash_queue: values.take("HASH_QUEUE")?.unwrap_or(64 * hash_threads.get()),
+            hash_memory: values.take("HASH_MEMORY")?.unwrap_or(19_456),
+            hash_passes: values.take("HASH_PASSES")?.unwrap_or(2),
+            breached_passwords: values.take("BREACHED_PASSWORDS")?,
+            migrate: values.take("MIGRATE")?.unwrap_or(true),
+            topology: values.take_word(
                 "TOPOLOGY",
                 &[("apply", TopologyMode::Apply), ("verify", TopologyMode::Verify)],
                 TopologyMode::Apply,
             )?,
-            prefetch: self.take_per_queue("PREFETCH")?,
-            concurrency: self.take_per_queue("LISTENER_CONCURRENCY")?,
-            limits: self.take_word("LIMITS", &[("on", true), ("off", false)], true)?,
-            log: self.take("LOG")?.unwrap_or_else(|| "info".to_owned()),
-            log_format: self.take_word(
+            prefetch: values.take_per_queue("PREFETCH")?,
+            concurrency: values.take_per_queue("LISTENER_CONCURRENCY")?,
+            limits: values.take_word("LIMITS", &[("on", true), ("off", false)], true)?,
+            log: values.take("LOG")?.unwrap_or_else(|| "info".to_owned()),
+            log_format: values.take_word(
                 "LOG_FORMAT",
                 &[("text", LogFormat::Text), ("json", LogFormat::Json)],
                 LogFormat::Text,
             )?,
-            patience: patience(self.take("PATIENCE_HOURS")?)?,
+            patience: patience(values.take("PATIENCE_HOURS")?)?,
         };
         // OWASP's floor for Argon2id; 4 GiB and 100 passes are past every sensible setting
         if !(19_456..=4_194_304).contains(&config.hash_memory) {
@@ -397,34 +299,6 @@ impl Values {
         }
         Ok(config)
     }
-}
-
-/// " (did you mean …?)" when a setting's name is within two letters.
-fn nearest(name: &str) -> String {
-    let distance = |a: &str, b: &str| {
-        let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-        let mut row: Vec<usize> = (0..=b.len()).collect();
-        for (i, x) in a.iter().enumerate() {
-            let mut diagonal = i;
-            let mut left = i + 1;
-            for (slot, y) in row.iter_mut().skip(1).zip(&b) {
-                let here = (diagonal + usize::from(x != y)).min(left + 1).min(*slot + 1);
-                diagonal = std::mem::replace(slot, here);
-                left = here;
-            }
-            if let Some(first) = row.first_mut() {
-                *first = i + 1;
-            }
-        }
-        row.last().copied().unwrap_or_default()
-    };
-    SETTINGS
-        .iter()
-        .map(|setting| (distance(name, setting.name), setting.name))
-        .min()
-        .filter(|(distance, _)| *distance <= 2)
-        .map(|(_, name)| format!(" (did you mean BELLHOP_{name}?)"))
-        .unwrap_or_default()
 }
 
 fn public_url(value: Option<String>, listen: SocketAddr) -> Result<Url, ConfigError> {
