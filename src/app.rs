@@ -43,6 +43,7 @@ use crate::messaging::operator::Operator;
 use crate::messaging::rabbit::Rabbit;
 use crate::messaging::relay::Relay;
 use crate::messaging::sweep::Sweep;
+use crate::messaging::throttle::Throttle;
 use crate::messaging::topology::Topology;
 use crate::messaging::wake::Wake;
 use crate::messaging::{inbox, lease, outbox, setback};
@@ -142,7 +143,13 @@ impl App {
     #[must_use]
     pub fn relay(&self) -> Relay {
         let Accounts { db, clock, wake, .. } = self.accounts.clone();
-        Relay { db, clock, wake, broker: self.broker.clone(), topology: Arc::clone(&self.topology) }
+        let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
+        Relay { db, clock, wake, broker, topology, throttle: self.throttle() }
+    }
+
+    fn throttle(&self) -> Throttle {
+        let hasher = self.accounts.hasher.clone();
+        Throttle::new(move || hasher.is_busy())
     }
 
     /// What an operator sees and does.
@@ -317,6 +324,8 @@ impl App {
             listener: listener.stack.clone(),
             prefetch,
             at_once: listener.batch.map_or(1, |_| usize::from(prefetch)),
+            // one message at a time is no heap, and mostly waits for others
+            throttle: listener.batch.map(|_| self.throttle()).unwrap_or_default(),
         };
         vec![consumer; usize::from(places)]
     }

@@ -137,6 +137,14 @@ impl Hasher {
         PATIENCE.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)).min(MOST_PATIENCE)
     }
 
+    /// Whether every thread is at work.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let room = &self.door.0;
+        let waiting = room.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        !waiting.jobs.is_empty() || (waiting.threads == room.most && waiting.idle == 0)
+    }
+
     /// As [`Seat::hash`], from the door.
     ///
     /// # Errors

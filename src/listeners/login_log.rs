@@ -13,7 +13,7 @@ use crate::messaging::message::{Message, Outcome};
 pub const QUEUE: &str = "login-log";
 
 /// Rows in hand at a time unless the settings say otherwise: those that are there together are written together.
-pub const BATCH: u16 = 50;
+pub const BATCH: u16 = 100;
 
 /// Writes the row of a login that succeeded or failed.
 ///

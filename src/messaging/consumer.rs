@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::{Service as _, ServiceExt as _};
 
@@ -17,6 +18,7 @@ use crate::messaging::embedded::LEASE;
 use crate::messaging::layers::Stack;
 use crate::messaging::message::{Failure, Message, Outcome};
 use crate::messaging::setback;
+use crate::messaging::throttle::Throttle;
 use crate::messaging::topology::{DEFAULT, Queue, QueueKind, Topology, dead};
 
 /// How long a message that could not be put aside is held on to before it is given back.
@@ -46,6 +48,8 @@ pub struct Consumer {
     pub prefetch: u16,
     /// How many of them are worked at at the same time.
     pub at_once: usize,
+    /// For heaps: when all hands are full.
+    pub throttle: Throttle,
 }
 
 impl Consumer {
@@ -64,17 +68,32 @@ impl Consumer {
             }
         };
         let mut at_work = FuturesUnordered::new();
+        let (mut full_since, mut rest_until) = (None, None);
         loop {
+            let next = async {
+                if let Some(rested) = rest_until {
+                    tokio::time::sleep_until(rested).await;
+                }
+                deliveries.next().await
+            };
             tokio::select! {
                 // all that is there first: what is begun together can be written together
                 biased;
-                delivery = deliveries.next(), if at_work.len() < self.at_once => {
+                delivery = next, if at_work.len() < self.at_once => {
+                    rest_until = None;
                     let Some(delivery) = delivery else { break };
                     let mut consumer = self.clone();
                     at_work.push(async move { consumer.handle(delivery).await });
+                    if at_work.len() == self.at_once {
+                        full_since = Some(Instant::now());
+                    }
                 }
-                // everyone who is done, not just the first: their hands are filled again by one look instead of one each
-                Some(()) = at_work.next() => while at_work.next().now_or_never().flatten().is_some() {},
+                Some(()) = at_work.next() => {
+                    // everyone who is done, not just the first: their hands are filled again by one look instead of one each
+                    while at_work.next().now_or_never().flatten().is_some() {}
+                    let worked = full_since.take().map(|since: Instant| since.elapsed());
+                    rest_until = worked.map(|worked| Instant::now() + self.throttle.rest(worked)).or(rest_until);
+                }
             }
         }
         at_work.collect::<()>().await;

@@ -9,7 +9,7 @@
 //! * [`consumer`], [`layers`], [`inbox`], [`lease`]: from a queue to a listener, and the one place that settles
 //! * [`setback`], [`sweep`]: what was not managed, and what got lost on the way
 //! * [`operator`]: the queues and dead letters as an operator sees them, and what can be done about them
-//! * [`wake`]: who waits is told
+//! * [`wake`]: who waits is told; [`throttle`]: who is in no hurry lets others go first
 
 pub mod broker;
 pub mod consumer;
@@ -24,5 +24,6 @@ pub mod rabbit;
 pub mod relay;
 pub mod setback;
 pub mod sweep;
+pub mod throttle;
 pub mod topology;
 pub mod wake;

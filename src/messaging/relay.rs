@@ -20,6 +20,7 @@ use crate::failpoint;
 use crate::messaging::broker::{Broker, Publication, Published};
 use crate::messaging::embedded::Embedded;
 use crate::messaging::outbox;
+use crate::messaging::throttle::Throttle;
 use crate::messaging::topology::{EVENTS, Topology};
 use crate::messaging::wake::{POLL, Wake};
 
@@ -56,6 +57,8 @@ pub struct Relay {
     pub broker: Broker,
     /// Tells an event that nobody wants from one that got lost.
     pub topology: Arc<Topology>,
+    /// For heaps.
+    pub throttle: Throttle,
 }
 
 /// What became of a batch.
@@ -80,7 +83,11 @@ impl Relay {
         let (mut batch, mut pace) = (Instant::now(), Duration::ZERO);
         while !stop.is_cancelled() {
             let began = Instant::now();
-            match self.carry().await {
+            let mut carried = self.carry().await;
+            if let Ok(Carried { more: true, kept: 0, .. }) = carried {
+                carried = self.carry_heap(&stop).await;
+            }
+            match carried {
                 // that was all: what comes now rings the bell
                 Ok(Carried { published, kept: 0, more: false, until_next }) => {
                     pause = SHORTEST;
@@ -108,6 +115,34 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Carries what is behind a full batch. Where a network is between, two batches are under way: one is claimed or marked
+    /// while the other one is published.
+    async fn carry_heap(&self, stop: &CancellationToken) -> Result<Carried> {
+        let lane = async |lanes: u32| loop {
+            let began = Instant::now();
+            let carried = self.carry().await?;
+            if !carried.more || carried.kept > 0 {
+                return Ok(carried);
+            }
+            let rest = tokio::time::sleep(self.throttle.rest(began.elapsed() * lanes));
+            if stop.run_until_cancelled(rest).await.is_none() {
+                return Ok(carried);
+            }
+        };
+        if let Broker::Embedded(_) = self.broker {
+            return lane(1).await;
+        }
+        // both to their ends: what is claimed by a batch that is left in the middle nobody takes for a while
+        let (one, other): (Result<Carried>, Result<Carried>) = tokio::join!(lane(2), lane(2));
+        let (one, other) = (one?, other?);
+        Ok(Carried {
+            published: one.published + other.published,
+            kept: one.kept + other.kept,
+            more: one.more || other.more,
+            until_next: one.until_next.or(other.until_next),
+        })
     }
 
     /// Carries one batch of what is due.

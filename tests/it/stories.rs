@@ -2,6 +2,7 @@
 
 mod confirming;
 mod doors;
+mod heaps;
 mod input;
 mod mails;
 mod mixtures;
