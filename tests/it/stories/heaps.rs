@@ -23,13 +23,16 @@ async fn a_heap_is_carried_out_a_little_at_a_time_while_people_wait_on_postgres(
     carry_out_a_heap(Stack::Large).await;
 }
 
+/// More than two relays carry at once, and more than the listener takes at once, several times over.
+const EVENTS: i64 = 1_200;
+
 async fn carry_out_a_heap(stack: Stack) {
     // neither relay nor listeners, but those below
     let app = TestApp::start_with(stack, |options| options.parts = Parts::only(["web"]).unwrap()).await;
     let user = Uuid::now_v7();
     let origin = Origin { ip: [192, 0, 2, 7].into(), user_agent: String::new() };
     let mut tx = app.db().begin().await.unwrap();
-    for _ in 0..600 {
+    for _ in 0..EVENTS {
         let event = Event::LoginSucceeded { user, session: Uuid::now_v7(), origin: origin.clone() };
         outbox::append(&mut tx, app.clock(), &event).await.unwrap();
     }
@@ -52,7 +55,7 @@ async fn carry_out_a_heap(stack: Stack) {
         app.db().query(unpublished).one::<(i64,)>().await.unwrap().0 == 0
     })
     .await;
-    // 600 are two full batches and a rest; the first is looked at by nobody, it may have been all
+    // four full batches; the first is followed by no rest, it may have been all
     assert!(asked.load(Ordering::SeqCst) >= 1, "the relay did not ask");
 
     asked.store(0, Ordering::SeqCst);
@@ -62,7 +65,7 @@ async fn carry_out_a_heap(stack: Stack) {
         running.spawn(consumer.run(stop.clone()));
     }
     within("all rows", async || {
-        app.db().query("select count(*) from login_log").one::<(i64,)>().await.unwrap().0 == 600
+        app.db().query("select count(*) from login_log").one::<(i64,)>().await.unwrap().0 == EVENTS
     })
     .await;
     assert!(asked.load(Ordering::SeqCst) >= 3, "the consumers did not ask");
