@@ -129,10 +129,11 @@ impl World {
             Fault::Fill => self.watermark("10MB").await,
             Fault::Refuse => self.sink.set(Script::default().on(Phase::Rcpt, Step::reply("451 4.3.0 later"))),
         }
-        // what the server took is not heard of, or cannot be written down
+        // what the server took is not heard of, cannot be written down, or is somebody else's by then
         let doubles = matches!(
             fault,
             Fault::Kill(Target::Database)
+                | Fault::Pause
                 | Fault::Cut(Target::Database | Target::Mail)
                 | Fault::Stall(Target::Database)
         );

@@ -46,6 +46,8 @@ impl Fault {
         match self {
             Fault::Kill(Target::App) => Duration::from_millis(100),
             Fault::Kill(_) => Duration::from_secs(2),
+            // past every lease on a mail
+            Fault::Pause => Duration::from_secs(20),
             _ => Duration::from_secs(4),
         }
     }
