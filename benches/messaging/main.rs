@@ -9,9 +9,11 @@
 //! * [`embedded`]: rows a second through the queues in the database
 //! * [`backlog`]: what a backlog that is carried out costs people who sign in meanwhile
 //! * [`scheduled`]: what events of the future cost the relay
+//! * [`churn`]: what a million events leave behind
 //! * [`events`], [`stack`]: logins in the outbox, the program's parts in this process
 
 mod backlog;
+mod churn;
 mod embedded;
 mod events;
 mod latency;
@@ -42,13 +44,14 @@ use parts::Runtimes;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let names = ["throughput", "latency", "embedded", "backlog", "scheduled"];
+    let names = ["throughput", "latency", "embedded", "backlog", "scheduled", "churn"];
     parts::run("messaging", &names, |part, Runtimes { load, servers }| match part {
         "throughput" => servers.block_on(throughput::measure()),
         "latency" => servers.block_on(latency::measure()),
         "embedded" => servers.block_on(embedded::measure()),
         // the program is in a process of its own there, and its clients are on one thread
         "backlog" => load.block_on(backlog::measure()),
-        _ => servers.block_on(scheduled::measure()),
+        "scheduled" => servers.block_on(scheduled::measure()),
+        _ => servers.block_on(churn::measure()),
     })
 }

@@ -55,6 +55,10 @@ impl Stack {
         Ok(f64::from(count) / start.elapsed().as_secs_f64())
     }
 
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.stop.cancel();
         while let Some(done) = self.running.join_next().await {
