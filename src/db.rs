@@ -90,25 +90,20 @@ impl Db {
         match location {
             Location::Sqlite(path) => Self::open_sqlite(path, connections).await,
             Location::Postgres(options) => {
-                let options = options
-                    .as_ref()
-                    .clone()
-                    .statement_cache_capacity(STATEMENTS)
-                    // a rollback outside a transaction is our habit (see below), not worth a line in the log
-                    .options([
-                        ("client_min_messages", "error"),
-                        ("statement_timeout", "10s"),
-                        ("lock_timeout", "5s"),
-                        ("idle_in_transaction_session_timeout", "10s"),
-                    ]);
+                let options = options.as_ref().clone().statement_cache_capacity(STATEMENTS).options([
+                    ("statement_timeout", "10s"),
+                    ("lock_timeout", "5s"),
+                    ("idle_in_transaction_session_timeout", "10s"),
+                ]);
                 let pool = PgPoolOptions::new()
                     .max_connections(connections)
                     .acquire_timeout(ACQUIRE)
                     .max_lifetime(Duration::from_mins(10))
-                    // sqlx 0.9 gives a connection back inside an open transaction when the future of `begin` is dropped
+                    // sqlx 0.9 gives a connection back inside an open transaction when the future of `begin` is dropped; a rollback
+                    // alone would have the server warn of every connection that is not
                     .after_release(|connection, _| {
                         Box::pin(async move {
-                            connection.execute("rollback").await?;
+                            connection.execute("begin; rollback").await?;
                             Ok(true)
                         })
                     })
