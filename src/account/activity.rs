@@ -109,10 +109,9 @@ impl Write for Rows {
                        value ->> 'ip', value ->> 'user_agent', value ->> 'reason', value ->> 'attempted'
                      from json_each($1)",
             postgres: "insert into login_log (id, type, user_id, at, ip, user_agent, reason, attempted)
-                       select (value ->> 'id')::uuid, value ->> 'kind', (value ->> 'user')::uuid,
-                         (value ->> 'at')::timestamptz,
-                         value ->> 'ip', value ->> 'user_agent', value ->> 'reason', value ->> 'attempted'
-                       from jsonb_array_elements($1)",
+                       select id, kind, \"user\", at, ip, user_agent, reason, attempted
+                       from jsonb_to_recordset($1) as rows (id uuid, kind text, \"user\" uuid, at timestamptz, ip text,
+                         user_agent text, reason text, attempted text)",
         })
         .bind(Json(rows_to_write))
         .put()
