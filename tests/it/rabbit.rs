@@ -3,7 +3,6 @@
 //! Each test has a prefix of its own on the node that `TEST_BROKER_URL` names; those that kill or alarm have a node of
 //! their own.
 
-mod node;
 mod proxy;
 mod routing;
 mod trouble;

@@ -14,11 +14,11 @@ use lapin::types::FieldTable;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::node::Node;
 use super::proxy::{Proxy, Way};
 use super::{
     Process, address, beside, broker_url, events, fresh_prefix, message, next, take, topology, topology_of, until,
 };
+use crate::support::rabbit;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_connection_gives_back_what_was_in_hand_and_the_subscription_returns_by_itself() {
@@ -183,12 +183,10 @@ async fn verifying_makes_nothing_and_names_what_is_missing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
-    let mut node = Node::start();
-    let process = Process::start(&node.url(), "bellhop.", topology(), TopologyMode::Apply);
+    let node = rabbit::Private::new().await;
+    let process = Process::start(node.url(), "bellhop.", topology(), TopologyMode::Apply);
     process.until_up().await;
-    // RabbitMQ writes the names of new quorum queues down some seconds later, and a queue that it did not write down
-    // comes back without messages and without a leader (rabbitmq-server#15725)
-    assert!(node.control(&["eval", "ok = dets:sync(ra_directory_reverse), ok = dets:sync(ra_log_meta)."]));
+    node.settle_topology().await;
 
     let arrived: Arc<Mutex<HashSet<Uuid>>> = Arc::default();
     let mut work = process.consume_many("work", 20).await;
@@ -219,13 +217,13 @@ async fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
 
     let goal = count(&confirmed) + 500;
     until("under way", async || count(&confirmed) > goal).await;
-    node.kill();
+    node.kill9().await;
     until("noticed", async || process.rabbit.health().await != Health::Up).await;
     let since = Instant::now();
     let answer = process.publish(EVENTS, "user.registered", &message("user.registered")).await;
     assert!(matches!(answer, Published::Failed(_)));
     assert!(since.elapsed() < Duration::from_secs(1), "fails fast while the broker is away");
-    node.boot();
+    node.start().await;
     let goal = count(&confirmed) + 500;
     until("under way again", async || count(&confirmed) > goal).await;
     enough.cancel();
@@ -240,16 +238,16 @@ async fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_answers_no_more_holds_up_no_other() {
-    let node = Node::start();
+    let node = rabbit::Private::new().await;
     let listeners: [(&str, &[&str]); 2] = [("work", &["user.#"]), ("stuck", &["stuck.#"])];
-    let process = Process::start(&node.url(), "bellhop.", topology_of(&listeners), TopologyMode::Apply);
+    let process = Process::start(node.url(), "bellhop.", topology_of(&listeners), TopologyMode::Apply);
     process.until_up().await;
     let mut work = process.consume("work").await;
     let mut subscribed = work.subscribed();
     let first = *subscribed.wait_for(Option::is_some).await.expect("a subscription");
 
     let leader = r#"list_to_atom("%2F_bellhop.stuck")"#;
-    assert!(node.control(&["eval", &format!("sys:suspend({leader}).")]));
+    node.ctl(&["eval", &format!("sys:suspend({leader}).")]).await;
     let [stuck, registered] = ["stuck.fast", "user.registered"].map(message);
     until("all but what is stuck confirmed", async || {
         let answers = process.rabbit.publish(events(&[stuck.clone(), registered.clone()])).await;
@@ -270,7 +268,7 @@ async fn a_queue_that_answers_no_more_holds_up_no_other() {
     assert_eq!(take(&mut work, 1).await, BTreeSet::from([registered.id]));
     assert_eq!(*subscribed.borrow_and_update(), first, "on the same subscription");
 
-    assert!(node.control(&["eval", &format!("sys:resume({leader}).")]));
+    node.ctl(&["eval", &format!("sys:resume({leader}).")]).await;
     assert_eq!(take(&mut held_up, 1).await, BTreeSet::from([stuck.id]), "what timed out may arrive all the same");
     drop((work, held_up));
     process.stop().await;
@@ -278,13 +276,13 @@ async fn a_queue_that_answers_no_more_holds_up_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_of_the_broker_fails_publications_and_lets_consumers_work() {
-    let node = Node::start();
-    let process = Process::start(&node.url(), "bellhop.", topology(), TopologyMode::Apply);
+    let node = rabbit::Private::new().await;
+    let process = Process::start(node.url(), "bellhop.", topology(), TopologyMode::Apply);
     process.until_up().await;
     let waiting = message("user.registered");
     assert_eq!(process.publish(EVENTS, "user.registered", &waiting).await, Published::Confirmed);
 
-    assert!(node.control(&["set_vm_memory_high_watermark", "absolute", "10MB"]));
+    node.ctl(&["set_vm_memory_high_watermark", "absolute", "10MB"]).await;
     let sent = message("user.registered");
     assert!(matches!(process.publish(EVENTS, "user.registered", &sent).await, Published::Failed(_)));
     let told = |health| matches!(health, Health::Degraded(text) if text.contains("takes no messages"));
@@ -295,7 +293,7 @@ async fn an_alarm_of_the_broker_fails_publications_and_lets_consumers_work() {
     let mut work = process.consume("work").await;
     assert_eq!(take(&mut work, 1).await, BTreeSet::from([waiting.id]));
 
-    assert!(node.control(&["set_vm_memory_high_watermark", "absolute", "1GiB"]));
+    node.ctl(&["set_vm_memory_high_watermark", "absolute", "1GiB"]).await;
     process.until_up().await;
     let later = message("user.registered");
     assert_eq!(process.publish(EVENTS, "user.registered", &later).await, Published::Confirmed);
