@@ -344,6 +344,8 @@ pub fn is_away(error: &(dyn std::error::Error + 'static)) -> bool {
         | sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::BeginFailed
+        // what a connection that ends while it begins looks like: somebody between us and a server that is gone
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::WorkerCrashed => true,
         // 08 connection, 53 out of resources, 57 operator, 40 rolled back by the server, 55P03 lock not available;
         // SQLite 5 busy, 6 locked, 13 full and their extended codes
