@@ -71,7 +71,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("MIGRATE", "whether serve brings the schema up to date: true or false [true]"),
     setting("TOPOLOGY", "apply, or verify: only check the broker's exchanges, queues and bindings [apply]"),
-    per_queue("PREFETCH", "messages a consumer may hold [1; login-log 100]"),
+    per_queue("PREFETCH", "messages a consumer may hold [1; login-log 200]"),
     per_queue("LISTENER_CONCURRENCY", "consumers of a queue in this process [4; login-log 1]"),
     setting("PATIENCE_HOURS", "hours that a failing message is tried again before it rests, at least 24 [48]"),
     setting("LIMITS", "on, or off: no limits on requests (load tests) [on]"),

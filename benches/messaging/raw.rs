@@ -21,7 +21,7 @@ use crate::events;
 const QUEUE: &str = "raw";
 /// As many as the program has under way, on both sides.
 const WINDOW: usize = 250;
-const PREFETCH: u16 = 100;
+const PREFETCH: u16 = 200;
 
 /// A publisher and a consumer, each with a connection of its own as the program's have.
 pub struct Raw {
