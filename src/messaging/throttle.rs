@@ -12,8 +12,12 @@ use std::time::Duration;
 /// those people cause.
 const PARTS: u32 = 40;
 
-/// The longest rest.
-const LONGEST: Duration = Duration::from_secs(1);
+/// The longest rest, divided by the cores: where the disk is slow, a heap must still shrink faster than people make it grow, and
+/// each core checks some seventy passwords a second.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// So many at once are a heap. Resting after fewer would let one grow.
+pub const HEAP: usize = 100;
 
 /// Says how long to rest. Clones ask the same people.
 #[derive(Clone, Default)]
@@ -39,8 +43,8 @@ impl Throttle {
 }
 
 fn rest(worked: Duration, cores: usize) -> Duration {
-    let parts = u32::try_from(cores).map_or(0, |cores| PARTS / cores);
-    worked.saturating_mul(parts.saturating_sub(1)).min(LONGEST)
+    let cores = u32::try_from(cores).unwrap_or(PARTS).max(1);
+    worked.saturating_mul((PARTS / cores).saturating_sub(1)).min(LONGEST / cores)
 }
 
 impl fmt::Debug for Throttle {
@@ -59,7 +63,8 @@ mod tests {
         for (cores, times) in [(1, 39), (2, 19), (4, 9), (16, 1), (39, 0), (40, 0), (128, 0)] {
             assert_eq!(rest(worked, cores), worked * times, "{cores} cores");
         }
-        assert_eq!(rest(Duration::from_secs(10), 2), LONGEST);
+        assert_eq!(rest(Duration::from_secs(10), 2), LONGEST / 2);
+        assert_eq!(rest(Duration::from_secs(10), 4), LONGEST / 4);
     }
 
     #[test]
