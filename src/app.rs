@@ -43,7 +43,7 @@ use crate::messaging::operator::Operator;
 use crate::messaging::rabbit::Rabbit;
 use crate::messaging::relay::Relay;
 use crate::messaging::sweep::Sweep;
-use crate::messaging::throttle::{HEAP, Throttle};
+use crate::messaging::throttle::Throttle;
 use crate::messaging::topology::Topology;
 use crate::messaging::wake::Wake;
 use crate::messaging::{inbox, lease, outbox, setback};
@@ -314,7 +314,6 @@ impl App {
         // one that takes many at once is enough
         let places = self.config.concurrency.of(listener.queue, listener.batch.map_or(PLACES, |_| 1));
         let prefetch = self.config.prefetch.of(listener.queue, listener.batch.unwrap_or(1));
-        let at_once = listener.batch.map_or(1, |_| usize::from(prefetch));
         let consumer = Consumer {
             broker: self.broker.clone(),
             db: self.accounts.db.clone(),
@@ -324,8 +323,8 @@ impl App {
             queue: listener.queue,
             listener: listener.stack.clone(),
             prefetch,
-            at_once,
-            throttle: if at_once < HEAP { Throttle::default() } else { self.throttle() },
+            at_once: listener.batch.map_or(1, |_| usize::from(prefetch)),
+            throttle: self.throttle(),
         };
         vec![consumer; usize::from(places)]
     }

@@ -356,6 +356,20 @@ mod tests {
         assert!((6..8).contains(&busy), "{busy} of 8 were sent away");
     }
 
+    #[tokio::test]
+    async fn it_is_busy_while_every_thread_is_at_work() {
+        use futures_util::FutureExt as _;
+        let hasher = hasher(1, Cost { memory: 65_536, passes: 10 });
+        assert!(!hasher.is_busy(), "nobody has come");
+        let mut asked = std::pin::pin!(hasher.verify(password("correct horse battery"), None));
+        assert!(asked.as_mut().now_or_never().is_none(), "it takes its time");
+        assert!(hasher.is_busy());
+        asked.await.unwrap();
+        while hasher.is_busy() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[test]
     fn the_kernel_agrees_with_the_reference_program() {
         // echo -n password | argon2 0123456789abcdef -id -t 2 -k 256 -p 1 -l 32 -r

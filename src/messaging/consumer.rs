@@ -18,7 +18,7 @@ use crate::messaging::embedded::LEASE;
 use crate::messaging::layers::Stack;
 use crate::messaging::message::{Failure, Message, Outcome};
 use crate::messaging::setback;
-use crate::messaging::throttle::Throttle;
+use crate::messaging::throttle::{HEAP, Throttle};
 use crate::messaging::topology::{DEFAULT, Queue, QueueKind, Topology, dead};
 
 /// How long a message that could not be put aside is held on to before it is given back.
@@ -84,7 +84,7 @@ impl Consumer {
                     let Some(delivery) = delivery else { break };
                     let mut consumer = self.clone();
                     at_work.push(async move { consumer.handle(delivery).await });
-                    if at_work.len() == self.at_once {
+                    if at_work.len() == self.at_once && self.at_once >= HEAP {
                         full_since = Some(Instant::now());
                     }
                 }

@@ -17,7 +17,7 @@ const PARTS: u32 = 40;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// So many at once are a heap. Resting after fewer would let one grow.
-pub const HEAP: usize = 100;
+pub(super) const HEAP: usize = 100;
 
 /// Says how long to rest. Clones ask the same people.
 #[derive(Clone, Default)]
