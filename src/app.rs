@@ -89,8 +89,8 @@ impl App {
     /// [`ConfigError`] for a setting that cannot be used; otherwise what failed.
     pub async fn build(config: Config, clock: Clock) -> anyhow::Result<Self> {
         check_queues(&config)?;
-        let sender = Sender::parse(&config.mail_from).map_err(|error| ConfigError::new("MAIL_FROM", error))?;
-        let smtp = config.smtp_url.as_ref().map(|url| SmtpSettings::parse(url.expose_secret())).transpose();
+        let sender = Sender::parse(&config.mail.from).map_err(|error| ConfigError::new("MAIL_FROM", error))?;
+        let smtp = config.mail.smtp_url.as_ref().map(|url| SmtpSettings::parse(url.expose_secret())).transpose();
         let smtp = smtp.map_err(|error| ConfigError::new("SMTP_URL", error))?;
         let breached = breached(&config)?;
         let location = location::of_database(&config)?;
@@ -98,21 +98,21 @@ impl App {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&config.data_dir)
-            .map_err(|error| ConfigError::new("DATA_DIR", format!("{}: {error}", config.data_dir.display())))?;
+            .create(&config.data.data_dir)
+            .map_err(|error| ConfigError::new("DATA_DIR", format!("{}: {error}", config.data.data_dir.display())))?;
         let root = key::secret_key(&config)?;
 
         let db = Db::open(&location, CONNECTIONS).await?;
-        if config.migrate {
+        if config.data.migrate {
             db.migrate().await?;
         }
-        let cost = Cost { memory: config.hash_memory, passes: config.hash_passes };
+        let cost = Cost { memory: config.passwords.hash_memory, passes: config.passwords.hash_passes };
         let accounts = Accounts {
             wake: Wake::default(),
-            hasher: Hasher::start(config.hash_threads, config.hash_queue, cost)?,
+            hasher: Hasher::start(config.passwords.hash_threads, config.passwords.hash_queue, cost)?,
             keys: Arc::new(Keys::new(&root)),
             breached,
-            site: config.public_url.host_str().unwrap_or_default().into(),
+            site: config.http.public_url.host_str().unwrap_or_default().into(),
             db,
             clock,
         };
@@ -120,20 +120,22 @@ impl App {
         let mail = Arc::new(match smtp {
             Some(mut settings) => {
                 // EHLO says who we are: an address in brackets is what a spam filter dislikes most
-                if let Some(domain) = config.public_url.domain() {
+                if let Some(domain) = config.http.public_url.domain() {
                     domain.clone_into(&mut settings.hello_name);
                 }
-                let senders = usize::from(config.concurrency.of(confirmation::QUEUE, PLACES));
+                let senders = usize::from(config.messaging.concurrency.of(confirmation::QUEUE, PLACES));
                 let limits = mail::Limits { per_destination: senders.saturating_sub(1), ..mail::Limits::default() };
                 let smtp = Smtp::new(settings, sender, accounts.clock.clone(), limits)?;
                 Transport::Smtp(Box::new(smtp))
             }
-            None => {
-                Transport::Mailbox(Mailbox::open(&config.data_dir.join("mailbox"), sender, accounts.clock.clone())?)
-            }
+            None => Transport::Mailbox(Mailbox::open(
+                &config.data.data_dir.join("mailbox"),
+                sender,
+                accounts.clock.clone(),
+            )?),
         });
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let topology = Arc::new(Topology::new(listeners::QUEUES, &listeners::node::KEYS, config.patience.tiers));
+        let topology = Arc::new(Topology::new(listeners::QUEUES, &listeners::node::KEYS, config.messaging.retry.tiers));
         let broker = broker(&config, &accounts, &topology, &tasks, &stop).await?;
         let (config, sessions) = (Arc::new(config), Arc::new(SessionCache::default()));
         Ok(App { config, accounts, broker, topology, mail, sessions, mail_domain, tasks, stop })
@@ -157,7 +159,7 @@ impl App {
     pub fn operator(&self) -> Operator {
         let Accounts { db, clock, .. } = self.accounts.clone();
         let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
-        Operator { db, clock, broker, topology, grace: self.config.patience.grace }
+        Operator { db, clock, broker, topology, grace: self.config.messaging.retry.grace }
     }
 
     /// Who finds what was published and never done.
@@ -165,16 +167,16 @@ impl App {
     pub fn sweep(&self) -> Sweep {
         let Accounts { db, clock, .. } = self.accounts.clone();
         let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
-        Sweep { db, clock, broker, topology, grace: self.config.patience.grace }
+        Sweep { db, clock, broker, topology, grace: self.config.messaging.retry.grace }
     }
 
     /// One line for each thing that a person who starts this wants to know.
     #[must_use]
     pub fn describe(&self, parts: &Parts) -> Vec<String> {
         let mut lines = Vec::new();
-        let url = self.config.public_url.as_str().trim_end_matches('/');
+        let url = self.config.http.public_url.as_str().trim_end_matches('/');
         if parts.web {
-            lines.push(format!("listening on  http://{} (public: {url})", self.config.listen));
+            lines.push(format!("listening on  http://{} (public: {url})", self.config.http.listen));
         }
         lines.push(match location::of_database(&self.config) {
             Ok(Location::Sqlite(path)) => format!("database      SQLite, {}", path.display()),
@@ -187,8 +189,8 @@ impl App {
         lines.push(format!("mail          {}", self.mail.describe()));
         if parts.web && matches!(&*self.mail, Transport::Mailbox(_)) {
             // it answers to the loopback's names alone
-            let here = format!("http://localhost:{}", self.config.listen.port());
-            let base = if location::is_on_loopback(&self.config.public_url) { url } else { &here };
+            let here = format!("http://localhost:{}", self.config.http.listen.port());
+            let base = if location::is_on_loopback(&self.config.http.public_url) { url } else { &here };
             lines.push(format!("mailbox       {base}/mailbox (from this machine only)"));
         }
         if let Some(host) = location::plain_broker(&self.config) {
@@ -196,7 +198,7 @@ impl App {
                 "note          the way to RabbitMQ on {host} is not encrypted; over a network that others use, take amqps://"
             ));
         }
-        if parts.web && self.config.public_url.scheme() == "http" {
+        if parts.web && self.config.http.public_url.scheme() == "http" {
             lines.push("note          plain http: cookies are not Secure; for the internet, set BELLHOP_PUBLIC_URL to https://…".to_owned());
         }
         lines
@@ -271,17 +273,17 @@ impl App {
 
     /// The routes with their layers, and what a connection may cost.
     fn web(&self, port: u16) -> anyhow::Result<(axum::Router, Limits)> {
-        let site = Site::new(&self.config.public_url, port)?;
-        let proxies = Arc::new(Proxies::new(self.config.trusted_proxies.clone()));
+        let site = Site::new(&self.config.http.public_url, port)?;
+        let proxies = Arc::new(Proxies::new(self.config.http.trusted_proxies.clone()));
         let readiness = Readiness::new(self.accounts.db.clone(), self.broker.clone(), Arc::clone(&self.mail));
         let web = Web::new(Inner {
             accounts: self.accounts.clone(),
             sessions: Arc::clone(&self.sessions),
             mail: Arc::clone(&self.mail),
             readiness,
-            public_url: self.config.public_url.clone(),
-            limits: web::Limits::new(self.config.limits),
-            raters: Raters::new(self.config.hash_threads.get(), self.config.hash_queue),
+            public_url: self.config.http.public_url.clone(),
+            limits: web::Limits::new(self.config.http.limits),
+            raters: Raters::new(self.config.passwords.hash_threads.get(), self.config.passwords.hash_queue),
             operator: self.operator(),
             tasks: self.tasks.clone(),
         });
@@ -302,8 +304,8 @@ impl App {
             accounts: self.accounts.clone(),
             log: Log::new(&self.accounts, login_log::QUEUE),
             mail: Arc::clone(&self.mail),
-            mail_pace: self.config.mail_rate.map(Pace::per_minute),
-            public_url: self.config.public_url.clone(),
+            mail_pace: self.config.mail.rate.map(Pace::per_minute),
+            public_url: self.config.http.public_url.clone(),
             mail_domain: Arc::clone(&self.mail_domain),
         };
         let wanted = listeners::all(&desk).into_iter().filter(|listener| parts.queues.contains(listener.queue));
@@ -312,14 +314,14 @@ impl App {
 
     fn consumers_of(&self, listener: &Listener) -> Vec<Consumer> {
         // one that takes many at once is enough
-        let places = self.config.concurrency.of(listener.queue, listener.batch.map_or(PLACES, |_| 1));
-        let prefetch = self.config.prefetch.of(listener.queue, listener.batch.unwrap_or(1));
+        let places = self.config.messaging.concurrency.of(listener.queue, listener.batch.map_or(PLACES, |_| 1));
+        let prefetch = self.config.messaging.prefetch.of(listener.queue, listener.batch.unwrap_or(1));
         let consumer = Consumer {
             broker: self.broker.clone(),
             db: self.accounts.db.clone(),
             clock: self.accounts.clock.clone(),
             topology: Arc::clone(&self.topology),
-            patience: self.config.patience,
+            patience: self.config.messaging.retry,
             queue: listener.queue,
             listener: listener.stack.clone(),
             prefetch,
@@ -336,12 +338,14 @@ fn breached(config: &Config) -> Result<Option<Arc<Breached>>, ConfigError> {
         let opened = Breached::open(path);
         opened.map_err(|error| ConfigError::new("BREACHED_PASSWORDS", format!("{}: {error:#}", path.display())))
     };
-    Ok(config.breached_passwords.as_ref().map(open).transpose()?.map(Arc::new))
+    Ok(config.passwords.breached.as_ref().map(open).transpose()?.map(Arc::new))
 }
 
 /// A queue that is set apart must exist: a typo would silently do nothing.
 fn check_queues(config: &Config) -> Result<(), ConfigError> {
-    for (name, per_queue) in [("PREFETCH", &config.prefetch), ("LISTENER_CONCURRENCY", &config.concurrency)] {
+    for (name, per_queue) in
+        [("PREFETCH", &config.messaging.prefetch), ("LISTENER_CONCURRENCY", &config.messaging.concurrency)]
+    {
         if let Some(unknown) = per_queue.queues().find(|queue| !queue_names().any(|name| name == *queue)) {
             let setting = format!("{name}_{}", unknown.to_uppercase().replace('-', "_"));
             let queues = queue_names().collect::<Vec<_>>().join(", ");
@@ -358,10 +362,11 @@ async fn broker(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<Broker> {
-    if let Some(url) = &config.broker_url {
-        let name = format!("bellhop@{}", config.listen);
-        let rabbit = Rabbit::start(url.clone(), &name, Arc::clone(topology), config.topology, tasks, stop.clone())
-            .map_err(|error| ConfigError::new("BROKER_URL", error))?;
+    if let Some(url) = &config.messaging.broker_url {
+        let name = format!("bellhop@{}", config.http.listen);
+        let rabbit =
+            Rabbit::start(url.clone(), &name, Arc::clone(topology), config.messaging.topology, tasks, stop.clone())
+                .map_err(|error| ConfigError::new("BROKER_URL", error))?;
         return Ok(Broker::Rabbit(rabbit));
     }
     let Accounts { db, clock, wake, .. } = accounts.clone();
@@ -404,7 +409,7 @@ mod tests {
     async fn a_new_data_directory_is_closed_to_others() {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::from_sources(BTreeMap::new(), []).unwrap();
-        config.data_dir = folder.path().join("new");
+        config.data.data_dir = folder.path().join("new");
         let app = App::build(config, Clock::default()).await.unwrap();
         let mode = std::fs::metadata(folder.path().join("new")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);

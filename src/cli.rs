@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, SETTINGS};
+use crate::config::{Config, ConfigError, settings};
 use crate::http::server;
 use crate::telemetry;
 
@@ -49,25 +49,25 @@ fn command() -> Command {
         .value_name("PART")
         .action(ArgAction::Append)
         .help("run only web, relay, listeners or listener:<queue>; repeatable [everything]");
-    let settings = SETTINGS.iter().filter(|setting| !setting.secret).map(|setting| {
+    let plain = settings().filter(|setting| !setting.secret).map(|setting| {
         Arg::new(setting.name)
             .long(setting.name.to_lowercase().replace('_', "-"))
             .value_name("VALUE")
             .global(true)
-            .help(setting.help)
+            .help(setting.meaning)
     });
-    let secrets = SETTINGS.iter().filter(|setting| setting.secret).map(|setting| {
+    let secrets = settings().filter(|setting| setting.secret).map(|setting| {
         Arg::new(setting.name)
             .long(format!("{}-file", setting.name.to_lowercase().replace('_', "-")))
             .value_name("FILE")
             .global(true)
-            .help(format!("a file that holds it: {}", setting.help))
+            .help(format!("a file that holds it: {}", setting.meaning))
     });
     Command::new("bellhop")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Self-hosted sign-up and login whose side effects never hold a request up and are never lost.")
         .after_help("Every setting may also come from the environment (BELLHOP_LISTEN) or from the TOML file named by BELLHOP_CONFIG.")
-        .args(settings)
+        .args(plain)
         .args(secrets)
         .arg(only.clone())
         .subcommand(Command::new("serve").about("run the service (the default)").arg(only))
@@ -81,7 +81,7 @@ fn command() -> Command {
 
 /// The settings given as flags. A secret's flag names a file: a value would be there for every process to read.
 fn flags(matches: &ArgMatches) -> BTreeMap<String, String> {
-    let given = SETTINGS.iter().filter_map(|setting| {
+    let given = settings().filter_map(|setting| {
         let value = matches.get_one::<String>(setting.name)?;
         let name = if setting.secret { format!("{}_FILE", setting.name) } else { setting.name.to_owned() };
         Some((name, value.clone()))
@@ -92,9 +92,9 @@ fn flags(matches: &ArgMatches) -> BTreeMap<String, String> {
 fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let (name, sub) = matches.subcommand().unwrap_or(("serve", matches));
     let config = Config::load(flags(sub))?;
-    telemetry::start(&config)?;
+    telemetry::start(&config.log, "info")?;
     if name == "healthcheck" {
-        return healthcheck(config.listen);
+        return healthcheck(config.http.listen);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = match name {
@@ -117,7 +117,7 @@ async fn serve(config: Config, parts: Parts) -> anyhow::Result<()> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::debug!(%error, "the limit of open files stays as it is");
     }
-    let listen = config.listen;
+    let listen = config.http.listen;
     let socket = if parts.web {
         let bound = server::bind(listen);
         Some(bound.map_err(|error| ConfigError::new("LISTEN", format!("cannot listen on {listen}: {error}")))?)
@@ -136,7 +136,10 @@ async fn serve(config: Config, parts: Parts) -> anyhow::Result<()> {
 }
 
 async fn migrate(config: Config) -> anyhow::Result<()> {
-    let app = App::build(Config { migrate: true, broker_url: None, ..config }, Clock::default()).await?;
+    let mut config = config;
+    config.data.migrate = true;
+    config.messaging.broker_url = None;
+    let app = App::build(config, Clock::default()).await?;
     writeln!(std::io::stdout(), "the schema of the {} database is up to date", app.accounts.db.kind())?;
     app.accounts.db.close().await;
     Ok(())

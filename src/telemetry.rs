@@ -3,18 +3,19 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, ConfigError, LogFormat};
+use crate::config::{ConfigError, LogConfig, LogFormat};
 
-/// Starts the log on standard error.
+/// Starts the log on standard error, with `default` as its filter unless the settings say otherwise.
 ///
 /// # Errors
 /// When `BELLHOP_LOG` is not a filter.
-pub fn start(config: &Config) -> Result<(), ConfigError> {
+pub fn start(config: &LogConfig, default: &str) -> Result<(), ConfigError> {
     // lapin writes out every returned message with its body, which is nobody's business
-    let filter = EnvFilter::try_new(format!("lapin::returned_messages=off,{}", config.log));
+    let filter = config.filter.as_deref().unwrap_or(default);
+    let filter = EnvFilter::try_new(format!("lapin::returned_messages=off,{filter}"));
     let filter = filter.map_err(|error| ConfigError::new("LOG", error))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.log_format {
+    let started = match config.format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };

@@ -12,10 +12,10 @@ use crate::config::{self, Config, ConfigError};
 
 /// The configured key, or the one in the data directory, made there the first time.
 pub(super) fn secret_key(config: &Config) -> anyhow::Result<SecretString> {
-    if let Some(key) = &config.secret_key {
+    if let Some(key) = &config.secrets.key {
         return Ok(key.clone());
     }
-    let path = config.data_dir.join("secret.key");
+    let path = config.data.data_dir.join("secret.key");
     if !path.exists() {
         write_new_key(&path).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -18,7 +18,9 @@ const SQLITE_FILE: &str = "bellhop.sqlite";
 /// # Errors
 /// When the setting is none of the forms we know; the URL, which holds a password, is not repeated.
 pub(super) fn of_database(config: &Config) -> Result<Location, ConfigError> {
-    let Some(url) = &config.database_url else { return Ok(Location::Sqlite(config.data_dir.join(SQLITE_FILE))) };
+    let Some(url) = &config.data.database_url else {
+        return Ok(Location::Sqlite(config.data.data_dir.join(SQLITE_FILE)));
+    };
     let url = url.expose_secret();
     let wrong = |problem| ConfigError::new("DATABASE_URL", problem);
     if let Some(path) = url.strip_prefix("sqlite:") {
@@ -49,7 +51,7 @@ pub(super) fn of_database(config: &Config) -> Result<Location, ConfigError> {
 
 /// The host of a broker to which passwords and events travel in the clear, off this machine.
 pub(super) fn plain_broker(config: &Config) -> Option<String> {
-    let url = Url::parse(config.broker_url.as_ref()?.expose_secret()).ok()?;
+    let url = Url::parse(config.messaging.broker_url.as_ref()?.expose_secret()).ok()?;
     let host = url.host_str().filter(|host| url.scheme() == "amqp" && !is_loopback_name(host))?;
     Some(host.to_owned())
 }

@@ -1,3 +1,7 @@
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
 use super::*;
 
 fn load(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -7,10 +11,12 @@ fn load(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
 #[test]
 fn nothing_configured_is_enough() {
     let config = load(&[("PATH", "/bin")]).unwrap();
-    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.public_url.as_str(), "http://127.0.0.1:8080/");
-    assert!(config.database_url.is_none() && config.broker_url.is_none() && config.smtp_url.is_none());
-    assert_eq!(config.hash_queue, 64 * config.hash_threads.get());
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.http.public_url.as_str(), "http://127.0.0.1:8080/");
+    assert!(
+        config.data.database_url.is_none() && config.messaging.broker_url.is_none() && config.mail.smtp_url.is_none()
+    );
+    assert_eq!(config.passwords.hash_queue, 64 * config.passwords.hash_threads.get());
 }
 
 #[test]
@@ -52,19 +58,22 @@ fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
     let flags = BTreeMap::from([("HASH_QUEUE".to_owned(), "9".to_owned())]);
     let config =
         Config::from_sources(flags, environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v)))).unwrap();
-    assert_eq!(config.listen.port(), 2);
-    assert_eq!((config.hash_threads.get(), config.hash_queue), (3, 9));
-    assert_eq!((config.prefetch.of("login-log", 50), config.prefetch.of("confirmation", 1)), (7, 1));
-    assert!(!config.limits);
+    assert_eq!(config.http.listen.port(), 2);
+    assert_eq!((config.passwords.hash_threads.get(), config.passwords.hash_queue), (3, 9));
+    assert_eq!(
+        (config.messaging.prefetch.of("login-log", 50), config.messaging.prefetch.of("confirmation", 1)),
+        (7, 1)
+    );
+    assert!(!config.http.limits);
 }
 
 #[test]
-fn patience_is_two_days_unless_it_is_said_otherwise_and_never_less_than_one() {
-    let hours = |hours| load(&[("BELLHOP_PATIENCE_HOURS", hours)]).map(|config| config.patience.total);
+fn a_message_is_tried_for_two_days_unless_it_is_said_otherwise_and_never_less_than_one() {
+    let hours = |hours| load(&[("BELLHOP_RETRY_HOURS", hours)]).map(|config| config.messaging.retry.total);
     assert_eq!(hours("").unwrap(), Duration::from_hours(48));
     assert_eq!(hours("72").unwrap(), Duration::from_hours(72));
     for wrong in ["23", "337", "-1", "1d"] {
-        assert!(hours(wrong).unwrap_err().to_string().contains("BELLHOP_PATIENCE_HOURS"), "{wrong}");
+        assert!(hours(wrong).unwrap_err().to_string().contains("BELLHOP_RETRY_HOURS"), "{wrong}");
     }
 }
 
@@ -75,6 +84,41 @@ fn a_secret_may_come_from_a_file_and_is_never_printed() {
     let key = "9f8e7d6c5b4a39281706f5e4d3c2b1a0aabbccdd";
     std::fs::write(&file, format!("{key}\n")).unwrap();
     let config = load(&[("BELLHOP_SECRET_KEY_FILE", file.to_str().unwrap())]).unwrap();
-    assert_eq!(config.secret_key.as_ref().unwrap().expose_secret(), key);
+    assert_eq!(config.secrets.key.as_ref().unwrap().expose_secret(), key);
     assert!(!format!("{config:?}").contains(key));
+}
+
+#[test]
+fn every_row_is_read_by_its_section_and_every_default_can_be() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let samples = [
+        ("PUBLIC_URL", "https://id.example"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("DATABASE_URL", "sqlite:x"),
+        ("BROKER_URL", "amqp://localhost"),
+        ("PREFETCH", "3"),
+        ("LISTENER_CONCURRENCY", "3"),
+        ("SMTP_URL", "smtp://localhost"),
+        ("MAIL_RATE", "60"),
+        ("SECRET_KEY", "9f8e7d6c5b4a39281706f5e4d3c2b1a0aabbccdd"),
+        ("HASH_THREADS", "2"),
+        ("HASH_QUEUE", "2"),
+        ("BREACHED_PASSWORDS", file.path().to_str().unwrap()),
+        ("LOG", "debug"),
+    ];
+    let mut values = Values::new(SECTIONS);
+    let mut names = std::collections::BTreeSet::new();
+    for setting in settings() {
+        assert!(names.insert(setting.name), "{} is there twice", setting.name);
+        let value = match setting.default {
+            Fallback::Value(text) => text,
+            Fallback::Described(_) => samples.iter().find(|(name, _)| *name == setting.name).expect(setting.name).1,
+        };
+        values.set(setting.name, value.to_owned()).unwrap();
+        if setting.per_queue {
+            values.set(&format!("{}_CONFIRMATION", setting.name), value.to_owned()).unwrap();
+        }
+    }
+    Config::parse(&mut values).unwrap();
+    assert_eq!(values.left(), Vec::<&str>::new(), "rows that no section reads");
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service as _, ServiceExt as _};
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::Patience;
+use crate::config::RetryPolicy;
 use crate::db::{self, Db};
 use crate::failpoint;
 use crate::messaging::broker::{Broker, Delivery, Publication, Published};
@@ -39,7 +39,7 @@ pub struct Consumer {
     /// For the waits.
     pub topology: Arc<Topology>,
     /// How long failing messages are tried.
-    pub patience: Patience,
+    pub patience: RetryPolicy,
     /// Short name of the queue.
     pub queue: &'static str,
     /// What is done about its messages.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bellhop::config::{Patience, SETTINGS};
+use bellhop::config::{self, RetryPolicy};
 use bellhop::messaging::broker::{Publication, Published};
 use bellhop::messaging::message::Message;
 use bellhop::messaging::topology::{EVENTS, Topology};
@@ -26,10 +26,16 @@ fn paper(name: &str) -> String {
 #[test]
 fn the_readme_lists_every_setting_with_its_default() {
     let mut table = String::new();
-    for setting in SETTINGS {
-        let (meaning, default) = setting.help.strip_suffix(']').unwrap().rsplit_once(" [").unwrap();
+    for setting in config::settings() {
         let text = |text: &str| text.replace('|', r"\|").replace('<', r"\<");
-        writeln!(table, "| `BELLHOP_{}` | {} | {} |", setting.name, text(default), text(meaning)).unwrap();
+        writeln!(
+            table,
+            "| `BELLHOP_{}` | {} | {} |",
+            setting.name,
+            text(setting.default.as_str()),
+            text(setting.meaning)
+        )
+        .unwrap();
     }
     let readme = paper("README.md");
     let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `BELLHOP_")).collect();
@@ -39,7 +45,7 @@ fn the_readme_lists_every_setting_with_its_default() {
 
 #[test]
 fn the_asyncapi_document_is_what_the_code_sends() {
-    let topology = Topology::new(listeners::QUEUES, &listeners::node::KEYS, Patience::default().tiers);
+    let topology = Topology::new(listeners::QUEUES, &listeners::node::KEYS, RetryPolicy::default().tiers);
     let made = serde_json::to_string_pretty(&event::asyncapi(&topology)).unwrap() + "\n";
     let kept = fs::read_to_string(root().join("docs/asyncapi.json")).unwrap_or_default();
     if kept != made {

@@ -24,7 +24,7 @@ type Request = (&'static str, Vec<(&'static str, String)>, u16);
 /// On the large stack, with the cost of a hash as in production.
 async fn start() -> TestApp {
     TestApp::start_with(Stack::Large, |options| {
-        (options.config.hash_memory, options.config.hash_passes) = (19_456, 2);
+        (options.config.passwords.hash_memory, options.config.passwords.hash_passes) = (19_456, 2);
     })
     .await
 }

@@ -36,7 +36,7 @@ fn time(text: &str) -> Timestamp {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_account_page_is_worth_a_picture() {
     let app = TestApp::start_with(Stack::Small, |options| {
-        options.config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        options.config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
     let guest = app.guest();

@@ -65,7 +65,7 @@ async fn the_example_binds_a_queue_of_its_own_and_prints_each_event_once() {
     app.resident("ann@example.org").await;
     app.settle().await;
     // the rights that the paper names
-    let mut url = Url::parse(app.app.config.broker_url.as_ref().unwrap().expose_secret()).unwrap();
+    let mut url = Url::parse(app.app.config.messaging.broker_url.as_ref().unwrap().expose_secret()).unwrap();
     let (user, vhost) = (format!("welcome-{}", Uuid::now_v7().simple()), url.path().trim_start_matches('/').to_owned());
     let file = tempfile::NamedTempFile::new().unwrap();
     let definitions = json!({

@@ -75,7 +75,7 @@ impl House {
     async fn set_up(&self) {
         let app = TestApp::start_with(Stack::Small, |options| {
             options.parts = Parts { web: false, relay: false, queues: [].into() };
-            options.config.broker_url = Some(SecretString::from(self.url(SET_UP)));
+            options.config.messaging.broker_url = Some(SecretString::from(self.url(SET_UP)));
         })
         .await;
         app.app.depths().await.expect("connected");
@@ -102,8 +102,8 @@ fn make_users(file: &Path, vhost: &str) -> String {
 async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
     let house = House::new().await;
     let settings = |user: &str, config: &mut bellhop::config::Config| {
-        config.broker_url = Some(SecretString::from(house.url(user)));
-        config.topology = TopologyMode::Verify;
+        config.messaging.broker_url = Some(SecretString::from(house.url(user)));
+        config.messaging.topology = TopologyMode::Verify;
     };
     let mut web = TestApp::start_with(Stack::Large, |options| {
         options.parts = Parts::only(["web"]).expect("a part");
@@ -182,8 +182,8 @@ async fn a_right_that_is_missing_is_told_until_it_is_given() {
     let house = House::new().await;
     let app = TestApp::start_with(Stack::Small, |options| {
         options.parts = Parts::only(["web"]).expect("a part");
-        options.config.broker_url = Some(SecretString::from(house.url("bellhop-web")));
-        options.config.topology = TopologyMode::Verify;
+        options.config.messaging.broker_url = Some(SecretString::from(house.url("bellhop-web")));
+        options.config.messaging.topology = TopologyMode::Verify;
     })
     .await;
     let broker = &app.app.broker;

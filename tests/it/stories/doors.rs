@@ -188,8 +188,8 @@ async fn a_page_of_another_site_can_post_nothing(app: TestApp) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guesses_at_links_are_limited_by_network() {
     let app = TestApp::start_with(Stack::Small, |options| {
-        options.config.limits = true;
-        options.config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        options.config.http.limits = true;
+        options.config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
     let guess = async |from: &str| {
@@ -213,7 +213,7 @@ async fn guesses_at_links_are_limited_by_network() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_https_the_cookies_are_secure_and_the_transport_is_strict() {
     let app = TestApp::start_with(Stack::Small, |options| {
-        options.config.public_url = "https://id.example.org".parse().unwrap();
+        options.config.http.public_url = "https://id.example.org".parse().unwrap();
     })
     .await;
     let guest = app.guest();
@@ -230,8 +230,8 @@ async fn over_https_the_cookies_are_secure_and_the_transport_is_strict() {
 async fn a_database_that_is_away_is_told_and_signs_nobody_out() {
     let (server, data) = (crate::support::postgres::Private::new().await, tempfile::tempdir().unwrap());
     let app = TestApp::start_with(Stack::Small, |options| {
-        options.config.database_url = Some(secrecy::SecretString::from(server.url().to_owned()));
-        options.config.data_dir = data.path().to_owned();
+        options.config.data.database_url = Some(secrecy::SecretString::from(server.url().to_owned()));
+        options.config.data.data_dir = data.path().to_owned();
     })
     .await
     .unfinished();

@@ -19,10 +19,10 @@ async fn large() -> TestApp {
 async fn on_a_road() -> (Proxy, TestApp) {
     let mut road = None;
     let app = TestApp::start_with(Stack::Large, |options| {
-        let url = options.config.database_url.take().unwrap();
+        let url = options.config.data.database_url.take().unwrap();
         let way = Proxy::before(url.expose_secret());
         let (proxy, url) = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(way));
-        (options.config.database_url, road) = (Some(url.into()), Some(proxy));
+        (options.config.data.database_url, road) = (Some(url.into()), Some(proxy));
     })
     .await;
     (road.unwrap(), app)
@@ -208,7 +208,7 @@ async fn a_mail_that_leaves_late_holds_a_link_that_lives() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_that_fails_for_two_days_becomes_a_dead_letter_with_its_reason() {
     let mut app = TestApp::start_with(Stack::Large, |options| {
-        options.config.patience.total = Duration::from_hours(24);
+        options.config.messaging.retry.total = Duration::from_hours(24);
     })
     .await;
     let mut sink = app.sink.take().unwrap();

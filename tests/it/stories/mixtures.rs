@@ -20,7 +20,7 @@ async fn the_story(app: &TestApp) {
 async fn postgresql_with_queues_in_the_database() {
     let database = postgres::database().await;
     let app = TestApp::start_with(Stack::Small, |options| {
-        options.config.database_url = Some(SecretString::from(database));
+        options.config.data.database_url = Some(SecretString::from(database));
     });
     the_story(&app.await).await;
 }
@@ -29,7 +29,7 @@ async fn postgresql_with_queues_in_the_database() {
 async fn sqlite_with_rabbitmq() {
     let vhost = rabbit::vhost().await;
     let app = TestApp::start_with(Stack::Small, |options| {
-        options.config.broker_url = Some(SecretString::from(vhost));
+        options.config.messaging.broker_url = Some(SecretString::from(vhost));
     });
     the_story(&app.await).await;
 }
@@ -39,7 +39,7 @@ async fn sqlite_with_a_mail_server() {
     let sink = Sink::start().await;
     let url = sink.url();
     let mut app = TestApp::start_with(Stack::Small, |options| {
-        options.config.smtp_url = Some(SecretString::from(url));
+        options.config.mail.smtp_url = Some(SecretString::from(url));
     })
     .await;
     app.sink = Some(sink);

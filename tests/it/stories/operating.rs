@@ -141,7 +141,7 @@ async fn lose(app: &TestApp, queue: &'static str) {
         tx.query("delete from broker_message where queue = $1").bind(queue).execute().await.unwrap();
         return tx.commit().await.unwrap();
     }
-    let url = app.app.config.broker_url.as_ref().unwrap().expose_secret().to_owned();
+    let url = app.app.config.messaging.broker_url.as_ref().unwrap().expose_secret().to_owned();
     let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let options = lapin::options::QueuePurgeOptions::default();
@@ -171,7 +171,7 @@ async fn what_the_broker_lost_is_published_again_to_who_missed_it(app: TestApp) 
         depth(&quiet, "confirmation").await == 3 && depth(&quiet, "login-log").await == 3
     })
     .await;
-    quiet.clock().advance(quiet.app.config.patience.grace + Duration::from_secs(1));
+    quiet.clock().advance(quiet.app.config.messaging.retry.grace + Duration::from_secs(1));
     assert_eq!(quiet.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0, "what is in a queue is not missing");
 
     lose(&quiet, "login-log").await;
@@ -182,7 +182,7 @@ async fn what_the_broker_lost_is_published_again_to_who_missed_it(app: TestApp) 
     assert_eq!(depth(&quiet, "confirmation").await, 3, "nobody else gets it");
     lose(&quiet, "login-log").await;
     assert_eq!(quiet.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0, "it is given its time");
-    quiet.clock().advance(quiet.app.config.patience.grace * 4);
+    quiet.clock().advance(quiet.app.config.messaging.retry.grace * 4);
     lose(&quiet, "confirmation").await;
     let mut missed = 0;
     within("all to be missed", async || {

@@ -278,7 +278,7 @@ async fn a_fresh_house_has_no_users(app: TestApp) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stored_hash_is_argon2id_at_the_floor_with_a_salt_of_its_own() {
     let app = TestApp::start_with(Stack::Small, |options| {
-        (options.config.hash_memory, options.config.hash_passes) = (19_456, 2);
+        (options.config.passwords.hash_memory, options.config.passwords.hash_passes) = (19_456, 2);
     })
     .await;
     for n in 0..3 {
@@ -304,7 +304,7 @@ async fn a_password_from_the_operators_list_cannot_be_chosen() {
     ];
     std::fs::write(list.path(), hashes.map(|hash| format!("{hash}:3\r\n")).concat()).unwrap();
     let path = list.path().to_owned();
-    let app = TestApp::start_with(Stack::Small, |options| options.config.breached_passwords = Some(path)).await;
+    let app = TestApp::start_with(Stack::Small, |options| options.config.passwords.breached = Some(path)).await;
     let refused = app.guest().register("ann@example.org", PASSWORD, "Ann").await;
     assert_eq!(refused.status, 422);
     assert!(refused.body.contains("attackers try first"), "{}", refused.body);

@@ -189,9 +189,9 @@ async fn an_old_hash_is_made_anew_when_its_owner_signs_in(app: TestApp) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn past_the_waiting_room_people_are_told_to_come_back() {
     let app = TestApp::start_with(Stack::Small, |options| {
-        options.config.hash_threads = std::num::NonZeroUsize::MIN;
-        options.config.hash_queue = 1;
-        (options.config.hash_memory, options.config.hash_passes) = (65_536, 4);
+        options.config.passwords.hash_threads = std::num::NonZeroUsize::MIN;
+        options.config.passwords.hash_queue = 1;
+        (options.config.passwords.hash_memory, options.config.passwords.hash_passes) = (65_536, 4);
     })
     .await;
     let attempts = (0..12).map(|_| {

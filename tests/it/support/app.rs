@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bellhop::app::{App, Parts};
 use bellhop::clock::Clock;
-use bellhop::config::{Config, Patience, PerQueue};
+use bellhop::config::{Config, PerQueue, RetryPolicy};
 use bellhop::db::{Db, Sql};
 use bellhop::mail::Transport;
 use secrecy::SecretString;
@@ -83,20 +83,21 @@ impl TestApp {
     pub async fn start_with(stack: Stack, change: impl FnOnce(&mut Options)) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut config = Config::from_sources(BTreeMap::new(), []).unwrap();
-        config.data_dir = data.path().to_owned();
-        config.limits = false;
-        config.secret_key = Some(SecretString::from("a key of the tests' own, 4f1d9ab2c7e85630"));
-        config.concurrency = PerQueue::all(2);
-        config.patience = Patience { tiers: [50, 100, 200, 400, 800].map(Duration::from_millis), ..config.patience };
+        config.data.data_dir = data.path().to_owned();
+        config.http.limits = false;
+        config.secrets.key = Some(SecretString::from("a key of the tests' own, 4f1d9ab2c7e85630"));
+        config.messaging.concurrency = PerQueue::all(2);
+        config.messaging.retry =
+            RetryPolicy { tiers: [50, 100, 200, 400, 800].map(Duration::from_millis), ..config.messaging.retry };
         // the cost is part of no story; the floor is tested through the settings
-        (config.hash_memory, config.hash_passes) = (64, 2);
+        (config.passwords.hash_memory, config.passwords.hash_passes) = (64, 2);
         let mut sink = None;
         if stack == Stack::Large {
             let (database, vhost) = tokio::join!(postgres::database(), rabbit::vhost());
-            config.database_url = Some(SecretString::from(database));
-            config.broker_url = Some(SecretString::from(vhost));
+            config.data.database_url = Some(SecretString::from(database));
+            config.messaging.broker_url = Some(SecretString::from(vhost));
             let started = Sink::start().await;
-            config.smtp_url = Some(SecretString::from(started.url()));
+            config.mail.smtp_url = Some(SecretString::from(started.url()));
             sink = Some(started);
         }
         let mut options = Options { parts: Parts::all(), config, clock: Clock::default() };
@@ -108,9 +109,9 @@ impl TestApp {
         let Options { parts, mut config, clock } = options;
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        config.listen = address;
-        if config.public_url.host_str() == Some("127.0.0.1") {
-            config.public_url = format!("http://{address}").parse().unwrap();
+        config.http.listen = address;
+        if config.http.public_url.host_str() == Some("127.0.0.1") {
+            config.http.public_url = format!("http://{address}").parse().unwrap();
         }
         let app = App::build(config, clock).await.unwrap();
         let stop = CancellationToken::new();
@@ -126,9 +127,9 @@ impl TestApp {
     /// As [`Self::another_node`], with settings of its own.
     pub async fn node(&self, parts: Parts, mut config: Config) -> TestApp {
         let data = tempfile::tempdir().unwrap();
-        if config.database_url.is_none() {
+        if config.data.database_url.is_none() {
             let file = self.data.path().join("bellhop.sqlite");
-            config.database_url = Some(SecretString::from(format!("sqlite:{}", file.display())));
+            config.data.database_url = Some(SecretString::from(format!("sqlite:{}", file.display())));
         }
         let sink = None;
         let options = Options { parts, config, clock: self.app.accounts.clock.clone() };
@@ -137,14 +138,14 @@ impl TestApp {
 
     /// The same accounts behind a hasher that takes more passes.
     pub async fn with_hash_passes(&self, passes: u32) -> TestApp {
-        self.with_hash_cost(self.app.config.hash_memory, passes).await
+        self.with_hash_cost(self.app.config.passwords.hash_memory, passes).await
     }
 
     /// The same accounts behind a hasher of another cost: memory in KiB, passes. What is stored is compared at its own
     /// cost, what is new and the decoy are hashed at this one.
     pub async fn with_hash_cost(&self, memory: u32, passes: u32) -> TestApp {
         let mut node = (*self.app.config).clone();
-        (node.hash_memory, node.hash_passes) = (memory, passes);
+        (node.passwords.hash_memory, node.passwords.hash_passes) = (memory, passes);
         self.node(Parts::only(["web"]).unwrap(), node).await
     }
 

@@ -1,0 +1,78 @@
+//! How people and programs reach it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::setting::{ConfigError, Fallback, Section, Setting};
+use super::values::Values;
+
+pub(super) const SECTION: Section = Section {
+    title: "HTTP",
+    settings: &[
+        Setting::new("LISTEN", Fallback::Value("127.0.0.1:8080"), "where HTTP listens"),
+        Setting::new(
+            "PUBLIC_URL",
+            Fallback::Described("http://<listen>"),
+            "base of every link in a mail; https turns on Secure, __Host- and HSTS",
+        ),
+        Setting::new(
+            "TRUSTED_PROXIES",
+            Fallback::Described("none"),
+            "networks whose X-Forwarded-For counts, separated by commas",
+        ),
+        Setting::new("LIMITS", Fallback::Value("on"), "on, or off: no limits on requests (load tests)"),
+    ],
+};
+
+/// How people and programs reach it.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// `BELLHOP_LISTEN`
+    pub listen: SocketAddr,
+    /// `BELLHOP_PUBLIC_URL`, without a path.
+    pub public_url: Url,
+    /// `BELLHOP_TRUSTED_PROXIES`
+    pub trusted_proxies: Vec<IpNet>,
+    /// `BELLHOP_LIMITS`: whether requests are limited.
+    pub limits: bool,
+}
+
+impl HttpConfig {
+    pub(super) fn parse(values: &mut Values) -> Result<Self, ConfigError> {
+        let listen = values.take("LISTEN")?;
+        Ok(HttpConfig {
+            listen,
+            public_url: public_url(values.take_text("PUBLIC_URL"), listen)?,
+            trusted_proxies: trusted_proxies(values.take_text("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
+            limits: values.take_word("LIMITS", &[("on", true), ("off", false)])?,
+        })
+    }
+}
+
+fn public_url(value: Option<String>, listen: SocketAddr) -> Result<Url, ConfigError> {
+    let wrong = |problem: String| ConfigError::new("PUBLIC_URL", problem);
+    let text = value.unwrap_or_else(|| format!("http://{listen}"));
+    // what was typed is not repeated: there may be a password in it
+    let url = Url::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(wrong("is not an http:// or https:// address".to_owned()));
+    }
+    let bare = url.username().is_empty() && url.password().is_none();
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !bare {
+        return Err(wrong("must be scheme, host and port alone".to_owned()));
+    }
+    Ok(url)
+}
+
+fn trusted_proxies(value: &str) -> Result<Vec<IpNet>, ConfigError> {
+    let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| {
+            entry.parse::<IpNet>().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+                ConfigError::new("TRUSTED_PROXIES", format!("{entry:?} is not a network such as 10.0.0.0/8"))
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,47 @@
+//! How mails leave.
+
+use std::num::NonZeroU32;
+
+use secrecy::SecretString;
+
+use super::setting::{ConfigError, Fallback, Section, Setting};
+use super::values::Values;
+
+pub(super) const SECTION: Section = Section {
+    title: "Mail",
+    settings: &[
+        Setting::new(
+            "SMTP_URL",
+            Fallback::Described("the local mailbox"),
+            "smtp://user:pass@host:port or smtps://…, ?tls=required|opportunistic|none",
+        )
+        .secret(),
+        Setting::new("MAIL_FROM", Fallback::Value("Bellhop <no-reply@localhost>"), "sender of the mails"),
+        Setting::new(
+            "MAIL_RATE",
+            Fallback::Described("no limit"),
+            "mails a minute that a process sends at most, evenly",
+        ),
+    ],
+};
+
+/// How mails leave.
+#[derive(Clone, Debug)]
+pub struct MailConfig {
+    /// `BELLHOP_SMTP_URL`; none is the local mailbox.
+    pub smtp_url: Option<SecretString>,
+    /// `BELLHOP_MAIL_FROM`
+    pub from: String,
+    /// `BELLHOP_MAIL_RATE`, a minute; none is no limit.
+    pub rate: Option<NonZeroU32>,
+}
+
+impl MailConfig {
+    pub(super) fn parse(values: &mut Values) -> Result<Self, ConfigError> {
+        Ok(MailConfig {
+            smtp_url: values.take_secret("SMTP_URL"),
+            from: values.take("MAIL_FROM")?,
+            rate: values.take_optional("MAIL_RATE")?,
+        })
+    }
+}
