@@ -7,7 +7,7 @@ mod house;
 use std::io::Write;
 
 use anyhow::Result;
-use bellhop::messaging::embedded::LEASE;
+use bellhop::messaging::broker::embedded::LEASE;
 use bellhop::messaging::topology::{DEFAULT, Queue, QueueKind, Topology};
 
 use self::house::{House, text};

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bellhop::app::App;
 use bellhop::db::{Db, Sql};
-use bellhop::messaging::{inbox, outbox};
+use bellhop::messaging::consumer::inbox;
+use bellhop::messaging::outbox;
 
 use crate::load::median;
 use crate::servers::Servers;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use bellhop::account::password::Hasher;
+use bellhop::account::credentials::hasher::Hasher;
 use tokio::task::JoinSet;
 
 use crate::load::{self, Connection, median, millis};

@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use bellhop::account::password::{Cost, Hasher};
-use bellhop::account::strength::Password;
+use bellhop::account::credentials::hasher::Cost;
+use bellhop::account::credentials::hasher::Hasher;
+use bellhop::account::credentials::policy::Password;
 use bellhop::clock::Clock;
 use bellhop::db::{Db, Location};
 use uuid::Uuid;

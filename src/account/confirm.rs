@@ -9,10 +9,10 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::link::Claim;
+use crate::account::credentials::link::Claim;
+use crate::account::credentials::policy::Password;
+use crate::account::credentials::token::TokenHash;
 use crate::account::session::{self, Begun};
-use crate::account::strength::Password;
-use crate::account::token::TokenHash;
 use crate::clock::Timestamp;
 use crate::event::{Event, Origin};
 use crate::messaging::outbox;
@@ -84,7 +84,7 @@ pub async fn ask(accounts: &Accounts, token: &str, browser: Option<TokenHash>) -
 /// has one.
 ///
 /// # Errors
-/// [`Refused`]; [`super::password::Busy`]; otherwise the database's.
+/// [`Refused`]; [`super::credentials::hasher::Busy`]; otherwise the database's.
 pub async fn confirm(
     accounts: &Accounts,
     token: &str,

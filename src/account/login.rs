@@ -8,11 +8,11 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::address::Address;
-use crate::account::keys::Purpose;
+use crate::account::credentials::keys::Purpose;
+use crate::account::credentials::policy::Password;
+use crate::account::credentials::token::TokenHash;
+use crate::account::identity::address::Address;
 use crate::account::session::{self, Begun};
-use crate::account::strength::Password;
-use crate::account::token::TokenHash;
 use crate::account::user::User;
 use crate::clock::Timestamp;
 use crate::event::{Event, Origin, Refusal};
@@ -52,7 +52,7 @@ impl Known {
 /// Signs in with what was typed, whatever it is. The session of `replaces` ends: a browser has one.
 ///
 /// # Errors
-/// [`Refused`]; [`super::password::Busy`]; otherwise the database's.
+/// [`Refused`]; [`super::credentials::hasher::Busy`]; otherwise the database's.
 pub async fn login(
     accounts: &Accounts,
     email: &str,

@@ -1,35 +1,30 @@
 //! The heart: one file per use case, its SQL inside it; one public function that writes is one transaction.
 //!
-//! * [`register`], [`confirm`], [`login`], [`session`], [`session_cache`]: what people do
-//! * [`user`], [`link`], [`activity`]: what others look up
-//! * [`password`], [`keys`], [`token`]: the secrets and who compares them
-//! * [`address`], [`name`], [`strength`], [`breached`]: the rules for what people type
+//! * [`register`], [`confirm`], [`login`]: what people do
+//! * [`session`], [`login_log`], [`user`]: what follows from it and is looked up
+//! * [`credentials`]: passwords, tokens, links, keys, and who compares them
+//! * [`identity`]: the rules for addresses and names
 //! * [`purge`]: what goes by itself
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::account::credentials::breached::Breached;
+use crate::account::credentials::hasher::Hasher;
+use crate::account::credentials::keys::Keys;
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
-use crate::messaging::wake::Wake;
+use crate::messaging::notify::Wake;
 
-pub mod activity;
-pub mod address;
-mod blocklist;
-pub mod breached;
 pub mod confirm;
-pub mod keys;
-pub mod link;
+pub mod credentials;
+pub mod identity;
 pub mod login;
-pub mod name;
-pub mod password;
+pub mod login_log;
 pub mod purge;
 pub mod register;
 pub mod session;
-pub mod session_cache;
-pub mod strength;
-pub mod token;
 pub mod user;
 
 /// What every use case needs. Clones share everything.
@@ -42,11 +37,11 @@ pub struct Accounts {
     /// Rung when an event was written.
     pub wake: Wake,
     /// Hashes and compares passwords.
-    pub hasher: password::Hasher,
+    pub hasher: Hasher,
     /// Sign links and pseudonyms.
-    pub keys: Arc<keys::Keys>,
+    pub keys: Arc<Keys>,
     /// Passwords that may not be chosen, beside the embedded list.
-    pub breached: Option<Arc<breached::Breached>>,
+    pub breached: Option<Arc<Breached>>,
     /// The site's name as people know it, the host of the public URL: no password may consist of it.
     pub site: Arc<str>,
 }

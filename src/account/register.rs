@@ -9,10 +9,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::address::Address;
-use crate::account::name::DisplayName;
-use crate::account::strength::Password;
-use crate::account::token::{Token, TokenHash};
+use crate::account::credentials::policy::Password;
+use crate::account::credentials::token::Token;
+use crate::account::credentials::token::TokenHash;
+use crate::account::identity::address::Address;
+use crate::account::identity::name::DisplayName;
 use crate::clock::Timestamp;
 use crate::event::{Event, Origin};
 use crate::failpoint;
@@ -73,7 +74,7 @@ impl Delivery {
 /// the password.
 ///
 /// # Errors
-/// [`super::password::Busy`] when too many passwords are being hashed; otherwise the database's.
+/// [`super::credentials::hasher::Busy`] when too many passwords are being hashed; otherwise the database's.
 pub async fn register(accounts: &Accounts, wish: Wish) -> anyhow::Result<Token> {
     let browser = Token::new()?;
     let hash = accounts.hasher.hash(wish.password).await?;

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use uuid::Uuid;
 
-use crate::account::address::Address;
+use crate::account::identity::address::Address;
 use crate::account::user::{self, Listed};
 use crate::app::App;
 use crate::clock::{Clock, Timestamp};

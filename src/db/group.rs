@@ -13,8 +13,8 @@ use sqlx::{AssertSqlSafe, Either, Executor as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::file::Connections;
 use super::is_unavailable;
+use super::sqlite::Connections;
 
 /// How many go together at most.
 const MOST: usize = 64;

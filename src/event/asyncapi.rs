@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
 use super::{Event, VERSION};
-use crate::messaging::rabbit::{self, PREFIX};
+use crate::messaging::broker::rabbit;
+use crate::messaging::broker::rabbit::PREFIX;
 use crate::messaging::topology::{
     BROADCAST, Binding, EVENTS, Exchange, ExchangeKind, Queue, QueueKind, RETRY, Target, Topology, dead, matches,
 };

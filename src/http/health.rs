@@ -9,8 +9,8 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use super::web::Web;
 use crate::db::Db;
+use crate::http::state::Web;
 use crate::mail::{self, Transport};
 use crate::messaging::broker::{self, Broker};
 

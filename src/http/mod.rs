@@ -1,58 +1,33 @@
 //! Door one: a request in, a page or JSON out. No SQL here, and no decision about an account.
 //!
-//! What people and programs reach:
-//!
-//! * [`register`], [`confirm`], [`login`], [`account`], [`mailbox`]: the pages
-//! * [`api`]: the same for programs; [`admin`]: for administrators' programs
-//! * [`health`], [`assets`]: for whoever runs and whoever loads
-//! * [`web`], [`wish`], [`view`]: what these share
-//!
-//! The ground of it, which knows no account:
-//!
-//! * [`server`], [`stream`]: sockets to requests, with every time and size bounded
-//! * [`stack`]: the layers around every route, in their order
-//! * [`trace`], [`mod@client`], [`headers`], [`problem`], [`guard`], [`body`]: those layers, outermost first
-//! * [`form`], [`json`]: what a request says, read strictly
-//! * [`site`], [`cookies`], [`next`], [`limit`]: our own address, cookies, redirect targets, request limits
+//! * [`pages`]: what people see; [`api`]: the same for programs; [`health`]: for whoever runs it
+//! * [`extract`], [`state`], [`problem`], [`cookies`], [`rate_limit`]: what these share
+//! * [`middleware`]: the layers around every route; [`server`]: sockets to requests, with every time and size bounded
 
 use askama::Template as _;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
+use self::api::admin;
+use self::middleware::Ground;
+use self::pages::view::Page;
+use self::pages::{account, assets, confirm, login, mailbox, register, view};
 use self::problem::{PageRequest, Problem};
-use self::stack::Ground;
-use self::view::Page;
-use self::web::Web;
+use self::state::Web;
 use crate::locale::Locale;
 
-pub mod account;
-pub mod admin;
 pub mod api;
-pub mod assets;
-pub mod body;
-pub mod client;
-pub mod confirm;
 pub mod cookies;
-pub mod form;
-pub mod guard;
-pub mod headers;
+pub mod extract;
 pub mod health;
-pub mod json;
-pub mod limit;
-pub mod login;
-pub mod mailbox;
-pub mod next;
+pub mod middleware;
+pub mod new_registration;
+pub mod pages;
 pub mod problem;
-pub mod register;
+pub mod rate_limit;
 pub mod server;
-pub mod site;
-pub mod stack;
-pub mod stream;
-pub mod trace;
-pub mod view;
-pub mod web;
-pub mod wish;
+pub mod state;
 
 /// The page about a problem, in the reader's language.
 #[must_use]
@@ -92,7 +67,7 @@ pub fn router(web: Web, ground: Ground) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/static/{name}", get(assets::file))
-        .layer(from_fn_with_state(web.clone(), web::detach))
+        .layer(from_fn_with_state(web.clone(), state::detach))
         .with_state(web);
-    stack::around(routes, ground)
+    middleware::around(routes, ground)
 }

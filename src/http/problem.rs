@@ -15,9 +15,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::trace::RequestId;
-use crate::account::password::Busy;
+use crate::account::credentials::hasher::Busy;
 use crate::db;
+use crate::http::middleware::trace::RequestId;
 
 /// When somebody whom we could not serve for now may come back.
 const SOON: Duration = Duration::from_secs(2);

@@ -11,14 +11,16 @@ use uuid::Uuid;
 
 use super::Desk;
 use super::mail_text::{AlreadyRegistered, Confirmation, Rendered};
+use crate::account::credentials::link;
 use crate::account::register::{self, Delivery, LINK_LIFETIME, Pending};
-use crate::account::{link, user};
+use crate::account::user;
 use crate::event::{self, Event, MailFact};
 use crate::failpoint;
 use crate::locale::Locale;
 use crate::mail::{Health, Mail, SendError};
-use crate::messaging::layers::{NotNow, insist};
-use crate::messaging::lease;
+use crate::messaging::consumer::layers::NotNow;
+use crate::messaging::consumer::layers::insist;
+use crate::messaging::consumer::lease;
 use crate::messaging::message::{Message, Outcome};
 
 /// Short name of the queue.

@@ -14,9 +14,12 @@ use tower::BoxError;
 use url::Url;
 
 use crate::account::Accounts;
-use crate::account::activity::Log;
+use crate::account::login_log::Log;
 use crate::mail::Transport;
-use crate::messaging::layers::{Inbox, Pace, Stack, stack};
+use crate::messaging::consumer::layers::Inbox;
+use crate::messaging::consumer::layers::Pace;
+use crate::messaging::consumer::layers::Stack;
+use crate::messaging::consumer::layers::stack;
 use crate::messaging::message::{Message, Outcome};
 
 pub mod confirmation;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::account::session_cache::SessionCache;
+use crate::account::session::cache::SessionCache;
 use crate::event::{self, Event};
 use crate::messaging::broker::Broker;
 use crate::messaging::consumer;

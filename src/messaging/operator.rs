@@ -15,9 +15,10 @@ use uuid::Uuid;
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::messaging::broker::{Broker, Delivery, Publication, Published};
+use crate::messaging::consumer::inbox;
+use crate::messaging::consumer::retries;
 use crate::messaging::message::Message;
 use crate::messaging::topology::{self, DEFAULT, Queue, QueueKind, Topology, dead};
-use crate::messaging::{inbox, setback};
 
 /// How long the broker may take to hand the next dead letter out.
 const HAND: Duration = Duration::from_secs(5);
@@ -98,7 +99,7 @@ impl Operator {
     pub async fn queues(&self) -> anyhow::Result<Vec<QueueState>> {
         let counts: HashMap<String, _> =
             self.broker.depths().await?.into_iter().map(|depth| (depth.queue.clone(), depth)).collect();
-        let waiting: HashMap<String, i64> = setback::waiting(&self.db, &self.clock).await?.into_iter().collect();
+        let waiting: HashMap<String, i64> = retries::waiting(&self.db, &self.clock).await?.into_iter().collect();
         let rates: HashMap<String, i64> = inbox::rates(&self.db, self.clock.now() - RATE).await?.into_iter().collect();
         let number = |numbers: &HashMap<String, i64>, queue: &str| {
             numbers.get(queue).map_or(0, |number| u64::try_from(*number).unwrap_or_default())
@@ -272,7 +273,7 @@ impl Operator {
                 [Published::Confirmed] => {}
                 other => bail!("cannot put {} back into {queue}: {other:?}", message.id),
             }
-            setback::published_again(&mut tx, queue, &[message.id], now, now + self.grace * 2).await?;
+            retries::published_again(&mut tx, queue, &[message.id], now, now + self.grace * 2).await?;
         } else {
             inbox::mark(&mut tx, &self.clock, queue, message.id).await?;
         }

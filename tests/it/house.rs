@@ -91,8 +91,8 @@ fn upward(files: &[(String, String)]) -> Vec<String> {
 fn dependencies_point_downward_only() {
     assert_eq!(upward(&files("src", ".rs")), Vec::<String>::new());
     let seeded = [
-        ("src/messaging/relay.rs".to_owned(), "use crate::account::Accounts;".to_owned()),
-        ("src/http/login.rs".to_owned(), "fn f() { crate::listeners::all() }".to_owned()),
+        ("src/messaging/outbox/relay.rs".to_owned(), "use crate::account::Accounts;".to_owned()),
+        ("src/http/pages/login.rs".to_owned(), "fn f() { crate::listeners::all() }".to_owned()),
     ];
     assert_eq!(upward(&seeded).len(), 2, "the rule sees what breaks it");
 }
@@ -119,18 +119,18 @@ fn only_one_place_settles() {
         .collect();
     callers.dedup();
     let brokers = [
-        "src/messaging/broker.rs",
-        "src/messaging/consumer.rs",
-        "src/messaging/embedded/delivery.rs",
+        "src/messaging/broker/mod.rs",
+        "src/messaging/consumer/mod.rs",
+        "src/messaging/broker/embedded/delivery.rs",
         // the operator's hand, for what rests as a dead letter: no listener is at work on it
         "src/messaging/operator.rs",
     ];
     let strangers: Vec<&String> = callers
         .iter()
-        .filter(|file| !brokers.contains(&file.as_str()) && !file.starts_with("src/messaging/rabbit/"))
+        .filter(|file| !brokers.contains(&file.as_str()) && !file.starts_with("src/messaging/broker/rabbit/"))
         .collect();
     assert!(strangers.is_empty(), "{strangers:?}");
-    assert!(callers.iter().any(|file| file == "src/messaging/consumer.rs"), "{callers:?}");
+    assert!(callers.iter().any(|file| file == "src/messaging/consumer/mod.rs"), "{callers:?}");
 }
 
 #[test]
@@ -175,9 +175,10 @@ fn a_statement_is_a_constant_and_a_page_escapes() {
 
 #[test]
 fn secrets_compare_in_constant_time_because_they_compare_in_no_other_way() {
-    for (file, kind) in
-        [("src/account/token.rs", "pub struct Token("), ("src/account/strength.rs", "pub struct Password(")]
-    {
+    for (file, kind) in [
+        ("src/account/credentials/token.rs", "pub struct Token("),
+        ("src/account/credentials/policy.rs", "pub struct Password("),
+    ] {
         let text = fs::read_to_string(root().join(file)).unwrap();
         let before = text.split(kind).next().unwrap_or_else(|| panic!("{kind} is in {file}"));
         let derive = before.rfind("#[derive").map_or("", |at| &before[at..]);

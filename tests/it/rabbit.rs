@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellhop::config::TopologyMode;
+use bellhop::messaging::broker::rabbit::Deliveries;
+use bellhop::messaging::broker::rabbit::Delivery;
+use bellhop::messaging::broker::rabbit::Rabbit;
 use bellhop::messaging::broker::{Health, Publication, Published};
 use bellhop::messaging::message::Message;
-use bellhop::messaging::rabbit::{Deliveries, Delivery, Rabbit};
 use bellhop::messaging::topology::{EVENTS, Exchange, Queue, QueueKind, TIERS, Topology};
 use lapin::{Connection, ConnectionProperties};
 use tokio_util::sync::CancellationToken;

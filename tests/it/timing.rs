@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bellhop::account::strength::Password;
+use bellhop::account::credentials::policy::Password;
 
 use self::statistics::{Samples, differences};
 use crate::support::app::{Guest, OTHER_PASSWORD, PASSWORD, Stack, TestApp};

@@ -10,15 +10,17 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::super::client::Client;
-use super::super::form::Fields;
-use super::super::json::Json;
-use super::super::problem::{PageRequest, Problem};
-use super::super::site::Site;
-use super::super::stack::{Ground, around};
-use super::super::{body, limit};
 use super::*;
 use crate::clock::Clock;
+use crate::http::extract::form::Fields;
+use crate::http::extract::json::Json;
+use crate::http::middleware::Ground;
+use crate::http::middleware::around;
+use crate::http::middleware::body_limit;
+use crate::http::middleware::client_ip::Client;
+use crate::http::middleware::site::Site;
+use crate::http::problem::{PageRequest, Problem};
+use crate::http::rate_limit;
 
 mod answers;
 
@@ -64,8 +66,11 @@ fn start_at(url: &str, limits: Limits) -> Server {
         .route("/panic", get(|| async { explode() }))
         .route("/error", get(|| async { Err::<(), Problem>(std::io::Error::other("select 1").into()) }))
         .route("/busy", get(|| async { Problem::unavailable(Duration::from_secs(3)) }))
-        .route("/often", get(|| async { Problem::from(limit::RetryAfter(Duration::from_millis(1_500))) }))
-        .route("/token", get(|| async { [(header::REFERRER_POLICY, super::super::headers::NO_REFERRER)] }))
+        .route("/often", get(|| async { Problem::from(rate_limit::RetryAfter(Duration::from_millis(1_500))) }))
+        .route(
+            "/token",
+            get(|| async { [(header::REFERRER_POLICY, crate::http::middleware::security_headers::NO_REFERRER)] }),
+        )
         .route("/mistake", get(|| async { (StatusCode::UNPROCESSABLE_ENTITY, axum::response::Html("<form>")) }))
         .route("/static/app.css", get(|| async { [(header::CONTENT_TYPE, "text/css; charset=utf-8")] }))
         .route("/endless", get(endless))
@@ -74,7 +79,7 @@ fn start_at(url: &str, limits: Limits) -> Server {
     let ground = Ground {
         site: Arc::new(site),
         proxies: Arc::clone(&limits.proxies),
-        bounds: body::Bounds { total: Duration::from_secs(1), ..body::Bounds::default() },
+        bounds: body_limit::Bounds { total: Duration::from_secs(1), ..body_limit::Bounds::default() },
         clock: Clock::default(),
         page,
     };

@@ -4,7 +4,7 @@
 //! stands at a clean point. Dropping the future, or a panic in it, drops the connection with it.
 
 mod settings;
-mod wire;
+mod stream;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,7 +123,7 @@ impl Smtp {
         let name = &settings.hello_name;
         let well_formed = !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic());
         anyhow::ensure!(well_formed, "the name for EHLO must be a host name or an address in brackets");
-        let tls = wire::tls_config().context("cannot set up TLS for SMTP")?;
+        let tls = stream::tls_config().context("cannot set up TLS for SMTP")?;
         let slots = Semaphore::new(limits.connections.max(1));
         let destinations = Destinations::new(limits.per_destination);
         let (idle, health) = (Mutex::default(), HealthRecord::default());
@@ -258,7 +258,7 @@ impl Smtp {
     }
 
     async fn connect(&self) -> Result<Line, Failure> {
-        let wire = wire::connect(&self.settings, &self.tls, &self.limits).await?;
+        let wire = stream::connect(&self.settings, &self.tls, &self.limits).await?;
         let encrypted = wire.is_encrypted();
         let hello = ClientId::Domain(self.settings.hello_name.clone());
         let connecting = AsyncSmtpConnection::connect_with_transport(Box::new(wire), &hello);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bellhop::config::TopologyMode;
+use bellhop::messaging::broker::embedded::LEASE;
+use bellhop::messaging::broker::rabbit::Rabbit;
 use bellhop::messaging::broker::{Health, Published};
-use bellhop::messaging::embedded::LEASE;
-use bellhop::messaging::rabbit::Rabbit;
 use bellhop::messaging::topology::{DEFAULT, EVENTS, Topology};
 use lapin::ExchangeKind;
 use lapin::options::{BasicGetOptions, ExchangeDeclareOptions};

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use bellhop::config::TopologyMode;
+use bellhop::messaging::broker::rabbit::Rabbit;
 use bellhop::messaging::broker::{Health, Published};
-use bellhop::messaging::rabbit::Rabbit;
 use bellhop::messaging::topology::{EVENTS, Exchange, ExchangeKind, Topology};
 use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
 use lapin::types::FieldTable;

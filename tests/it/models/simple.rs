@@ -1,7 +1,7 @@
 //! Simple: one queue, by its name, and what becomes of a message whose consumer fails.
 
 use bellhop::messaging::broker::Published;
-use bellhop::messaging::embedded::LEASE;
+use bellhop::messaging::broker::embedded::LEASE;
 use bellhop::messaging::topology::{BROADCAST, DEFAULT, Topology};
 use lapin::options::{BasicConsumeOptions, BasicGetOptions};
 use lapin::types::{FieldTable, ShortString};

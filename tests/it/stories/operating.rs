@@ -289,7 +289,7 @@ async fn a_lease_is_one_workers(app: &TestApp) {
     app.settle().await;
     let (leases,): (i64,) = app.db().query("select count(*) from lease").one().await.unwrap();
     assert_eq!((leases, app.mails().await.len()), (0, 1), "given back with the mark");
-    let held = bellhop::messaging::lease::is_held().await.unwrap();
+    let held = bellhop::messaging::consumer::lease::is_held().await.unwrap();
     assert!(held, "who needs none has what it needs");
 }
 

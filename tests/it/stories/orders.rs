@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use bellhop::account::link;
+use bellhop::account::credentials::link;
 use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;

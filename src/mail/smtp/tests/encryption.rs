@@ -37,7 +37,7 @@ fn expired_certificate_for(name: &str) -> Identity {
 fn trusting(url: &str, identity: &Identity) -> Smtp {
     let mut roots = RootCertStore::empty();
     roots.add(identity.certificate.clone()).unwrap();
-    Smtp { tls: wire::tls_config_with(roots).unwrap(), ..client_of(url, limits()) }
+    Smtp { tls: stream::tls_config_with(roots).unwrap(), ..client_of(url, limits()) }
 }
 
 /// Sends, expects a temporary error, and that the server heard nothing of the mail or the password in clear.

@@ -1,0 +1,13 @@
+//! What proves who somebody is: passwords, tokens, links and the keys that sign them.
+//!
+//! * [`hasher`]: the password hash and the threads that compute it
+//! * [`policy`], [`breached`]: which passwords may be chosen
+//! * [`token`], [`link`], [`keys`]: what is random, what is signed, and by which key
+
+mod blocklist;
+pub mod breached;
+pub mod hasher;
+pub mod keys;
+pub mod link;
+pub mod policy;
+pub mod token;

@@ -1,0 +1,155 @@
+//! The login log: what happened at the door of an account, for the person whose account it is.
+
+use anyhow::Context as _;
+use serde::Serialize;
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::account::Accounts;
+use crate::clock::{Clock, Timestamp};
+use crate::db::{Sql, Together, Tx, Write, text};
+use crate::event::{Event, Received};
+use crate::failpoint;
+use crate::messaging::consumer::inbox;
+use crate::messaging::outbox::Happening as _;
+
+/// A row of the log.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct Entry {
+    /// The event's id.
+    pub id: Uuid,
+    /// The event's type: `login.succeeded`, `login.failed`.
+    #[sqlx(rename = "type")]
+    pub kind: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// From which address.
+    pub ip: String,
+    /// With which program.
+    pub user_agent: String,
+    /// Why it was refused, if it was.
+    pub reason: Option<String>,
+}
+
+/// Writes the log: what comes at the same time goes in one transaction, each row with the mark that it was written, so
+/// that it is there exactly once.
+#[derive(Clone, Debug)]
+pub struct Log {
+    rows: Together<Rows>,
+}
+
+impl Log {
+    /// The log of `listener`, under whose name events are marked; to be made inside a runtime.
+    #[must_use]
+    pub fn new(accounts: &Accounts, listener: &'static str) -> Self {
+        Log { rows: Together::start(accounts.db.clone(), Rows { clock: accounts.clock.clone(), listener }) }
+    }
+
+    /// Writes an event of the door into the log, if it is not there. An event that is none of the door's is let pass.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn record(&self, received: Received) -> anyhow::Result<()> {
+        let (user, reason, attempted, origin) = match received.event {
+            Event::LoginSucceeded { user, ref origin, .. } => (Some(user), None, None, origin),
+            Event::LoginFailed { user, ref attempted, reason, ref origin } => {
+                (user, Some(reason.word()), Some(attempted.clone()), origin)
+            }
+            _ => return Ok(()),
+        };
+        let row = Row {
+            id: received.id,
+            kind: received.event.kind(),
+            user: user.map(|user| user.simple().to_string()),
+            at: text(received.at),
+            ip: origin.ip.to_string(),
+            user_agent: origin.user_agent.clone(),
+            reason,
+            attempted,
+        };
+        self.rows.write(row).await?;
+        failpoint::reach("log.committed");
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Rows {
+    clock: Clock,
+    listener: &'static str,
+}
+
+/// A row on its way into the table. Ids are hexadecimal without hyphens.
+#[derive(Debug, Serialize)]
+struct Row {
+    #[serde(with = "uuid::serde::simple")]
+    id: Uuid,
+    kind: &'static str,
+    user: Option<String>,
+    at: String,
+    ip: String,
+    user_agent: String,
+    reason: Option<&'static str>,
+    attempted: Option<String>,
+}
+
+impl Write for Rows {
+    type Item = Row;
+    type Done = ();
+
+    async fn write(&self, tx: &mut Tx, rows: &[Row]) -> anyhow::Result<Vec<()>> {
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        // a copy of an event may come beside the event
+        let mut fresh = inbox::mark_all(tx, &self.clock, self.listener, &ids).await?;
+        let rows_to_write: Vec<&Row> = rows.iter().filter(|row| fresh.remove(&row.id)).collect();
+        tx.query(Sql {
+            sqlite: "insert into login_log (id, type, user_id, at, ip, user_agent, reason, attempted)
+                     select unhex(value ->> 'id'), value ->> 'kind', unhex(value ->> 'user'), value ->> 'at',
+                       value ->> 'ip', value ->> 'user_agent', value ->> 'reason', value ->> 'attempted'
+                     from json_each($1)",
+            postgres: "insert into login_log (id, type, user_id, at, ip, user_agent, reason, attempted)
+                       select id, kind, \"user\", at, ip, user_agent, reason, attempted
+                       from jsonb_to_recordset($1) as rows (id uuid, kind text, \"user\" uuid, at timestamptz, ip text,
+                         user_agent text, reason text, attempted text)",
+        })
+        .bind(Json(rows_to_write))
+        .put()
+        .await
+        .context("cannot write the login log")?;
+        failpoint::reach("log.before_commit");
+        Ok(vec![(); rows.len()])
+    }
+}
+
+/// The newest entries of a user, at most `limit`, older than the entry `before` if one is named.
+///
+/// # Errors
+/// When the database is away.
+pub async fn of_user(accounts: &Accounts, user: Uuid, before: Option<Uuid>, limit: u8) -> sqlx::Result<Vec<Entry>> {
+    let columns_of_user = match before {
+        None => accounts
+            .db
+            .query(
+                "select id, type, at, ip, user_agent, reason from login_log
+                 where user_id = $1
+                 order by at desc, id desc
+                 limit $2",
+            )
+            .bind(user)
+            .bind(i64::from(limit)),
+        Some(before) => accounts
+            .db
+            .query(
+                "select id, type, at, ip, user_agent, reason from login_log
+                 where user_id = $1
+                   and (at, id) < (select at, id from login_log where user_id = $1 and id = $3)
+                 order by at desc, id desc
+                 limit $2",
+            )
+            .bind(user)
+            .bind(i64::from(limit))
+            .bind(before),
+    };
+    columns_of_user.all().await
+}

@@ -1,0 +1,138 @@
+//! Sessions: a random token in a cookie, its SHA-256 in the table.
+
+pub mod cache;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::account::Accounts;
+use crate::account::credentials::token::Token;
+use crate::account::credentials::token::TokenHash;
+use crate::account::user::User;
+use crate::clock::Timestamp;
+use crate::db::Tx;
+use crate::event::{Event, Origin};
+use crate::messaging::outbox;
+
+/// A session ends when it was not used for this long …
+pub const IDLE: Duration = Duration::from_hours(12);
+/// … and after this long in any case (OWASP ASVS 7.3.1, 7.3.2).
+pub const ABSOLUTE: Duration = Duration::from_hours(720);
+/// How stale `last_seen_at` may be: a write for every read would make reading as slow as writing.
+const SEEN: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedIn {
+    /// The session.
+    pub session: Uuid,
+    /// Who.
+    pub user: User,
+    /// When it ends if it is not used.
+    pub until: Timestamp,
+}
+
+/// A session that has just begun, with the token for its cookie.
+#[derive(Debug)]
+pub struct Begun {
+    /// The session.
+    pub session: Uuid,
+    /// For the cookie.
+    pub token: Token,
+}
+
+/// Begins a session of this user.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub(in crate::account) async fn begin(
+    tx: &mut Tx,
+    accounts: &Accounts,
+    user: Uuid,
+    origin: &Origin,
+) -> anyhow::Result<Begun> {
+    let (session, token, now) = (accounts.clock.new_id(), Token::new()?, accounts.clock.now());
+    let ip: IpAddr = origin.ip;
+    tx.query(
+        "insert into sessions (id, token_hash, user_id, created_at, last_seen_at, expires_at, ip, user_agent)
+         values ($1, $2, $3, $4, $4, $5, $6, $7)",
+    )
+    .bind(session)
+    .bind(token.hash().to_vec())
+    .bind(user)
+    .bind(now)
+    .bind(now + ABSOLUTE)
+    .bind(ip.to_string())
+    .bind(origin.user_agent.clone())
+    .put()
+    .await
+    .context("cannot begin a session")?;
+    Ok(Begun { session, token })
+}
+
+#[derive(FromRow)]
+struct Found {
+    session: Uuid,
+    last_seen_at: Timestamp,
+    expires_at: Timestamp,
+    #[sqlx(flatten)]
+    user: User,
+}
+
+/// Who is signed in with this token, if it is one of ours that is in time.
+///
+/// # Errors
+/// When the database is away, which is not the same as nobody.
+pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Option<SignedIn>> {
+    let now = accounts.clock.now();
+    let found: Option<Found> = accounts
+        .db
+        .query(
+            "select s.id as session, s.last_seen_at, s.expires_at, u.id, u.email, u.name, u.locale, u.created_at
+             from sessions s join users u on u.id = s.user_id
+             where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3 and u.disabled_at is null",
+        )
+        .bind(token.to_vec())
+        .bind(now)
+        .bind(now - IDLE)
+        .optional()
+        .await
+        .context("cannot look the session up")?;
+    let Some(found) = found else { return Ok(None) };
+    let mut seen = found.last_seen_at;
+    if now - seen > SEEN {
+        let mut tx = accounts.db.begin().await?;
+        tx.query("update sessions set last_seen_at = $2 where id = $1").bind(found.session).bind(now).put().await?;
+        tx.commit().await?;
+        seen = now;
+    }
+    Ok(Some(SignedIn { session: found.session, user: found.user, until: found.expires_at.min(seen + IDLE) }))
+}
+
+/// Ends a session, if it is still there, and has every node forget it.
+///
+/// # Errors
+/// When the database is away.
+pub async fn revoke(accounts: &Accounts, token: TokenHash) -> anyhow::Result<()> {
+    let mut tx = accounts.db.begin().await?;
+    revoke_in(&mut tx, accounts, token).await?;
+    accounts.commit(tx).await
+}
+
+/// Ends a session in a transaction that does more.
+pub(in crate::account) async fn revoke_in(tx: &mut Tx, accounts: &Accounts, token: TokenHash) -> anyhow::Result<()> {
+    let gone: Option<(Uuid, Uuid)> = tx
+        .query("delete from sessions where token_hash = $1 returning id, user_id")
+        .bind(token.to_vec())
+        .optional()
+        .await
+        .context("cannot end the session")?;
+    if let Some((session, user)) = gone {
+        outbox::append(tx, &accounts.clock, &Event::SessionRevoked { user, session }).await?;
+    }
+    Ok(())
+}

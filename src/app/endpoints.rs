@@ -1,0 +1,123 @@
+//! Where the servers are, and whether the way there leaves this machine.
+
+use std::net::IpAddr;
+
+use secrecy::ExposeSecret as _;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use url::{Host, Url};
+
+use crate::config::{Config, ConfigError};
+use crate::db::Location;
+
+/// The file of the default database, in the data directory.
+const SQLITE_FILE: &str = "bellhop.sqlite";
+
+/// Where the database is. Off this machine the certificate of `PostgreSQL` is verified with the host's name unless the URL
+/// says otherwise (OWASP ASVS 12.3.2).
+///
+/// # Errors
+/// When the setting is none of the forms we know; the URL, which holds a password, is not repeated.
+pub(super) fn of_database(config: &Config) -> Result<Location, ConfigError> {
+    let Some(url) = &config.data.database_url else {
+        return Ok(Location::Sqlite(config.data.data_dir.join(SQLITE_FILE)));
+    };
+    let url = url.expose_secret();
+    let wrong = |problem| ConfigError::new("DATABASE_URL", problem);
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        let path = path.trim_start_matches("//");
+        if path.is_empty() || path == ":memory:" || path.contains('?') {
+            return Err(wrong("is not sqlite:path/of/the/file"));
+        }
+        return Ok(Location::Sqlite(path.into()));
+    }
+    let form = "is not postgres://user:password@host:port/database";
+    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+        return Err(wrong(form));
+    }
+    let options: PgConnectOptions = url.parse().map_err(|_| wrong(form))?;
+    let says = |name: &str| {
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name)
+    };
+    let on_this_machine =
+        options.get_socket().is_some() || options.get_host().starts_with('/') || is_loopback_name(options.get_host());
+    let options = if says("sslmode") || says("ssl-mode") || on_this_machine {
+        options
+    } else {
+        options.ssl_mode(PgSslMode::VerifyFull)
+    };
+    Ok(Location::Postgres(Box::new(options)))
+}
+
+/// The host of a broker to which passwords and events travel in the clear, off this machine.
+pub(super) fn plain_broker(config: &Config) -> Option<String> {
+    let url = Url::parse(config.messaging.broker_url.as_ref()?.expose_secret()).ok()?;
+    let host = url.host_str().filter(|host| url.scheme() == "amqp" && !is_loopback_name(host))?;
+    Some(host.to_owned())
+}
+
+/// Whether an address is this machine's own.
+pub(in crate::app) fn is_on_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => is_loopback_name(name),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+fn is_loopback_name(name: &str) -> bool {
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn config(name: &str, value: &str) -> Config {
+        Config::from_sources(BTreeMap::new(), [(OsString::from(name), OsString::from(value))]).unwrap()
+    }
+
+    #[test]
+    fn postgres_off_this_machine_is_verified_unless_the_url_says_otherwise() {
+        for (url, verified) in [
+            ("postgres://u:p@db.example/b", true),
+            ("postgres://u:p@10.0.0.7/b?application_name=x", true),
+            ("postgresql://u:p@db.example/b?sslmode=disable", false),
+            ("postgres://u:p@db.example/b?ssl-mode=require", false),
+            ("postgres://u:p@localhost/b", false),
+            ("postgres://u:p@127.0.0.1:5432/b", false),
+            ("postgres://u:p@[::1]/b", false),
+            ("postgres://u:p@localhost/b?host=/run/postgresql", false),
+        ] {
+            let Ok(Location::Postgres(options)) = of_database(&config("BELLHOP_DATABASE_URL", url)) else {
+                panic!("{url}")
+            };
+            assert_eq!(matches!(options.get_ssl_mode(), PgSslMode::VerifyFull), verified, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_would_be_lost_or_misnamed_is_refused() {
+        for url in ["sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a.db?mode=rwc", "mysql://u:secret@h/b"] {
+            let error = of_database(&config("BELLHOP_DATABASE_URL", url)).expect_err(url).to_string();
+            assert!(error.contains("BELLHOP_DATABASE_URL") && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_broker_that_is_reached_in_the_clear_is_named() {
+        for (url, host) in [
+            ("amqp://u:p@mq.example:5672/v", Some("mq.example")),
+            ("amqps://u:p@mq.example", None),
+            ("amqp://u:p@127.0.0.1:5672", None),
+            ("amqp://localhost", None),
+        ] {
+            assert_eq!(plain_broker(&config("BELLHOP_BROKER_URL", url)).as_deref(), host, "{url}");
+        }
+    }
+}

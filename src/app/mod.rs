@@ -1,0 +1,425 @@
+//! Composition: build the parts from the settings, run them, stop them.
+
+mod endpoints;
+mod parts;
+mod secret_key;
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::parts::Parts;
+use self::parts::queue_names;
+use crate::account::credentials::breached::Breached;
+use crate::account::credentials::hasher::Cost;
+use crate::account::credentials::hasher::Hasher;
+use crate::account::credentials::keys::Keys;
+use crate::account::login_log::Log;
+use crate::account::session::cache::SessionCache;
+use crate::account::{Accounts, purge};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::db::{Db, Location};
+use crate::http::health::Readiness;
+use crate::http::middleware::Ground;
+use crate::http::middleware::body_limit;
+use crate::http::middleware::client_ip::Proxies;
+use crate::http::middleware::site::Site;
+use crate::http::new_registration::Raters;
+use crate::http::problem_page;
+use crate::http::router;
+use crate::http::server::{self, Limits};
+use crate::http::state;
+use crate::http::state::Inner;
+use crate::http::state::Web;
+use crate::listeners::{self, Desk, Listener, confirmation, login_log, node};
+use crate::mail::{self, Mailbox, Sender, Smtp, SmtpSettings, Transport};
+use crate::messaging::broker::embedded::Embedded;
+use crate::messaging::broker::rabbit::Rabbit;
+use crate::messaging::broker::{Broker, Depth};
+use crate::messaging::consumer::Consumer;
+use crate::messaging::consumer::inbox;
+use crate::messaging::consumer::layers::Pace;
+use crate::messaging::consumer::lease;
+use crate::messaging::consumer::retries;
+use crate::messaging::notify::Wake;
+use crate::messaging::operator::Operator;
+use crate::messaging::outbox;
+use crate::messaging::outbox::reconciler::Sweep;
+use crate::messaging::outbox::relay::Relay;
+use crate::messaging::throttle::Throttle;
+use crate::messaging::topology::Topology;
+
+/// How long stopping may take.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often what goes by itself is looked for, and how many rows go in one transaction.
+const PURGE: Duration = Duration::from_mins(10);
+const PURGED: i64 = 1_000;
+
+/// Consumers of a queue unless the settings say otherwise.
+const PLACES: u16 = 4;
+
+/// Connections to the database.
+const CONNECTIONS: u32 = 16;
+
+/// The parts, built and not yet running.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The settings it was built from.
+    pub config: Arc<Config>,
+    /// The use cases' needs.
+    pub accounts: Accounts,
+    /// Who carries messages.
+    pub broker: Broker,
+    /// What is declared on it.
+    pub topology: Arc<Topology>,
+    /// How mails leave.
+    pub mail: Arc<Transport>,
+    /// The sessions that this node remembers.
+    pub sessions: Arc<SessionCache>,
+    mail_domain: Arc<str>,
+    tasks: TaskTracker,
+    /// Ends the connections, after everybody who uses them.
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Opens the database, brings its schema up to date, and builds the rest. The broker and the mail server may be away.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a setting that cannot be used; otherwise what failed.
+    pub async fn build(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        check_queues(&config)?;
+        let sender = Sender::parse(&config.mail.from).map_err(|error| ConfigError::new("MAIL_FROM", error))?;
+        let smtp = config.mail.smtp_url.as_ref().map(|url| SmtpSettings::parse(url.expose_secret())).transpose();
+        let smtp = smtp.map_err(|error| ConfigError::new("SMTP_URL", error))?;
+        let breached = breached(&config)?;
+        let location = endpoints::of_database(&config)?;
+        // passwords' hashes and the key lie in it: nobody else on this machine may look
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.data.data_dir)
+            .map_err(|error| ConfigError::new("DATA_DIR", format!("{}: {error}", config.data.data_dir.display())))?;
+        let root = secret_key::secret_key(&config)?;
+
+        let db = Db::open(&location, CONNECTIONS).await?;
+        if config.data.migrate {
+            db.migrate().await?;
+        }
+        let cost = Cost { memory: config.passwords.hash_memory, passes: config.passwords.hash_passes };
+        let accounts = Accounts {
+            wake: Wake::default(),
+            hasher: Hasher::start(config.passwords.hash_threads, config.passwords.hash_queue, cost)?,
+            keys: Arc::new(Keys::new(&root)),
+            breached,
+            site: config.http.public_url.host_str().unwrap_or_default().into(),
+            db,
+            clock,
+        };
+        let mail_domain = sender.domain().into();
+        let mail = Arc::new(match smtp {
+            Some(mut settings) => {
+                // EHLO says who we are: an address in brackets is what a spam filter dislikes most
+                if let Some(domain) = config.http.public_url.domain() {
+                    domain.clone_into(&mut settings.hello_name);
+                }
+                let senders = usize::from(config.messaging.concurrency.of(confirmation::QUEUE, PLACES));
+                let limits = mail::Limits { per_destination: senders.saturating_sub(1), ..mail::Limits::default() };
+                let smtp = Smtp::new(settings, sender, accounts.clock.clone(), limits)?;
+                Transport::Smtp(Box::new(smtp))
+            }
+            None => Transport::Mailbox(Mailbox::open(
+                &config.data.data_dir.join("mailbox"),
+                sender,
+                accounts.clock.clone(),
+            )?),
+        });
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let topology = Arc::new(Topology::new(listeners::QUEUES, &listeners::node::KEYS, config.messaging.retry.tiers));
+        let broker = broker(&config, &accounts, &topology, &tasks, &stop).await?;
+        let (config, sessions) = (Arc::new(config), Arc::new(SessionCache::default()));
+        Ok(App { config, accounts, broker, topology, mail, sessions, mail_domain, tasks, stop })
+    }
+
+    /// The relay, for whoever runs or drains it.
+    #[must_use]
+    pub fn relay(&self) -> Relay {
+        let Accounts { db, clock, wake, .. } = self.accounts.clone();
+        let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
+        Relay { db, clock, wake, broker, topology, throttle: self.throttle() }
+    }
+
+    fn throttle(&self) -> Throttle {
+        let hasher = self.accounts.hasher.clone();
+        Throttle::new(move || hasher.is_busy())
+    }
+
+    /// What an operator sees and does.
+    #[must_use]
+    pub fn operator(&self) -> Operator {
+        let Accounts { db, clock, .. } = self.accounts.clone();
+        let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
+        Operator { db, clock, broker, topology, grace: self.config.messaging.retry.grace }
+    }
+
+    /// Who finds what was published and never done.
+    #[must_use]
+    pub fn sweep(&self) -> Sweep {
+        let Accounts { db, clock, .. } = self.accounts.clone();
+        let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
+        Sweep { db, clock, broker, topology, grace: self.config.messaging.retry.grace }
+    }
+
+    /// One line for each thing that a person who starts this wants to know.
+    #[must_use]
+    pub fn describe(&self, parts: &Parts) -> Vec<String> {
+        let mut lines = Vec::new();
+        let url = self.config.http.public_url.as_str().trim_end_matches('/');
+        if parts.web {
+            lines.push(format!("listening on  http://{} (public: {url})", self.config.http.listen));
+        }
+        lines.push(match endpoints::of_database(&self.config) {
+            Ok(Location::Sqlite(path)) => format!("database      SQLite, {}", path.display()),
+            _ => "database      PostgreSQL".to_owned(),
+        });
+        lines.push(match &self.broker {
+            Broker::Embedded(_) => "broker        queues in the database".to_owned(),
+            Broker::Rabbit(_) => "broker        RabbitMQ".to_owned(),
+        });
+        lines.push(format!("mail          {}", self.mail.describe()));
+        if parts.web && matches!(&*self.mail, Transport::Mailbox(_)) {
+            // it answers to the loopback's names alone
+            let here = format!("http://localhost:{}", self.config.http.listen.port());
+            let base = if endpoints::is_on_loopback(&self.config.http.public_url) { url } else { &here };
+            lines.push(format!("mailbox       {base}/mailbox (from this machine only)"));
+        }
+        if let Some(host) = endpoints::plain_broker(&self.config) {
+            lines.push(format!(
+                "note          the way to RabbitMQ on {host} is not encrypted; over a network that others use, take amqps://"
+            ));
+        }
+        if parts.web && self.config.http.public_url.scheme() == "http" {
+            lines.push("note          plain http: cookies are not Secure; for the internet, set BELLHOP_PUBLIC_URL to https://…".to_owned());
+        }
+        lines
+    }
+
+    /// Runs the parts until `stop`, then finishes what is in hand within ten seconds. `socket` is where HTTP listens.
+    ///
+    /// # Errors
+    /// When HTTP is to be served and the public URL cannot be used for it.
+    pub async fn run(self, parts: Parts, socket: Option<TcpListener>, stop: CancellationToken) -> anyhow::Result<()> {
+        let Accounts { db, wake, .. } = self.accounts.clone();
+        self.tasks.spawn(wake.hear_others(db, stop.clone()));
+        if let Broker::Embedded(embedded) = &self.broker {
+            self.tasks.spawn(embedded.clone().run(stop.clone()));
+        }
+        if parts.relay {
+            self.tasks.spawn(self.relay().run(stop.clone()));
+            self.tasks.spawn(self.sweep().run(stop.clone()));
+            self.tasks.spawn(purge_all(self.accounts.clone(), stop.clone()));
+        }
+        for consumer in self.consumers(&parts) {
+            self.tasks.spawn(consumer.run(stop.clone()));
+        }
+        let web = TaskTracker::new();
+        if let Some(socket) = socket.filter(|_| parts.web) {
+            self.tasks.spawn(node::run(self.broker.clone(), Arc::clone(&self.sessions), stop.clone()));
+            let (router, limits) = self.web(socket.local_addr()?.port())?;
+            web.spawn(server::serve(socket, router, limits, stop.clone()));
+        }
+        stop.cancelled().await;
+        tracing::info!("stopping: no new work, finishing what is in hand");
+        web.close();
+        self.tasks.close();
+        let finished = async {
+            web.wait().await;
+            // the connections go last: who is finishing still needs them
+            self.stop.cancel();
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(DRAIN, finished).await.is_err() {
+            tracing::warn!("not all was finished in time; what was in hand comes again");
+            self.stop.cancel();
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.accounts.db.close()).await;
+        Ok(())
+    }
+
+    /// Ends the connections of an app that was built and not run.
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let _ = tokio::time::timeout(DRAIN, self.tasks.wait()).await;
+        self.accounts.db.close().await;
+    }
+
+    /// How full each queue is, as soon as the broker can be asked.
+    ///
+    /// # Errors
+    /// When the broker is away for ten seconds.
+    pub async fn depths(&self) -> anyhow::Result<Vec<Depth>> {
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        loop {
+            match self.broker.depths().await {
+                // RabbitMQ is still being connected to
+                Err(_) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                depths => return depths,
+            }
+        }
+    }
+
+    /// The routes with their layers, and what a connection may cost.
+    fn web(&self, port: u16) -> anyhow::Result<(axum::Router, Limits)> {
+        let site = Site::new(&self.config.http.public_url, port)?;
+        let proxies = Arc::new(Proxies::new(self.config.http.trusted_proxies.clone()));
+        let readiness = Readiness::new(self.accounts.db.clone(), self.broker.clone(), Arc::clone(&self.mail));
+        let web = Web::new(Inner {
+            accounts: self.accounts.clone(),
+            sessions: Arc::clone(&self.sessions),
+            mail: Arc::clone(&self.mail),
+            readiness,
+            public_url: self.config.http.public_url.clone(),
+            limits: state::Limits::new(self.config.http.limits),
+            raters: Raters::new(self.config.passwords.hash_threads.get(), self.config.passwords.hash_queue),
+            operator: self.operator(),
+            tasks: self.tasks.clone(),
+        });
+        let ground = Ground {
+            site: Arc::new(site),
+            proxies: Arc::clone(&proxies),
+            bounds: body_limit::Bounds::default(),
+            clock: self.accounts.clock.clone(),
+            page: problem_page,
+        };
+        Ok((router(web, ground), Limits { proxies, drain: DRAIN, ..Limits::default() }))
+    }
+
+    /// A consumer for each place at each queue.
+    #[must_use]
+    pub fn consumers(&self, parts: &Parts) -> Vec<Consumer> {
+        let desk = Desk {
+            accounts: self.accounts.clone(),
+            log: Log::new(&self.accounts, login_log::QUEUE),
+            mail: Arc::clone(&self.mail),
+            mail_pace: self.config.mail.rate.map(Pace::per_minute),
+            public_url: self.config.http.public_url.clone(),
+            mail_domain: Arc::clone(&self.mail_domain),
+        };
+        let wanted = listeners::all(&desk).into_iter().filter(|listener| parts.queues.contains(listener.queue));
+        wanted.flat_map(|listener| self.consumers_of(&listener)).collect()
+    }
+
+    fn consumers_of(&self, listener: &Listener) -> Vec<Consumer> {
+        // one that takes many at once is enough
+        let places = self.config.messaging.concurrency.of(listener.queue, listener.batch.map_or(PLACES, |_| 1));
+        let prefetch = self.config.messaging.prefetch.of(listener.queue, listener.batch.unwrap_or(1));
+        let consumer = Consumer {
+            broker: self.broker.clone(),
+            db: self.accounts.db.clone(),
+            clock: self.accounts.clock.clone(),
+            topology: Arc::clone(&self.topology),
+            patience: self.config.messaging.retry,
+            queue: listener.queue,
+            listener: listener.stack.clone(),
+            prefetch,
+            at_once: listener.batch.map_or(1, |_| usize::from(prefetch)),
+            throttle: self.throttle(),
+        };
+        vec![consumer; usize::from(places)]
+    }
+}
+
+/// The operator's file of known passwords, if there is one.
+fn breached(config: &Config) -> Result<Option<Arc<Breached>>, ConfigError> {
+    let open = |path: &std::path::PathBuf| {
+        let opened = Breached::open(path);
+        opened.map_err(|error| ConfigError::new("BREACHED_PASSWORDS", format!("{}: {error:#}", path.display())))
+    };
+    Ok(config.passwords.breached.as_ref().map(open).transpose()?.map(Arc::new))
+}
+
+/// A queue that is set apart must exist: a typo would silently do nothing.
+fn check_queues(config: &Config) -> Result<(), ConfigError> {
+    for (name, per_queue) in
+        [("PREFETCH", &config.messaging.prefetch), ("LISTENER_CONCURRENCY", &config.messaging.concurrency)]
+    {
+        if let Some(unknown) = per_queue.queues().find(|queue| !queue_names().any(|name| name == *queue)) {
+            let setting = format!("{name}_{}", unknown.to_uppercase().replace('-', "_"));
+            let queues = queue_names().collect::<Vec<_>>().join(", ");
+            return Err(ConfigError::new(&setting, format!("there is no queue {unknown:?}; there are {queues}")));
+        }
+    }
+    Ok(())
+}
+
+async fn broker(
+    config: &Config,
+    accounts: &Accounts,
+    topology: &Arc<Topology>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<Broker> {
+    if let Some(url) = &config.messaging.broker_url {
+        let name = format!("bellhop@{}", config.http.listen);
+        let rabbit =
+            Rabbit::start(url.clone(), &name, Arc::clone(topology), config.messaging.topology, tasks, stop.clone())
+                .map_err(|error| ConfigError::new("BROKER_URL", error))?;
+        return Ok(Broker::Rabbit(rabbit));
+    }
+    let Accounts { db, clock, wake, .. } = accounts.clone();
+    let embedded = Embedded::new(db, clock, wake, Arc::clone(topology), tasks.clone());
+    embedded.declare().await?;
+    Ok(Broker::Embedded(embedded))
+}
+
+/// Removes what goes by itself, a little at a time, until `stop`.
+async fn purge_all(accounts: Accounts, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let Accounts { db, clock, .. } = &accounts;
+        let purged = async {
+            let rows = purge::purge(&accounts, PURGED).await?;
+            let rows = rows + outbox::purge(db, clock, PURGED).await?;
+            let rows = rows + inbox::purge(db, clock, PURGED).await?;
+            let rows = rows + retries::purge(db, clock, PURGED).await?;
+            anyhow::Ok(rows + lease::purge(db, clock, PURGED).await?)
+        };
+        let pause = match purged.await {
+            Ok(0) => PURGE,
+            Ok(_) => Duration::from_millis(100),
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "cannot purge, trying again");
+                PURGE
+            }
+        };
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_new_data_directory_is_closed_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::from_sources(BTreeMap::new(), []).unwrap();
+        config.data.data_dir = folder.path().join("new");
+        let app = App::build(config, Clock::default()).await.unwrap();
+        let mode = std::fs::metadata(folder.path().join("new")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        app.accounts.db.close().await;
+    }
+}

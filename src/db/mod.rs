@@ -1,0 +1,394 @@
+//! One SQL text over two engines.
+//!
+//! Reads take [`Db`], writes take [`Tx`]: a signature says what is atomic with yours. A statement is a `&'static str`
+//! (so nothing typed by a person can become part of it) with `$1` placeholders, which both engines take. Where the
+//! dialects truly differ, both texts stand side by side in one [`Sql`].
+
+mod deferred;
+mod group;
+mod query;
+mod sqlite;
+mod together;
+
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Transaction};
+
+pub use self::deferred::Script;
+pub use self::group::Writer;
+pub use self::query::{OnPostgres, Query, Row, Value, text};
+pub use self::sqlite::Connections;
+pub use self::together::{Together, Write};
+
+/// How long a request waits for a connection before it is told that the service is busy.
+const ACQUIRE: Duration = Duration::from_secs(2);
+/// How long `SQLite` waits for another process's write lock.
+const BUSY: Duration = Duration::from_secs(5);
+/// What connections to a file keep of it, in KiB (negative, as `SQLite` wants it). The system keeps the file as well, and
+/// takes that memory back when others need it.
+const WRITER_CACHE: &str = "-1000";
+const READER_CACHE: &str = "-256";
+/// Statements the connection remembers; each costs a few KiB, and there are about a hundred in all.
+const STATEMENTS: usize = 64;
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// A database that is open. Clones share the connections.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// A file: one connection that writes, several that read.
+    Sqlite {
+        /// Readers; WAL lets them see the last commit while somebody writes.
+        read: Connections,
+        /// The one writer, so writers queue here instead of failing with "database is locked".
+        write: Writer,
+        /// Where the file is.
+        path: PathBuf,
+    },
+    /// A server.
+    Postgres(PgPool),
+}
+
+/// Where a database is.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// The path of the file, made if it is missing.
+    Sqlite(PathBuf),
+    /// The options of a `postgres://` URL. Their `Debug` shows no password.
+    Postgres(Box<PgConnectOptions>),
+}
+
+/// A statement, where the dialects differ in both texts.
+#[derive(Clone, Copy, Debug)]
+pub struct Sql {
+    /// For `SQLite`.
+    pub sqlite: &'static str,
+    /// For `PostgreSQL`.
+    pub postgres: &'static str,
+}
+
+impl From<&'static str> for Sql {
+    fn from(both: &'static str) -> Self {
+        Sql { sqlite: both, postgres: both }
+    }
+}
+
+impl Db {
+    /// Opens the database, with at most `connections` at once. A server that is away is an error here: what cannot be
+    /// written cannot be promised.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or the server cannot be reached.
+    pub async fn open(location: &Location, connections: u32) -> anyhow::Result<Self> {
+        match location {
+            Location::Sqlite(path) => Self::open_sqlite(path, connections).await,
+            Location::Postgres(options) => {
+                let options = options.as_ref().clone().statement_cache_capacity(STATEMENTS).options([
+                    ("statement_timeout", "10s"),
+                    ("lock_timeout", "5s"),
+                    ("idle_in_transaction_session_timeout", "10s"),
+                ]);
+                let pool = PgPoolOptions::new()
+                    .max_connections(connections)
+                    .acquire_timeout(ACQUIRE)
+                    .max_lifetime(Duration::from_mins(10))
+                    // sqlx 0.9 gives a connection back inside an open transaction when the future of `begin` is dropped; a rollback
+                    // alone would have the server warn of every connection that is not
+                    .after_release(|connection, _| {
+                        Box::pin(async move {
+                            connection.execute("begin; rollback").await?;
+                            Ok(true)
+                        })
+                    })
+                    .connect_with(options)
+                    .await
+                    .context("cannot connect to PostgreSQL")?;
+                Ok(Db::Postgres(pool))
+            }
+        }
+    }
+
+    async fn open_sqlite(path: &Path, connections: u32) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // NORMAL may lose the last commits when the power goes
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .statement_cache_capacity(STATEMENTS)
+            .pragma("cache_size", WRITER_CACHE)
+            .optimize_on_close(true, None);
+        let context = || format!("cannot open the database {}", path.display());
+        // SQLite would make it readable to everybody; what it puts beside it (-wal, -shm) follows this file
+        std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).with_context(context)?;
+        let write = Writer::new(Connections::open(options.clone(), 1, BUSY).await.with_context(context)?);
+        let options = options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE);
+        let read = Connections::open(options, connections.clamp(1, 4), ACQUIRE).await.with_context(context)?;
+        Ok(Db::Sqlite { read, write, path: path.to_owned() })
+    }
+
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// When a migration fails, or the database is newer than this program.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        let done = match self {
+            Db::Sqlite { write, path, .. } => {
+                // sqlx keeps two migrations apart where the database can, and SQLite cannot
+                let _turn = turn_to_migrate(path).await?;
+                SQLITE_MIGRATIONS.run(&mut *write.connections.take().await?).await
+            }
+            Db::Postgres(pool) => {
+                // another program may be at it, and a large table takes its time: the limits of requests do not hold here
+                let options = (*pool.connect_options()).clone().options([
+                    ("statement_timeout", "0"),
+                    ("lock_timeout", "0"),
+                    ("idle_in_transaction_session_timeout", "0"),
+                ]);
+                let mut connection =
+                    PgConnection::connect_with(&options).await.context("cannot connect to PostgreSQL")?;
+                POSTGRES_MIGRATIONS.run(&mut connection).await
+            }
+        };
+        match done {
+            Err(MigrateError::VersionMissing(version)) => Err(anyhow::anyhow!(
+                "the database is newer than this program: it has migration {version}; bring the program up to date"
+            )),
+            done => done.context("cannot bring the database's schema up to date"),
+        }
+    }
+
+    /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    /// When no connection is free in time or the database is away.
+    pub async fn begin(&self) -> sqlx::Result<Tx> {
+        match self {
+            Db::Sqlite { write, .. } => Ok(Tx::Sqlite(Script::new(write.clone()))),
+            Db::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+        }
+    }
+
+    /// A read.
+    pub fn query(&self, sql: impl Into<Sql>) -> Query<'_> {
+        let sql = sql.into();
+        match self {
+            Db::Sqlite { read, .. } => {
+                Query::Sqlite { sql: sql.sqlite, arguments: SqliteArguments::default(), on: read, error: None }
+            }
+            Db::Postgres(pool) => Query::Postgres {
+                sql: sql.postgres,
+                arguments: PgArguments::default(),
+                on: OnPostgres::Pool(pool),
+                error: None,
+            },
+        }
+    }
+
+    /// A listener for notifications of other processes; none on `SQLite`, which has no server to send them.
+    ///
+    /// # Errors
+    /// When the server is away.
+    pub async fn listener(&self) -> sqlx::Result<Option<PgListener>> {
+        match self {
+            Db::Sqlite { .. } => Ok(None),
+            Db::Postgres(pool) => {
+                // of its own: it is never given back
+                let connection =
+                    PgPoolOptions::new().max_connections(1).connect_lazy_with((*pool.connect_options()).clone());
+                PgListener::connect_with(&connection).await.map(Some)
+            }
+        }
+    }
+
+    /// What kind of database it is, for people.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Db::Sqlite { .. } => "SQLite",
+            Db::Postgres(_) => "PostgreSQL",
+        }
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> sqlx::Result<()> {
+        match self {
+            Db::Sqlite { read, .. } => read.take().await?.ping().await,
+            Db::Postgres(pool) => pool.acquire().await?.ping().await,
+        }
+    }
+
+    /// Closes every connection, waiting for those in use.
+    pub async fn close(&self) {
+        match self {
+            Db::Sqlite { read, write, .. } => {
+                read.close().await;
+                write.connections.close().await;
+            }
+            Db::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Waits for whoever else brings this file's schema up to date; ours is the turn until what is returned is dropped, also by
+/// the end of the process. The lock is a file beside it: a second handle on the database itself would, when it is closed,
+/// take away the locks that `SQLite` has on it.
+async fn turn_to_migrate(database: &Path) -> anyhow::Result<std::fs::File> {
+    let path = database.with_added_extension("migrate");
+    let wait = tokio::task::spawn_blocking(move || {
+        let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        file.lock()?;
+        std::io::Result::Ok(file)
+    });
+    wait.await?.context("cannot lock the database's schema")
+}
+
+/// A transaction that may write. Dropped without [`Tx::commit`] it is rolled back.
+#[derive(Debug)]
+pub enum Tx {
+    /// On the one writing connection, at the latest when it commits.
+    Sqlite(Script),
+    /// On a connection of the pool.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// A statement in this transaction.
+    pub fn query(&mut self, sql: impl Into<Sql>) -> Query<'_> {
+        let sql = sql.into();
+        match self {
+            Tx::Sqlite(script) => Query::Script { sql: sql.sqlite, offset: script.offset(), script, error: None },
+            Tx::Postgres(tx) => Query::Postgres {
+                sql: sql.postgres,
+                arguments: PgArguments::default(),
+                on: OnPostgres::Connection(tx),
+                error: None,
+            },
+        }
+    }
+
+    /// Wakes the processes that listen on `channel` when this transaction commits; nothing on `SQLite`.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn notify(&mut self, channel: &'static str) -> sqlx::Result<()> {
+        if let Tx::Postgres(tx) = self {
+            let mut arguments = PgArguments::default();
+            arguments.add(channel).map_err(sqlx::Error::Encode)?;
+            tx.execute(sqlx::query_with("select pg_notify($1, '')", arguments)).await?;
+        }
+        Ok(())
+    }
+
+    /// Has this transaction read rows in the order of an index instead of sorting them; nothing on `SQLite`, which does so
+    /// by itself. For the first few of a queue: of a table that was never analysed, `PostgreSQL` may read and sort all that
+    /// wait, for each batch.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn in_index_order(&mut self) -> sqlx::Result<()> {
+        if let Tx::Postgres(tx) = self {
+            tx.execute("set local enable_sort = off").await?;
+        }
+        Ok(())
+    }
+
+    /// Makes it so.
+    ///
+    /// # Errors
+    /// When the database is away or refuses; whether it was written is then not known.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        self.commit_with_others(Duration::ZERO).await
+    }
+
+    /// As [`Tx::commit`], for one that is in no hurry: it may wait up to `patience` for others to share the cost. Only on
+    /// `SQLite`, and only when no answer was waited for before; a server does that by itself.
+    ///
+    /// # Errors
+    /// As [`Tx::commit`].
+    pub async fn commit_with_others(self, patience: Duration) -> sqlx::Result<()> {
+        match self {
+            Tx::Sqlite(script) => script.commit(patience).await,
+            Tx::Postgres(tx) => tx.commit().await,
+        }
+    }
+}
+
+/// Whether an error means "not now": the database is away, busy or out of connections. What failed may be asked again,
+/// and a person is told 503 instead of 500.
+#[must_use]
+pub fn is_unavailable(error: &anyhow::Error) -> bool {
+    is_away(error.as_ref())
+}
+
+/// As [`is_unavailable`], of any error and its causes.
+#[must_use]
+pub fn is_away(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut chain = std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|cause| cause.downcast_ref::<sqlx::Error>());
+    chain.any(|error| match error {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::BeginFailed
+        // what a connection that ends while it begins looks like: somebody between us and a server that is gone
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed => true,
+        // 08 connection, 53 out of resources, 57 operator, 40 rolled back by the server, 55P03 lock not available;
+        // SQLite 5 busy, 6 locked, 13 full and their extended codes
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57", "40", "55P03"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || code.parse::<u32>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 6 | 13))
+        }),
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_new_database_file_is_closed_to_others_wherever_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let db = Db::open(&Location::Sqlite(folder.path().join("a.sqlite")), 2).await.unwrap();
+        db.migrate().await.unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{} has {mode:o}", file.path().display());
+        }
+        db.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn those_who_open_and_close_a_file_at_once_wait_for_each_other() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let location = Location::Sqlite(folder.path().join("a.sqlite"));
+            let open_and_close = async || {
+                for _ in 0..3 {
+                    let db = Db::open(&location, 1).await.unwrap();
+                    db.migrate().await.unwrap();
+                    db.close().await;
+                }
+            };
+            futures_util::future::join_all((0..6).map(|_| open_and_close())).await;
+        }
+    }
+}

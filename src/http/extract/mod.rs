@@ -1,0 +1,5 @@
+//! What a request says, read strictly: forms, JSON documents, redirect targets.
+
+pub mod form;
+pub mod json;
+pub mod redirect;

@@ -1,0 +1,136 @@
+//! Who we are to a browser: the hosts we answer to and the origins that are ours.
+//!
+//! Both are lists of texts that are made once at the start and compared whole, so there is no second parser of `Host`
+//! or `Origin` that could disagree with the browser's.
+
+use anyhow::{Context, ensure};
+use url::{Host, Url};
+
+/// Our names on the loopback.
+pub(in crate::http) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// The public URL and the port we listen on, as far as requests are held against them.
+#[derive(Clone, Debug)]
+pub struct Site {
+    https: bool,
+    trustworthy: bool,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+impl Site {
+    /// Works out hosts and origins. The loopback always counts as a host (for health checks and proxies on this
+    /// machine); as an origin only if the public URL is on the loopback itself.
+    ///
+    /// # Errors
+    /// When the URL is not `http` or `https`, or has no host.
+    pub fn new(public_url: &Url, listen_port: u16) -> anyhow::Result<Self> {
+        ensure!(matches!(public_url.scheme(), "http" | "https"), "the public URL must be http or https");
+        let https = public_url.scheme() == "https";
+        let name = public_url.host_str().context("the public URL has no host")?;
+        let port = public_url.port_or_known_default().context("the public URL has no port")?;
+        let on_loopback = match public_url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        };
+
+        let mut hosts = vec![format!("{name}:{port}")];
+        if public_url.port().is_none() {
+            hosts.push(name.to_owned());
+        }
+        let mut origins = vec![public_url.origin().ascii_serialization()];
+        for name in LOOPBACK {
+            let host = if listen_port == 80 { name.to_owned() } else { format!("{name}:{listen_port}") };
+            if on_loopback {
+                origins.push(format!("http://{host}"));
+            }
+            hosts.push(host);
+        }
+        Ok(Self { https, trustworthy: https || on_loopback, hosts, origins })
+    }
+
+    /// Whether browsers reach us by https: turns on `Secure`, the `__Host-` prefix and HSTS.
+    #[must_use]
+    pub fn https(&self) -> bool {
+        self.https
+    }
+
+    /// Whether browsers count us as potentially trustworthy (W3C Secure Contexts section 3.1). Only then do they send
+    /// `Sec-Fetch-Site`.
+    #[must_use]
+    pub fn trustworthy(&self) -> bool {
+        self.trustworthy
+    }
+
+    /// Whether `host` (the `Host` header, with its port) is one of ours. Host names ignore case (RFC 9110 section 4.2.3).
+    #[must_use]
+    pub fn answers_to(&self, host: &str) -> bool {
+        self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host))
+    }
+
+    /// Whether `origin` (the `Origin` header) is one of ours, byte for byte: browsers send it in lower case. `null`
+    /// never is.
+    #[must_use]
+    pub fn owns(&self, origin: &[u8]) -> bool {
+        self.origins.iter().any(|ours| ours.as_bytes() == origin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(url: &str, port: u16) -> Site {
+        Site::new(&Url::parse(url).unwrap(), port).unwrap()
+    }
+
+    #[test]
+    fn a_public_site_answers_to_its_name_and_to_the_loopback_at_its_port() {
+        let site = site("https://id.example.org", 8080);
+        for host in ["id.example.org", "ID.example.ORG", "id.example.org:443", "localhost:8080", "[::1]:8080"] {
+            assert!(site.answers_to(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "id.example.org:80",
+            "id.example.org.",
+            "localhost",
+            "127.0.0.1:80",
+            "a@id.example.org",
+        ] {
+            assert!(!site.answers_to(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_a_site_on_the_loopback_owns_loopback_origins() {
+        let public = site("https://id.example.org", 8080);
+        assert!(public.owns(b"https://id.example.org"));
+        for origin in
+            [&b"http://id.example.org"[..], b"null", b"", b"http://localhost:8080", b"https://id.example.org/"]
+        {
+            assert!(!public.owns(origin), "{}", origin.escape_ascii());
+        }
+        let local = site("http://127.0.0.1:8080", 8080);
+        assert!(local.owns(b"http://localhost:8080"));
+        assert!(!local.owns(b"http://localhost:8081"));
+        assert!(!local.owns(b"https://localhost:8080"));
+    }
+
+    #[test]
+    fn only_https_and_the_loopback_are_trustworthy() {
+        assert!(site("https://id.example.org", 8080).trustworthy());
+        assert!(site("http://bellhop.localhost:8080", 8080).trustworthy());
+        assert!(!site("http://192.168.1.5:8080", 8080).trustworthy());
+        assert!(!site("http://192.168.1.5:8080", 8080).https());
+    }
+
+    #[test]
+    fn a_url_that_is_no_web_site_is_refused() {
+        assert!(Site::new(&Url::parse("ftp://id.example.org").unwrap(), 8080).is_err());
+        assert!(Site::new(&Url::parse("data:text/plain,x").unwrap(), 8080).is_err());
+    }
+}

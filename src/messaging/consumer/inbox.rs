@@ -1,0 +1,79 @@
+//! What each listener has done, so that a second delivery of an event does nothing.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::clock::{Clock, Timestamp};
+use crate::db::{Db, Sql, Tx};
+
+/// How long a mark stays; longer than an event can still come again.
+pub const RETENTION: Duration = Duration::from_hours(720);
+
+/// Marks an event as done by `listener`, in the transaction of its effect. False means that it was done before: the
+/// transaction of the first waits or wins, so two at once cannot both get true.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn mark(tx: &mut Tx, clock: &Clock, listener: &str, event: Uuid) -> sqlx::Result<bool> {
+    let marked = tx
+        .query("insert into inbox (listener, event_id, seen_at) values ($1, $2, $3) on conflict do nothing")
+        .bind(listener.to_owned())
+        .bind(event)
+        .bind(clock.now())
+        .execute()
+        .await?;
+    Ok(marked == 1)
+}
+
+/// As [`mark`], for many: those that were not done before.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn mark_all(tx: &mut Tx, clock: &Clock, listener: &str, events: &[Uuid]) -> sqlx::Result<HashSet<Uuid>> {
+    let fresh: Vec<(Uuid,)> = tx
+        .query(Sql {
+            sqlite: "insert into inbox (listener, event_id, seen_at)
+                     select $1, unhex(value), $2 from json_each($3) where true
+                     on conflict do nothing
+                     returning event_id",
+            postgres: "insert into inbox (listener, event_id, seen_at)
+                       select $1, event, $2 from unnest($3) as event
+                       on conflict do nothing
+                       returning event_id",
+        })
+        .bind(listener.to_owned())
+        .bind(clock.now())
+        .bind_ids(events)
+        .all()
+        .await?;
+    Ok(fresh.into_iter().map(|(id,)| id).collect())
+}
+
+/// Of each listener, how many events it has done since then.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn rates(db: &Db, since: Timestamp) -> sqlx::Result<Vec<(String, i64)>> {
+    db.query("select listener, count(*) from inbox where seen_at > $1 group by listener").bind(since).all().await
+}
+
+/// Deletes marks older than [`RETENTION`], at most `limit`, and tells how many went.
+///
+/// # Errors
+/// When the database is away.
+pub async fn purge(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<u64> {
+    let mut tx = db.begin().await?;
+    let gone = tx
+        .query(
+            "delete from inbox
+             where (listener, event_id) in (select listener, event_id from inbox where seen_at < $1 limit $2)",
+        )
+        .bind(clock.now() - RETENTION)
+        .bind(limit)
+        .execute()
+        .await?;
+    tx.commit().await?;
+    Ok(gone)
+}

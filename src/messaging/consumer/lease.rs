@@ -1,0 +1,179 @@
+//! Who may have an effect outside the database, such as a mail.
+//!
+//! A broker may hand a message to a second worker while the first is still at it: paused by its machine, or slow. Whoever is
+//! to act takes the event's lease before, renews it meanwhile, asks whether it still has it in the last moment before the effect
+//! ([`is_held`]), and can mark the event as done only with it. So a worker that was paused does not act twice; what
+//! remains is a worker that ends between the effect and the mark.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::clock::{Clock, Timestamp};
+use crate::db::{Db, Tx};
+use crate::messaging::consumer::inbox;
+
+/// How long a lease is good for; whoever is still at work renews it in time.
+pub const LEASE: Duration = Duration::from_secs(15);
+
+tokio::task_local! {
+    static HELD: Arc<Lease>;
+}
+
+/// The right of one worker to act on one event.
+#[derive(Debug)]
+pub(in crate::messaging) struct Lease {
+    db: Db,
+    clock: Clock,
+    listener: &'static str,
+    event: Uuid,
+    holder: Uuid,
+}
+
+/// Whether the worker that asks still has the lease of the event that it works at, for a whole [`LEASE`] from now; to be
+/// asked in the last moment before an effect that cannot be taken back. True where no lease was needed.
+///
+/// # Errors
+/// When the database is away, so that it cannot be known.
+pub async fn is_held() -> sqlx::Result<bool> {
+    match HELD.try_with(Arc::clone) {
+        Ok(lease) => lease.renew().await,
+        Err(_) => Ok(true),
+    }
+}
+
+/// What became of asking for a lease.
+#[derive(Debug)]
+pub(in crate::messaging) enum Asked {
+    /// It is ours.
+    Taken(Lease),
+    /// Somebody has it, until then unless it is renewed.
+    Theirs(Timestamp),
+    /// The event is done.
+    Done,
+}
+
+impl Lease {
+    /// Asks for the lease of an event.
+    pub(in crate::messaging) async fn ask(
+        db: &Db,
+        clock: &Clock,
+        listener: &'static str,
+        event: Uuid,
+    ) -> sqlx::Result<Asked> {
+        let lease = Lease { db: db.clone(), clock: clock.clone(), listener, event, holder: clock.new_id() };
+        let now = clock.now();
+        let mut tx = db.begin().await?;
+        let taken = tx
+            .query(
+                "insert into lease (listener, event_id, holder, until) values ($1, $2, $3, $4)
+                 on conflict (listener, event_id) do update
+                 set holder = excluded.holder, until = excluded.until
+                 where lease.until <= $5",
+            )
+            .bind(listener.to_owned())
+            .bind(event)
+            .bind(lease.holder)
+            .bind(now + LEASE)
+            .bind(now)
+            .execute()
+            .await?;
+        if taken == 0 {
+            let theirs: Option<(Timestamp,)> = tx
+                .query("select until from lease where listener = $1 and event_id = $2")
+                .bind(listener.to_owned())
+                .bind(event)
+                .optional()
+                .await?;
+            tx.commit().await?;
+            return Ok(Asked::Theirs(theirs.map_or(now, |(until,)| until)));
+        }
+        // in the same transaction: a lease is free also because its holder has just finished
+        let done: Option<(i32,)> = tx
+            .query("select 1 from inbox where listener = $1 and event_id = $2")
+            .bind(listener.to_owned())
+            .bind(event)
+            .optional()
+            .await?;
+        if done.is_some() {
+            lease.end(&mut tx).await?;
+        }
+        tx.commit().await?;
+        Ok(if done.is_some() { Asked::Done } else { Asked::Taken(lease) })
+    }
+
+    /// Works under the lease, which [`is_held`] then speaks of; none when it was lost meanwhile.
+    pub(in crate::messaging) async fn hold<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> Option<T> {
+        let keep = async {
+            loop {
+                tokio::time::sleep(LEASE / 3).await;
+                // a database that is away says nothing: the last moment before the effect asks again
+                if let Ok(false) = self.renew().await {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            done = HELD.scope(Arc::clone(self), work) => Some(done),
+            () = keep => None,
+        }
+    }
+
+    async fn renew(&self) -> sqlx::Result<bool> {
+        let mut tx = self.db.begin().await?;
+        let kept = tx
+            .query("update lease set until = $4 where listener = $1 and event_id = $2 and holder = $3")
+            .bind(self.listener.to_owned())
+            .bind(self.event)
+            .bind(self.holder)
+            .bind(self.clock.now() + LEASE)
+            .execute()
+            .await?;
+        tx.commit().await?;
+        Ok(kept == 1)
+    }
+
+    /// Marks the event as done and ends the lease, in one transaction.
+    pub(in crate::messaging) async fn mark(&self) -> sqlx::Result<()> {
+        let mut tx = self.db.begin().await?;
+        self.end(&mut tx).await?;
+        inbox::mark(&mut tx, &self.clock, self.listener, self.event).await?;
+        tx.commit().await
+    }
+
+    /// Gives the lease up, so that whoever tries again need not wait for its end.
+    pub(in crate::messaging) async fn give_up(&self) -> sqlx::Result<()> {
+        let mut tx = self.db.begin().await?;
+        self.end(&mut tx).await?;
+        tx.commit().await
+    }
+
+    async fn end(&self, tx: &mut Tx) -> sqlx::Result<()> {
+        tx.query("delete from lease where listener = $1 and event_id = $2 and holder = $3")
+            .bind(self.listener.to_owned())
+            .bind(self.event)
+            .bind(self.holder)
+            .put()
+            .await
+    }
+}
+
+/// Deletes at most `limit` leases whose holders ended without a word a day ago, and tells how many went.
+///
+/// # Errors
+/// When the database is away.
+pub async fn purge(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<u64> {
+    let mut tx = db.begin().await?;
+    let gone = tx
+        .query(
+            "delete from lease
+             where (listener, event_id) in (select listener, event_id from lease where until < $1 limit $2)",
+        )
+        .bind(clock.now() - Duration::from_hours(24))
+        .bind(limit)
+        .execute()
+        .await?;
+    tx.commit().await?;
+    Ok(gone)
+}

@@ -1,0 +1,118 @@
+//! What listeners have not managed yet: which events wait for another attempt, and which rest as dead letters.
+//!
+//! The message itself is with the broker. Its setback is written down beside it, so that one that the broker lost is missed,
+//! one that only waits is not, and both are counted without asking the broker. A setback ends with the mark in the inbox, which
+//! is why nothing here stands in the way of a listener that succeeds.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::clock::{Clock, Timestamp};
+use crate::db::{Db, Sql, Tx};
+use crate::messaging::message::Message;
+
+/// How long a setback is known; longer than an event can still come again.
+pub const RETENTION: Duration = Duration::from_hours(720);
+
+/// Writes down that `listener` has put a message aside: until `due`, or until an operator decides.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn record(
+    db: &Db,
+    clock: &Clock,
+    listener: &str,
+    message: &Message,
+    due: Option<Timestamp>,
+) -> sqlx::Result<()> {
+    let Some(failure) = &message.failure else { return Ok(()) };
+    let mut tx = db.begin().await?;
+    tx.query(
+        "insert into setback (listener, event_id, attempt, reason, first_at, last_at, due_at)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         on conflict (listener, event_id) do update
+         set attempt = excluded.attempt, reason = excluded.reason, first_at = excluded.first_at,
+             last_at = excluded.last_at, due_at = excluded.due_at",
+    )
+    .bind(listener.to_owned())
+    .bind(message.id)
+    .bind(i32::try_from(message.attempt).unwrap_or(i32::MAX))
+    .bind(failure.reason.clone())
+    .bind(failure.first_at)
+    .bind(clock.now())
+    .bind(due)
+    .put()
+    .await?;
+    tx.commit().await
+}
+
+/// Writes down that events were published again to `listener` at `now`, and are not to be missed before `due`.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn published_again(
+    tx: &mut Tx,
+    listener: &str,
+    events: &[Uuid],
+    now: Timestamp,
+    due: Timestamp,
+) -> sqlx::Result<()> {
+    tx.query(Sql {
+        sqlite: "insert into setback (listener, event_id, attempt, reason, first_at, last_at, due_at)
+                 select $1, unhex(value), 0, 'missed, and published again', $2, $2, $3 from json_each($4) where true
+                 on conflict (listener, event_id) do update
+                 set attempt = excluded.attempt, reason = excluded.reason, last_at = excluded.last_at,
+                     due_at = excluded.due_at",
+        postgres: "insert into setback (listener, event_id, attempt, reason, first_at, last_at, due_at)
+                   select $1, event, 0, 'missed, and published again', $2, $2, $3 from unnest($4) as event
+                   on conflict (listener, event_id) do update
+                   set attempt = excluded.attempt, reason = excluded.reason, last_at = excluded.last_at,
+                       due_at = excluded.due_at",
+    })
+    .bind(listener.to_owned())
+    .bind(now)
+    .bind(due)
+    .bind_ids(events)
+    .put()
+    .await
+}
+
+/// Of each listener, how many events wait for another attempt.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn waiting(db: &Db, clock: &Clock) -> sqlx::Result<Vec<(String, i64)>> {
+    db.query(
+        "select s.listener, count(*) from setback s
+         where s.attempt > 0 and s.due_at > $1
+           and not exists (select 1 from inbox i where i.listener = s.listener and i.event_id = s.event_id)
+         group by s.listener",
+    )
+    .bind(clock.now())
+    .all()
+    .await
+}
+
+/// Deletes at most `limit` setbacks that were overcome or are older than [`RETENTION`], and tells how many went.
+///
+/// # Errors
+/// When the database is away.
+pub async fn purge(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<u64> {
+    let mut tx = db.begin().await?;
+    let gone = tx
+        .query(
+            "delete from setback
+             where (listener, event_id) in (
+               select s.listener, s.event_id from setback s
+               where s.last_at < $1
+                 or exists (select 1 from inbox i where i.listener = s.listener and i.event_id = s.event_id)
+               limit $2)",
+        )
+        .bind(clock.now() - RETENTION)
+        .bind(limit)
+        .execute()
+        .await?;
+    tx.commit().await?;
+    Ok(gone)
+}

@@ -1,0 +1,265 @@
+//! What happened, written in the transaction that makes it true.
+//!
+//! A row is either there with the change it tells of or neither is; a publish failure can never undo an account and a
+//! crash can never lose an event. The relay takes rows from here to the broker and marks them; they stay for
+//! [`RETENTION`] as the log of truth.
+
+pub mod reconciler;
+pub mod relay;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::clock::{Clock, Timestamp};
+use crate::db::{Db, Sql, Tx};
+use crate::messaging::message::Message;
+use crate::telemetry;
+
+/// How long published rows stay.
+pub const RETENTION: Duration = Duration::from_hours(168);
+
+/// How long a relay may hold a row before another one may take it; longer than a publish may last.
+const CLAIM: Duration = Duration::from_secs(30);
+
+/// The channel on which `PostgreSQL` tells relays of other processes that there is something to carry.
+pub const CHANNEL: &str = "bellhop_outbox";
+
+/// Something that happened, in the form in which it travels.
+pub trait Happening {
+    /// Its type and routing key: `user.registered`.
+    fn kind(&self) -> &'static str;
+    /// Its body, `CloudEvents` 1.0 JSON.
+    fn body(&self, id: Uuid, at: Timestamp) -> String;
+}
+
+/// Writes down that something happened, in the transaction that makes it true, and returns the event's id.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn append(tx: &mut Tx, clock: &Clock, happening: &impl Happening) -> anyhow::Result<Uuid> {
+    append_at(tx, clock, happening, clock.now()).await
+}
+
+/// As [`append`], for something that is to happen at `due`: the event stays here until then, and its time is that one. By
+/// then the world may be another, so whoever hears it looks at the present state; nothing needs to be called off.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn append_at(tx: &mut Tx, clock: &Clock, happening: &impl Happening, due: Timestamp) -> anyhow::Result<Uuid> {
+    let id = clock.new_id();
+    tx.query(
+        "insert into outbox (id, type, body, traceparent, created_at, due_at, attempts)
+         values ($1, $2, $3, $4, $5, $6, 0)",
+    )
+    .bind(id)
+    .bind(happening.kind())
+    .bind(happening.body(id, due))
+    .bind(telemetry::current_trace())
+    .bind(clock.now())
+    .bind(due)
+    .put()
+    .await
+    .context("cannot write the event down")?;
+    tx.notify(CHANNEL).await?;
+    Ok(id)
+}
+
+/// When the next event is due that no relay has, if there is any; the past if one is due. Asked before the write lock is
+/// taken: every second look finds nothing.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn next_due(db: &Db, clock: &Clock) -> anyhow::Result<Option<Timestamp>> {
+    let next: Option<(Timestamp,)> = db
+        .query(
+            "select due_at from outbox
+             where published_at is null and (claimed_until is null or claimed_until <= $1)
+             order by due_at
+             limit 1",
+        )
+        .bind(clock.now())
+        .optional()
+        .await?;
+    Ok(next.map(|(due,)| due))
+}
+
+/// Takes up to `limit` due events out for good, for whoever puts them into their queues in the same transaction: their
+/// ids and types, oldest first.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn take(tx: &mut Tx, clock: &Clock, limit: i64) -> anyhow::Result<Vec<(Uuid, String)>> {
+    tx.in_index_order().await?;
+    let mut taken: Vec<(Uuid, String)> = tx
+        .query(Sql {
+            sqlite: "update outbox
+                     set published_at = $1, claimed_until = null, last_error = null, attempts = attempts + 1
+                     where id in (
+                       select id from outbox
+                       where published_at is null and due_at <= $1
+                         and (claimed_until is null or claimed_until <= $1)
+                       order by due_at, id
+                       limit $2)
+                     returning id, type",
+            postgres: "update outbox
+                       set published_at = $1, claimed_until = null, last_error = null, attempts = attempts + 1
+                       where id in (
+                         select id from outbox
+                         where published_at is null and due_at <= $1
+                           and (claimed_until is null or claimed_until <= $1)
+                         order by due_at, id
+                         limit $2
+                         for update skip locked)
+                       returning id, type",
+        })
+        .bind(clock.now())
+        .bind(limit)
+        .all()
+        .await
+        .context("cannot take events")?;
+    taken.sort_unstable_by_key(|(id, _)| *id);
+    Ok(taken)
+}
+
+#[derive(FromRow)]
+struct Claimed {
+    id: Uuid,
+    #[sqlx(rename = "type")]
+    kind: String,
+    body: String,
+    traceparent: Option<String>,
+}
+
+/// Takes up to `limit` due events for publishing, oldest first; nobody else gets them for [`CLAIM`].
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn claim(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<Vec<Message>> {
+    let now = clock.now();
+    let mut tx = db.begin().await?;
+    tx.in_index_order().await?;
+    let rows: Vec<Claimed> = tx
+        .query(Sql {
+            sqlite: "update outbox
+                     set claimed_until = $2, attempts = attempts + 1
+                     where id in (
+                       select id from outbox
+                       where published_at is null and due_at <= $1
+                         and (claimed_until is null or claimed_until <= $1)
+                       order by due_at, id
+                       limit $3)
+                     returning id, type, body, traceparent",
+            postgres: "update outbox
+                       set claimed_until = $2, attempts = attempts + 1
+                       where id in (
+                         select id from outbox
+                         where published_at is null and due_at <= $1
+                           and (claimed_until is null or claimed_until <= $1)
+                         order by due_at, id
+                         limit $3
+                         for update skip locked)
+                       returning id, type, body, traceparent",
+        })
+        .bind(now)
+        .bind(now + CLAIM)
+        .bind(limit)
+        .all()
+        .await
+        .context("cannot claim events")?;
+    tx.commit().await?;
+    let mut messages: Vec<Message> = rows
+        .into_iter()
+        .map(|row| Message {
+            id: row.id,
+            kind: row.kind,
+            body: row.body.into_bytes(),
+            traceparent: row.traceparent,
+            attempt: 0,
+            failure: None,
+        })
+        .collect();
+    // `returning` promises no order; ids sort by time
+    messages.sort_unstable_by_key(|message| message.id);
+    Ok(messages)
+}
+
+/// Marks events as published.
+///
+/// # Errors
+/// When the database is away; they will be published again, which consumers fold.
+pub(in crate::messaging) async fn published(tx: &mut Tx, clock: &Clock, ids: &[Uuid]) -> anyhow::Result<()> {
+    tx.query(Sql {
+        sqlite: "update outbox
+                 set published_at = $1, claimed_until = null, last_error = null
+                 where id in (select unhex(value) from json_each($2))",
+        postgres: "update outbox
+                   set published_at = $1, claimed_until = null, last_error = null
+                   where id = any($2)",
+    })
+    .bind(clock.now())
+    .bind_ids(ids)
+    .put()
+    .await
+    .context("cannot mark events as published")?;
+    Ok(())
+}
+
+/// Gives events back that could not be published, to be tried again after `pause`.
+///
+/// # Errors
+/// When the database is away; the claim runs out by itself.
+pub(in crate::messaging) async fn failed(
+    tx: &mut Tx,
+    clock: &Clock,
+    ids: &[Uuid],
+    error: &str,
+    pause: Duration,
+) -> anyhow::Result<()> {
+    tx.query(Sql {
+        sqlite: "update outbox
+                 set claimed_until = $1, last_error = $3, published_at = null
+                 where id in (select unhex(value) from json_each($2))",
+        postgres: "update outbox
+                   set claimed_until = $1, last_error = $3, published_at = null
+                   where id = any($2)",
+    })
+    .bind(clock.now() + pause)
+    .bind_ids(ids)
+    .bind(error.chars().take(500).collect::<String>())
+    .put()
+    .await
+    .context("cannot give events back")?;
+    Ok(())
+}
+
+/// How many events wait for the broker, and since when the oldest has been due.
+///
+/// # Errors
+/// When the database is away.
+pub async fn backlog(db: &Db, clock: &Clock) -> anyhow::Result<(i64, Option<Timestamp>)> {
+    let backlog = db
+        .query("select count(*), min(due_at) from outbox where published_at is null and due_at <= $1")
+        .bind(clock.now())
+        .one()
+        .await?;
+    Ok(backlog)
+}
+
+/// Deletes what was published longer than [`RETENTION`] ago, at most `limit` rows, and tells how many went.
+///
+/// # Errors
+/// When the database is away.
+pub async fn purge(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<u64> {
+    let mut tx = db.begin().await?;
+    let gone = tx
+        .query("delete from outbox where id in (select id from outbox where published_at < $1 limit $2)")
+        .bind(clock.now() - RETENTION)
+        .bind(limit)
+        .execute()
+        .await?;
+    tx.commit().await?;
+    Ok(gone)
+}
