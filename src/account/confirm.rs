@@ -124,7 +124,7 @@ pub async fn confirm(
     created.ok_or(Refused::Invalid)?;
     tx.query("delete from registrations where email_canonical = $1")
         .bind(waiting.email_canonical)
-        .put()
+        .execute_deferred()
         .await
         .context("cannot remove the registration")?;
     if let Some(token) = replaces {

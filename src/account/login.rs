@@ -107,7 +107,7 @@ pub async fn login(
             .bind(user.id)
             .bind(hash)
             .bind(known.password_hash)
-            .put()
+            .execute_deferred()
             .await
             .context("cannot store the new hash")?;
     }

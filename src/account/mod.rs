@@ -53,7 +53,7 @@ impl Accounts {
     /// # Errors
     /// When the database is away or refuses.
     pub async fn commit(&self, tx: Tx) -> anyhow::Result<()> {
-        tx.commit_with_others(self.hasher.patience()).await.context("cannot commit")?;
+        tx.commit_grouped(self.hasher.patience()).await.context("cannot commit")?;
         self.wake.outbox();
         Ok(())
     }

@@ -98,7 +98,7 @@ pub async fn register(accounts: &Accounts, wish: Wish) -> anyhow::Result<Token> 
     .bind(now)
     .bind(now + LIFETIME)
     .bind(Delivery::Queued.word())
-    .put()
+    .execute_deferred()
     .await
     .context("cannot write the registration")?;
     let registered = Event::UserRegistered { registration: id, origin: wish.origin };
@@ -172,7 +172,7 @@ pub async fn open_link(accounts: &Accounts, id: Uuid) -> anyhow::Result<()> {
     )
     .bind(id)
     .bind(until)
-    .put()
+    .execute_deferred()
     .await
     .context("cannot open the link")?;
     Ok(tx.commit().await?)

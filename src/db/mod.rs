@@ -4,11 +4,11 @@
 //! (so nothing typed by a person can become part of it) with `$1` placeholders, which both engines take. Where the
 //! dialects truly differ, both texts stand side by side in one [`Sql`].
 
+mod batch;
 mod deferred;
-mod group;
+mod error;
 mod query;
 mod sqlite;
-mod together;
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -20,33 +20,33 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, Pg
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Transaction};
 
-pub use self::deferred::Script;
-pub use self::group::Writer;
-pub use self::query::{OnPostgres, Query, Row, Value, text};
-pub use self::sqlite::Connections;
-pub use self::together::{Together, Write};
+pub use self::batch::{BatchWrite, WriteBatcher};
+pub use self::deferred::{DeferredTx, Writer};
+pub use self::error::{is_away, is_unavailable};
+pub use self::query::{OnPostgres, Query, Row, Value, timestamp_text};
+pub use self::sqlite::Pool;
 
-/// How long a request waits for a connection before it is told that the service is busy.
-const ACQUIRE: Duration = Duration::from_secs(2);
+/// How long a request waits for a connection before it is answered that the service is busy.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long `SQLite` waits for another process's write lock.
-const BUSY: Duration = Duration::from_secs(5);
-/// What connections to a file keep of it, in KiB (negative, as `SQLite` wants it). The system keeps the file as well, and
-/// takes that memory back when others need it.
-const WRITER_CACHE: &str = "-1000";
-const READER_CACHE: &str = "-256";
-/// Statements the connection remembers; each costs a few KiB, and there are about a hundred in all.
-const STATEMENTS: usize = 64;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Page cache of a connection in KiB (negative, as `SQLite` wants it). Small, because the system caches the file as well,
+/// and takes that memory back when others need it.
+const WRITER_CACHE_SIZE: &str = "-1000";
+const READER_CACHE_SIZE: &str = "-256";
+/// Prepared statements of a connection; each costs a few KiB, and there are about a hundred in all.
+const STATEMENT_CACHE_CAPACITY: usize = 64;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// A database that is open. Clones share the connections.
+/// An open database. Clones share its connections.
 #[derive(Clone, Debug)]
 pub enum Db {
     /// A file: one connection that writes, several that read.
     Sqlite {
         /// Readers; WAL lets them see the last commit while somebody writes.
-        read: Connections,
+        read: Pool,
         /// The one writer, so writers queue here instead of failing with "database is locked".
         write: Writer,
         /// Where the file is.
@@ -90,14 +90,14 @@ impl Db {
         match location {
             Location::Sqlite(path) => Self::open_sqlite(path, connections).await,
             Location::Postgres(options) => {
-                let options = options.as_ref().clone().statement_cache_capacity(STATEMENTS).options([
+                let options = options.as_ref().clone().statement_cache_capacity(STATEMENT_CACHE_CAPACITY).options([
                     ("statement_timeout", "10s"),
                     ("lock_timeout", "5s"),
                     ("idle_in_transaction_session_timeout", "10s"),
                 ]);
                 let pool = PgPoolOptions::new()
                     .max_connections(connections)
-                    .acquire_timeout(ACQUIRE)
+                    .acquire_timeout(ACQUIRE_TIMEOUT)
                     .max_lifetime(Duration::from_mins(10))
                     // sqlx 0.9 gives a connection back inside an open transaction when the future of `begin` is dropped; a rollback
                     // alone would have the server warn of every connection that is not
@@ -123,16 +123,16 @@ impl Db {
             // NORMAL may lose the last commits when the power goes
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY)
-            .statement_cache_capacity(STATEMENTS)
-            .pragma("cache_size", WRITER_CACHE)
+            .busy_timeout(BUSY_TIMEOUT)
+            .statement_cache_capacity(STATEMENT_CACHE_CAPACITY)
+            .pragma("cache_size", WRITER_CACHE_SIZE)
             .optimize_on_close(true, None);
         let context = || format!("cannot open the database {}", path.display());
         // SQLite would make it readable to everybody; what it puts beside it (-wal, -shm) follows this file
         std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).with_context(context)?;
-        let write = Writer::new(Connections::open(options.clone(), 1, BUSY).await.with_context(context)?);
-        let options = options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE);
-        let read = Connections::open(options, connections.clamp(1, 4), ACQUIRE).await.with_context(context)?;
+        let write = Writer::new(Pool::open(options.clone(), 1, BUSY_TIMEOUT).await.with_context(context)?);
+        let options = options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE_SIZE);
+        let read = Pool::open(options, connections.clamp(1, 4), ACQUIRE_TIMEOUT).await.with_context(context)?;
         Ok(Db::Sqlite { read, write, path: path.to_owned() })
     }
 
@@ -143,12 +143,12 @@ impl Db {
     pub async fn migrate(&self) -> anyhow::Result<()> {
         let done = match self {
             Db::Sqlite { write, path, .. } => {
-                // sqlx keeps two migrations apart where the database can, and SQLite cannot
-                let _turn = turn_to_migrate(path).await?;
-                SQLITE_MIGRATIONS.run(&mut *write.connections.take().await?).await
+                // sqlx locks two migrations apart where the database can, and SQLite cannot
+                let _lock = lock_migrations(path).await?;
+                SQLITE_MIGRATIONS.run(&mut *write.pool.acquire().await?).await
             }
             Db::Postgres(pool) => {
-                // another program may be at it, and a large table takes its time: the limits of requests do not hold here
+                // another program may be migrating, and a large table takes its time: the time limits of requests do not hold here
                 let options = (*pool.connect_options()).clone().options([
                     ("statement_timeout", "0"),
                     ("lock_timeout", "0"),
@@ -173,7 +173,7 @@ impl Db {
     /// When no connection is free in time or the database is away.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         match self {
-            Db::Sqlite { write, .. } => Ok(Tx::Sqlite(Script::new(write.clone()))),
+            Db::Sqlite { write, .. } => Ok(Tx::Sqlite(DeferredTx::new(write.clone()))),
             Db::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
         }
     }
@@ -225,7 +225,7 @@ impl Db {
     /// When it does not.
     pub async fn ping(&self) -> sqlx::Result<()> {
         match self {
-            Db::Sqlite { read, .. } => read.take().await?.ping().await,
+            Db::Sqlite { read, .. } => read.acquire().await?.ping().await,
             Db::Postgres(pool) => pool.acquire().await?.ping().await,
         }
     }
@@ -235,31 +235,31 @@ impl Db {
         match self {
             Db::Sqlite { read, write, .. } => {
                 read.close().await;
-                write.connections.close().await;
+                write.pool.close().await;
             }
             Db::Postgres(pool) => pool.close().await,
         }
     }
 }
 
-/// Waits for whoever else brings this file's schema up to date; ours is the turn until what is returned is dropped, also by
-/// the end of the process. The lock is a file beside it: a second handle on the database itself would, when it is closed,
-/// take away the locks that `SQLite` has on it.
-async fn turn_to_migrate(database: &Path) -> anyhow::Result<std::fs::File> {
+/// Waits for other processes that migrate this file, and locks them out until the result is dropped, also by the end of
+/// the process. The lock is a file of its own: a second handle on the database would, when it is closed, release the locks
+/// that `SQLite` has on it.
+async fn lock_migrations(database: &Path) -> anyhow::Result<std::fs::File> {
     let path = database.with_added_extension("migrate");
-    let wait = tokio::task::spawn_blocking(move || {
+    let lock = tokio::task::spawn_blocking(move || {
         let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         file.lock()?;
         std::io::Result::Ok(file)
     });
-    wait.await?.context("cannot lock the database's schema")
+    lock.await?.context("cannot lock the database's schema")
 }
 
 /// A transaction that may write. Dropped without [`Tx::commit`] it is rolled back.
 #[derive(Debug)]
 pub enum Tx {
     /// On the one writing connection, at the latest when it commits.
-    Sqlite(Script),
+    Sqlite(DeferredTx),
     /// On a connection of the pool.
     Postgres(Transaction<'static, Postgres>),
 }
@@ -269,7 +269,7 @@ impl Tx {
     pub fn query(&mut self, sql: impl Into<Sql>) -> Query<'_> {
         let sql = sql.into();
         match self {
-            Tx::Sqlite(script) => Query::Script { sql: sql.sqlite, offset: script.offset(), script, error: None },
+            Tx::Sqlite(tx) => Query::Deferred { sql: sql.sqlite, offset: tx.offset(), tx, error: None },
             Tx::Postgres(tx) => Query::Postgres {
                 sql: sql.postgres,
                 arguments: PgArguments::default(),
@@ -293,8 +293,8 @@ impl Tx {
     }
 
     /// Has this transaction read rows in the order of an index instead of sorting them; nothing on `SQLite`, which does so
-    /// by itself. For the first few of a queue: of a table that was never analysed, `PostgreSQL` may read and sort all that
-    /// wait, for each batch.
+    /// anyway. For the head of a queue: of a table that was never analysed, `PostgreSQL` may read and sort all that waits,
+    /// for each batch.
     ///
     /// # Errors
     /// When the database is away.
@@ -305,56 +305,25 @@ impl Tx {
         Ok(())
     }
 
-    /// Makes it so.
+    /// Commits.
     ///
     /// # Errors
     /// When the database is away or refuses; whether it was written is then not known.
     pub async fn commit(self) -> sqlx::Result<()> {
-        self.commit_with_others(Duration::ZERO).await
+        self.commit_grouped(Duration::ZERO).await
     }
 
-    /// As [`Tx::commit`], for one that is in no hurry: it may wait up to `patience` for others to share the cost. Only on
-    /// `SQLite`, and only when no answer was waited for before; a server does that by itself.
+    /// As [`Tx::commit`], but it may wait up to `linger` for other transactions to share the commit. Only on `SQLite`, and
+    /// only when no statement's result was asked for; a server groups commits by itself.
     ///
     /// # Errors
     /// As [`Tx::commit`].
-    pub async fn commit_with_others(self, patience: Duration) -> sqlx::Result<()> {
+    pub async fn commit_grouped(self, linger: Duration) -> sqlx::Result<()> {
         match self {
-            Tx::Sqlite(script) => script.commit(patience).await,
+            Tx::Sqlite(tx) => tx.commit(linger).await,
             Tx::Postgres(tx) => tx.commit().await,
         }
     }
-}
-
-/// Whether an error means "not now": the database is away, busy or out of connections. What failed may be asked again,
-/// and a person is told 503 instead of 500.
-#[must_use]
-pub fn is_unavailable(error: &anyhow::Error) -> bool {
-    is_away(error.as_ref())
-}
-
-/// As [`is_unavailable`], of any error and its causes.
-#[must_use]
-pub fn is_away(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut chain = std::iter::successors(Some(error), |error| error.source())
-        .filter_map(|cause| cause.downcast_ref::<sqlx::Error>());
-    chain.any(|error| match error {
-        sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::BeginFailed
-        // what a connection that ends while it begins looks like: somebody between us and a server that is gone
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::WorkerCrashed => true,
-        // 08 connection, 53 out of resources, 57 operator, 40 rolled back by the server, 55P03 lock not available;
-        // SQLite 5 busy, 6 locked, 13 full and their extended codes
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "53", "57", "40", "55P03"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                || code.parse::<u32>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 6 | 13))
-        }),
-        _ => false,
-    })
 }
 
 #[cfg(test)]

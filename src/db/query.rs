@@ -8,7 +8,8 @@ use sqlx::types::Json;
 use sqlx::{Arguments as _, Encode, FromRow, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
-use super::{Connections, Script};
+use super::deferred::DeferredTx;
+use super::sqlite::Pool;
 use crate::clock::Timestamp;
 
 /// What can be bound to a placeholder on both engines.
@@ -23,7 +24,7 @@ impl<T> Value for T where
 
 /// A time as text, for statements that take their rows as JSON: as `SQLite`'s columns have it, and as `PostgreSQL` casts it.
 #[must_use]
-pub fn text(time: Timestamp) -> String {
+pub fn timestamp_text(time: Timestamp) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }
 
@@ -36,9 +37,9 @@ impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, 
 #[derive(Debug)]
 pub enum Query<'e> {
     #[doc(hidden)]
-    Sqlite { sql: &'static str, arguments: SqliteArguments, on: &'e Connections, error: Option<BoxDynError> },
+    Sqlite { sql: &'static str, arguments: SqliteArguments, on: &'e Pool, error: Option<BoxDynError> },
     #[doc(hidden)]
-    Script { sql: &'static str, offset: usize, script: &'e mut Script, error: Option<BoxDynError> },
+    Deferred { sql: &'static str, offset: usize, tx: &'e mut DeferredTx, error: Option<BoxDynError> },
     #[doc(hidden)]
     Postgres { sql: &'static str, arguments: PgArguments, on: OnPostgres<'e>, error: Option<BoxDynError> },
 }
@@ -55,12 +56,12 @@ macro_rules! run {
     ($query:expr, $make:path, $run:ident) => {
         match $query.bound()? {
             Query::Sqlite { sql, arguments, on, .. } => {
-                let mut taken = on.take().await?;
-                let done = $make(sql, arguments).$run(&mut *taken).await;
-                taken.heed(done)
+                let mut connection = on.acquire().await?;
+                let result = $make(sql, arguments).$run(&mut *connection).await;
+                connection.check(result)
             }
-            Query::Script { sql, offset, script, .. } => {
-                let ((text, arguments), connection) = script.send(sql, offset).await?;
+            Query::Deferred { sql, offset, tx, .. } => {
+                let (text, arguments, connection) = tx.send(sql, offset).await?;
                 $make(text, arguments).$run(connection).await
             }
             Query::Postgres { sql, arguments, on: OnPostgres::Pool(on), .. } => $make(sql, arguments).$run(on).await,
@@ -76,7 +77,7 @@ impl Query<'_> {
     pub fn bind(mut self, value: impl Value) -> Self {
         let (added, error) = match &mut self {
             Query::Sqlite { arguments, error, .. } => (arguments.add(value), error),
-            Query::Script { script, error, .. } => (script.arguments().add(value), error),
+            Query::Deferred { tx, error, .. } => (tx.arguments().add(value), error),
             Query::Postgres { arguments, error, .. } => (arguments.add(value), error),
         };
         if let Err(wrong) = added {
@@ -100,18 +101,18 @@ impl Query<'_> {
 
     /// Itself, if everything could be bound.
     fn bound(mut self) -> sqlx::Result<Self> {
-        let (Query::Sqlite { error, .. } | Query::Script { error, .. } | Query::Postgres { error, .. }) = &mut self;
+        let (Query::Sqlite { error, .. } | Query::Deferred { error, .. } | Query::Postgres { error, .. }) = &mut self;
         error.take().map_or(Ok(self), |error| Err(sqlx::Error::Encode(error)))
     }
 
-    /// Runs it in its transaction, when there is nothing to be learnt from its answer: on `SQLite` it travels with the next
-    /// statement that somebody waits for, and what is wrong with it is that one's error.
+    /// Runs it in its transaction, when nobody needs its result: on `SQLite` it travels with the next statement whose result
+    /// somebody waits for, and its error is then that one's.
     ///
     /// # Errors
     /// When the database refuses or is away.
-    pub async fn put(self) -> sqlx::Result<()> {
+    pub async fn execute_deferred(self) -> sqlx::Result<()> {
         match self.bound()? {
-            Query::Script { sql, offset, script, .. } => script.put(sql, offset),
+            Query::Deferred { sql, offset, tx, .. } => tx.defer(sql, offset),
             other => {
                 other.execute().await?;
             }
@@ -119,17 +120,17 @@ impl Query<'_> {
         Ok(())
     }
 
-    /// Runs it and tells how many rows it touched.
+    /// Runs it and returns how many rows it touched.
     ///
     /// # Errors
     /// When the database refuses or is away.
     pub async fn execute(self) -> sqlx::Result<u64> {
         let done = match self.bound()? {
-            Query::Script { sql, offset, script, .. } => return script.execute(sql, offset).await,
+            Query::Deferred { sql, offset, tx, .. } => return tx.execute(sql, offset).await,
             Query::Sqlite { sql, arguments, on, .. } => {
-                let mut taken = on.take().await?;
-                let done = sqlx::query_with(sql, arguments).execute(&mut *taken).await;
-                return taken.heed(done).map(|done| done.rows_affected());
+                let mut connection = on.acquire().await?;
+                let done = sqlx::query_with(sql, arguments).execute(&mut *connection).await;
+                return connection.check(done).map(|done| done.rows_affected());
             }
             Query::Postgres { sql, arguments, on, .. } => {
                 let query = sqlx::query_with(sql, arguments);

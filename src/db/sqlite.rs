@@ -1,7 +1,7 @@
-//! Connections to one `SQLite` file.
+//! A pool of connections to one `SQLite` file.
 //!
-//! sqlx has a pool, made for servers: it asks a connection how it is whenever it is taken and whenever it comes back. Here
-//! each question is two changes of threads, as much as a statement, so this keeps the connections itself.
+//! sqlx's own pool pings a connection on every acquire and release. On `SQLite` a ping is two changes of threads, as much
+//! as a statement, so this pool does without.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,62 +12,61 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// How soon a file that somebody else has locked is tried again.
-const AGAIN: Duration = Duration::from_millis(5);
+/// The pause before a file that another process has locked is opened again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A few connections, opened when they are needed and kept. Clones share them.
+/// A few connections, opened on demand and kept. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Connections(Arc<Inner>);
+pub struct Pool(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     options: SqliteConnectOptions,
-    most: u32,
-    /// How long somebody waits for one to be free.
-    patience: Duration,
-    places: Arc<Semaphore>,
-    free: Mutex<Vec<SqliteConnection>>,
+    max_connections: u32,
+    acquire_timeout: Duration,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<SqliteConnection>>,
 }
 
-impl Connections {
-    /// At most `most` connections; one is opened, so that what is wrong with the file is known at once.
+impl Pool {
+    /// At most `max_connections`; one is opened, so that what is wrong with the file is known at once.
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub(in crate::db) async fn open(
+    pub(super) async fn open(
         options: SqliteConnectOptions,
-        most: u32,
-        patience: Duration,
+        max_connections: u32,
+        acquire_timeout: Duration,
     ) -> sqlx::Result<Self> {
-        let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
-        let connections = Connections(Arc::new(Inner { options, most, patience, places, free: Mutex::default() }));
-        drop(connections.take().await?);
-        Ok(connections)
+        let permits = Arc::new(Semaphore::new(usize::try_from(max_connections).unwrap_or(1)));
+        let pool = Pool(Arc::new(Inner { options, max_connections, acquire_timeout, permits, idle: Mutex::default() }));
+        drop(pool.acquire().await?);
+        Ok(pool)
     }
 
-    /// Takes a connection, in the order of asking. It comes back when it is dropped.
+    /// Takes a connection, first come, first served. It comes back when the guard is dropped.
     ///
     /// # Errors
-    /// When none is free in time, the file cannot be opened or all was closed.
-    pub async fn take(&self) -> sqlx::Result<Taken> {
-        let place = Arc::clone(&self.0.places).acquire_owned();
-        let place = tokio::time::timeout(self.0.patience, place).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        let place = place.map_err(|_| sqlx::Error::PoolClosed)?;
-        let free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match free {
+    /// When none is free in time, the file cannot be opened or the pool is closed.
+    pub async fn acquire(&self) -> sqlx::Result<Guard> {
+        let permit = Arc::clone(&self.0.permits).acquire_owned();
+        let permit = tokio::time::timeout(self.0.acquire_timeout, permit).await;
+        let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
+        let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
             Some(connection) => connection,
             None => self.0.connect().await?,
         };
-        Ok(Taken { connection: Some(connection), spoilt: false, home: Arc::clone(&self.0), _place: place })
+        Ok(Guard { connection: Some(connection), poisoned: false, pool: Arc::clone(&self.0), _permit: permit })
     }
 
     /// Closes every connection, waiting for those in use.
-    pub(in crate::db) async fn close(&self) {
-        let all = self.0.places.acquire_many(self.0.most).await;
-        self.0.places.close();
+    pub(super) async fn close(&self) {
+        let all = self.0.permits.acquire_many(self.0.max_connections).await;
+        self.0.permits.close();
         drop(all);
-        let free = std::mem::take(&mut *self.0.free.lock().unwrap_or_else(PoisonError::into_inner));
-        for connection in free {
+        let idle = std::mem::take(&mut *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for connection in idle {
             if let Err(error) = connection.close().await {
                 tracing::debug!(%error, "cannot close the database file properly");
             }
@@ -76,14 +75,14 @@ impl Connections {
 }
 
 impl Inner {
-    /// Opens a connection. `SQLite` does not wait by itself for one who changes the journal's mode or cleans up after the last
+    /// `SQLite` itself does not wait for another process that changes the journal's mode or cleans up after the last
     /// connection: of those who open a new file at once, or while another process closes it, some are told "locked".
     async fn connect(&self) -> sqlx::Result<SqliteConnection> {
-        let end = Instant::now() + self.patience;
+        let end = Instant::now() + self.acquire_timeout;
         loop {
             match self.options.connect().await {
-                Err(error) if is_locked(&error) && Instant::now() < end => tokio::time::sleep(AGAIN).await,
-                answer => return answer,
+                Err(error) if is_locked(&error) && Instant::now() < end => tokio::time::sleep(RETRY_INTERVAL).await,
+                result => return result,
             }
         }
     }
@@ -96,28 +95,27 @@ fn is_locked(error: &sqlx::Error) -> bool {
 
 /// A connection that is in use.
 #[derive(Debug)]
-pub struct Taken {
+pub struct Guard {
     connection: Option<SqliteConnection>,
-    spoilt: bool,
-    home: Arc<Inner>,
-    _place: OwnedSemaphorePermit,
+    poisoned: bool,
+    pool: Arc<Inner>,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Taken {
-    /// Whether it is fit for others: one that may still be in the middle of something is closed instead of kept, and
-    /// what was not committed on it goes with it.
-    pub(in crate::db) fn spoil(&mut self, spoilt: bool) {
-        self.spoilt = spoilt;
+impl Guard {
+    /// A poisoned connection may have a transaction open: it is closed instead of reused, which rolls back.
+    pub(super) fn poison(&mut self, poisoned: bool) {
+        self.poisoned = poisoned;
     }
 
-    /// Passes an answer on; one that says that the connection's thread is no more spoils it.
-    pub(in crate::db) fn heed<T>(&mut self, answer: sqlx::Result<T>) -> sqlx::Result<T> {
-        self.spoilt |= matches!(answer, Err(sqlx::Error::WorkerCrashed));
-        answer
+    /// Passes a result on; one that says that the connection's thread has ended poisons it.
+    pub(super) fn check<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
+        self.poisoned |= matches!(result, Err(sqlx::Error::WorkerCrashed));
+        result
     }
 }
 
-impl Deref for Taken {
+impl Deref for Guard {
     type Target = SqliteConnection;
     #[expect(clippy::expect_used, reason = "only the drop takes it out")]
     fn deref(&self) -> &SqliteConnection {
@@ -125,17 +123,17 @@ impl Deref for Taken {
     }
 }
 
-impl DerefMut for Taken {
+impl DerefMut for Guard {
     #[expect(clippy::expect_used, reason = "only the drop takes it out")]
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         self.connection.as_mut().expect("it is there until the drop")
     }
 }
 
-impl Drop for Taken {
+impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take().filter(|_| !self.spoilt) {
-            self.home.free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        if let Some(connection) = self.connection.take().filter(|_| !self.poisoned) {
+            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The login log: what happened at the door of an account, for the person whose account it is.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use serde::Serialize;
 use sqlx::FromRow;
@@ -8,7 +10,7 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::clock::{Clock, Timestamp};
-use crate::db::{Sql, Together, Tx, Write, text};
+use crate::db::{BatchWrite, Db, Sql, WriteBatcher, timestamp_text};
 use crate::event::{Event, Received};
 use crate::failpoint;
 use crate::messaging::consumer::inbox;
@@ -36,14 +38,15 @@ pub struct Entry {
 /// that it is there exactly once.
 #[derive(Clone, Debug)]
 pub struct Log {
-    rows: Together<Rows>,
+    rows: WriteBatcher<Rows>,
 }
 
 impl Log {
     /// The log of `listener`, under whose name events are marked; to be made inside a runtime.
     #[must_use]
     pub fn new(accounts: &Accounts, listener: &'static str) -> Self {
-        Log { rows: Together::start(accounts.db.clone(), Rows { clock: accounts.clock.clone(), listener }) }
+        let Accounts { db, clock, .. } = accounts.clone();
+        Log { rows: WriteBatcher::start(Rows { db, clock, listener }) }
     }
 
     /// Writes an event of the door into the log, if it is not there. An event that is none of the door's is let pass.
@@ -62,13 +65,13 @@ impl Log {
             id: received.id,
             kind: received.event.kind(),
             user: user.map(|user| user.simple().to_string()),
-            at: text(received.at),
+            at: timestamp_text(received.at),
             ip: origin.ip.to_string(),
             user_agent: origin.user_agent.clone(),
             reason,
             attempted,
         };
-        self.rows.write(row).await?;
+        self.rows.write(row, Duration::ZERO).await?;
         failpoint::reach("log.committed");
         Ok(())
     }
@@ -76,6 +79,7 @@ impl Log {
 
 #[derive(Debug)]
 struct Rows {
+    db: Db,
     clock: Clock,
     listener: &'static str,
 }
@@ -94,14 +98,15 @@ struct Row {
     attempted: Option<String>,
 }
 
-impl Write for Rows {
+impl BatchWrite for Rows {
     type Item = Row;
-    type Done = ();
+    type Output = ();
 
-    async fn write(&self, tx: &mut Tx, rows: &[Row]) -> anyhow::Result<Vec<()>> {
+    async fn write(&self, rows: &[Row]) -> anyhow::Result<Vec<()>> {
+        let mut tx = self.db.begin().await?;
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         // a copy of an event may come beside the event
-        let mut fresh = inbox::mark_all(tx, &self.clock, self.listener, &ids).await?;
+        let mut fresh = inbox::mark_all(&mut tx, &self.clock, self.listener, &ids).await?;
         let rows_to_write: Vec<&Row> = rows.iter().filter(|row| fresh.remove(&row.id)).collect();
         tx.query(Sql {
             sqlite: "insert into login_log (id, type, user_id, at, ip, user_agent, reason, attempted)
@@ -114,10 +119,11 @@ impl Write for Rows {
                          user_agent text, reason text, attempted text)",
         })
         .bind(Json(rows_to_write))
-        .put()
+        .execute_deferred()
         .await
         .context("cannot write the login log")?;
         failpoint::reach("log.before_commit");
+        tx.commit().await?;
         Ok(vec![(); rows.len()])
     }
 }

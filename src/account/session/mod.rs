@@ -68,7 +68,7 @@ pub(in crate::account) async fn begin(
     .bind(now + ABSOLUTE)
     .bind(ip.to_string())
     .bind(origin.user_agent.clone())
-    .put()
+    .execute_deferred()
     .await
     .context("cannot begin a session")?;
     Ok(Begun { session, token })
@@ -106,7 +106,11 @@ pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Optio
     let mut seen = found.last_seen_at;
     if now - seen > SEEN {
         let mut tx = accounts.db.begin().await?;
-        tx.query("update sessions set last_seen_at = $2 where id = $1").bind(found.session).bind(now).put().await?;
+        tx.query("update sessions set last_seen_at = $2 where id = $1")
+            .bind(found.session)
+            .bind(now)
+            .execute_deferred()
+            .await?;
         tx.commit().await?;
         seen = now;
     }

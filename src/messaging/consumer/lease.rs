@@ -154,7 +154,7 @@ impl Lease {
             .bind(self.listener.to_owned())
             .bind(self.event)
             .bind(self.holder)
-            .put()
+            .execute_deferred()
             .await
     }
 }

@@ -42,7 +42,7 @@ pub(in crate::messaging) async fn record(
     .bind(failure.first_at)
     .bind(clock.now())
     .bind(due)
-    .put()
+    .execute_deferred()
     .await?;
     tx.commit().await
 }
@@ -74,7 +74,7 @@ pub(in crate::messaging) async fn published_again(
     .bind(now)
     .bind(due)
     .bind_ids(events)
-    .put()
+    .execute_deferred()
     .await
 }
 

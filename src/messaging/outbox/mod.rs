@@ -60,7 +60,7 @@ pub async fn append_at(tx: &mut Tx, clock: &Clock, happening: &impl Happening, d
     .bind(telemetry::current_trace())
     .bind(clock.now())
     .bind(due)
-    .put()
+    .execute_deferred()
     .await
     .context("cannot write the event down")?;
     tx.notify(CHANNEL).await?;
@@ -201,7 +201,7 @@ pub(in crate::messaging) async fn published(tx: &mut Tx, clock: &Clock, ids: &[U
     })
     .bind(clock.now())
     .bind_ids(ids)
-    .put()
+    .execute_deferred()
     .await
     .context("cannot mark events as published")?;
     Ok(())
@@ -229,7 +229,7 @@ pub(in crate::messaging) async fn failed(
     .bind(clock.now() + pause)
     .bind_ids(ids)
     .bind(error.chars().take(500).collect::<String>())
-    .put()
+    .execute_deferred()
     .await
     .context("cannot give events back")?;
     Ok(())

@@ -135,7 +135,7 @@ impl Sweep {
             .bind(listener.to_owned())
             // a relay that starts for the first time may have published before it comes here
             .bind(self.clock.now() - self.grace)
-            .put()
+            .execute_deferred()
             .await?;
         tx.commit().await?;
         Ok(known().await?.map_or_else(|| self.clock.now(), |(since,)| since))

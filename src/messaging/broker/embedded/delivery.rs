@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::FromRow;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use super::{CHANNEL, CONSUMER, Embedded, LEASE, NODE};
 use crate::clock::Timestamp;
-use crate::db::{Sql, Tx, Write};
+use crate::db::{BatchWrite, Db, Sql};
 use crate::messaging::message::{Failure, Message};
 use crate::messaging::notify::Ear;
 use crate::messaging::notify::POLL;
@@ -106,14 +107,15 @@ impl Embedded {
 
 /// Takes messages that are done out of their queues; whoever lost the lease of one is told so.
 #[derive(Debug)]
-pub(super) struct Acks;
+pub(super) struct Acks(pub(super) Db);
 
-impl Write for Acks {
+impl BatchWrite for Acks {
     /// The row and the lease.
     type Item = (Uuid, Uuid);
-    type Done = bool;
+    type Output = bool;
 
-    async fn write(&self, tx: &mut Tx, items: &[(Uuid, Uuid)]) -> anyhow::Result<Vec<bool>> {
+    async fn write(&self, items: &[(Uuid, Uuid)]) -> anyhow::Result<Vec<bool>> {
+        let mut tx = self.0.begin().await?;
         let pairs: Vec<[String; 2]> =
             items.iter().map(|(row, lease)| [row, lease].map(|id| id.simple().to_string())).collect();
         let gone: Vec<(Uuid, Uuid)> = tx
@@ -130,6 +132,7 @@ impl Write for Acks {
             .all()
             .await
             .context("cannot take messages out of their queues")?;
+        tx.commit().await?;
         let gone: HashSet<_> = gone.into_iter().collect();
         Ok(items.iter().map(|item| gone.contains(item)).collect())
     }
@@ -392,7 +395,7 @@ impl Delivery {
     /// When the database is away.
     pub async fn ack(&self) -> anyhow::Result<bool> {
         let done = match self.lease {
-            Some(lease) => self.broker.acks.write((self.row, lease)).await?,
+            Some(lease) => self.broker.acks.write((self.row, lease), Duration::ZERO).await?,
             None => true,
         };
         drop(self.hand.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -425,7 +428,7 @@ impl Delivery {
             tx.query("update broker_message set leased_until = null, lease = null where id = $1 and lease = $2")
                 .bind(self.row)
                 .bind(lease)
-                .put()
+                .execute_deferred()
                 .await?;
             tx.notify(CHANNEL).await?;
             tx.commit().await

@@ -25,7 +25,7 @@ use self::delivery::Acks;
 pub use self::delivery::{Deliveries, Delivery};
 use self::routes::{Routes, bind, declare_queue};
 use crate::clock::Clock;
-use crate::db::{Db, Sql, Together, Tx};
+use crate::db::{Db, Sql, Tx, WriteBatcher};
 use crate::messaging::broker::{Depth, Publication, Published};
 use crate::messaging::notify::POLL;
 use crate::messaging::notify::Wake;
@@ -57,14 +57,14 @@ pub struct Embedded {
     wake: Wake,
     topology: Arc<Topology>,
     tasks: TaskTracker,
-    acks: Together<Acks>,
+    acks: WriteBatcher<Acks>,
 }
 
 impl Embedded {
     /// A broker in the tables of `db`, to be made inside a runtime. Nothing is written until [`Embedded::declare`].
     #[must_use]
     pub fn new(db: Db, clock: Clock, wake: Wake, topology: Arc<Topology>, tasks: TaskTracker) -> Self {
-        let acks = Together::start(db.clone(), Acks);
+        let acks = WriteBatcher::start(Acks(db.clone()));
         Embedded { db, clock, wake, topology, tasks, acks }
     }
 
@@ -172,7 +172,7 @@ impl Embedded {
             })
             .bind(Json(copies))
             .bind(self.clock.now())
-            .put()
+            .execute_deferred()
             .await
             .context("cannot put events into their queues")?;
             tx.notify(CHANNEL).await?;
@@ -240,8 +240,8 @@ impl Embedded {
 
     async fn remove_node(&self, queue: &str) -> anyhow::Result<()> {
         let mut tx = self.db.begin().await?;
-        tx.query("delete from broker_binding where target = $1").bind(queue.to_owned()).put().await?;
-        tx.query("delete from broker_queue where name = $1").bind(queue.to_owned()).put().await?;
+        tx.query("delete from broker_binding where target = $1").bind(queue.to_owned()).execute_deferred().await?;
+        tx.query("delete from broker_queue where name = $1").bind(queue.to_owned()).execute_deferred().await?;
         Ok(tx.commit().await?)
     }
 
@@ -255,7 +255,7 @@ impl Embedded {
         .bind(id)
         .bind(queue.to_owned())
         .bind(self.clock.now() + CONSUMER)
-        .put()
+        .execute_deferred()
         .await?;
         Ok(tx.commit().await?)
     }
@@ -265,7 +265,7 @@ impl Embedded {
         tx.query("delete from broker_consumer where id = $1 or expires_at <= $2")
             .bind(id)
             .bind(self.clock.now())
-            .put()
+            .execute_deferred()
             .await?;
         Ok(tx.commit().await?)
     }
@@ -294,9 +294,9 @@ impl Embedded {
         let mut tx = self.db.begin().await?;
         tx.query("delete from broker_binding where target in (select name from broker_queue where expires_at <= $1)")
             .bind(now)
-            .put()
+            .execute_deferred()
             .await?;
-        tx.query("delete from broker_queue where expires_at <= $1").bind(now).put().await?;
+        tx.query("delete from broker_queue where expires_at <= $1").bind(now).execute_deferred().await?;
         let routes = Routes::load(&mut tx).await?;
         let waited: Vec<(Uuid, String)> = tx
             .query(Sql {
