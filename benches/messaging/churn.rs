@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bellhop::app::App;
+use bellhop::app::maintenance::purges;
 use bellhop::db::{Db, Sql};
 use bellhop::messaging::consumer::inbox;
 use bellhop::messaging::outbox;
@@ -65,7 +66,9 @@ async fn of(name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Row>> {
 /// Deletes what may go until nothing is left to delete, and the log, which stays otherwise.
 async fn purge(app: &App) -> anyhow::Result<()> {
     let (db, clock) = (&app.accounts.db, &app.accounts.clock);
-    while outbox::purge(db, clock, AT_ONCE).await? + inbox::purge(db, clock, AT_ONCE).await? > 0 {}
+    for purge in purges() {
+        while purge.run(db, clock, AT_ONCE).await? > 0 {}
+    }
     let mut tx = db.begin().await?;
     tx.query("delete from login_log").execute().await?;
     Ok(tx.commit().await?)

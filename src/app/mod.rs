@@ -1,6 +1,7 @@
 //! Composition: build the parts from the settings, run them, stop them.
 
 mod endpoints;
+pub mod maintenance;
 mod parts;
 mod secret_key;
 
@@ -15,13 +16,13 @@ use tokio_util::task::TaskTracker;
 
 pub use self::parts::Parts;
 use self::parts::queue_names;
+use crate::account::Accounts;
 use crate::account::credentials::breached::Breached;
 use crate::account::credentials::hasher::Cost;
 use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::keys::Keys;
 use crate::account::login_log::Log;
 use crate::account::session::cache::SessionCache;
-use crate::account::{Accounts, purge};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::db::{Db, Location};
@@ -43,13 +44,9 @@ use crate::messaging::broker::embedded::Embedded;
 use crate::messaging::broker::rabbit::Rabbit;
 use crate::messaging::broker::{Broker, Depth};
 use crate::messaging::consumer::Consumer;
-use crate::messaging::consumer::inbox;
 use crate::messaging::consumer::layers::Pace;
-use crate::messaging::consumer::lease;
-use crate::messaging::consumer::retries;
 use crate::messaging::notify::Wake;
 use crate::messaging::operator::Operator;
-use crate::messaging::outbox;
 use crate::messaging::outbox::reconciler::Sweep;
 use crate::messaging::outbox::relay::Relay;
 use crate::messaging::throttle::Throttle;
@@ -57,10 +54,6 @@ use crate::messaging::topology::Topology;
 
 /// How long stopping may take.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// How often what goes by itself is looked for, and how many rows go in one transaction.
-const PURGE: Duration = Duration::from_mins(10);
-const PURGED: i64 = 1_000;
 
 /// Consumers of a queue unless the settings say otherwise.
 const PLACES: u16 = 4;
@@ -224,7 +217,8 @@ impl App {
         if parts.relay {
             self.tasks.spawn(self.relay().run(stop.clone()));
             self.tasks.spawn(self.sweep().run(stop.clone()));
-            self.tasks.spawn(purge_all(self.accounts.clone(), stop.clone()));
+            let Accounts { db, clock, .. } = self.accounts.clone();
+            self.tasks.spawn(maintenance::run(db, clock, stop.clone()));
         }
         for consumer in self.consumers(&parts) {
             self.tasks.spawn(consumer.run(stop.clone()));
@@ -380,29 +374,6 @@ async fn broker(
     let embedded = Embedded::new(db, clock, wake, Arc::clone(topology), tasks.clone());
     embedded.declare().await?;
     Ok(Broker::Embedded(embedded))
-}
-
-/// Removes what goes by itself, a little at a time, until `stop`.
-async fn purge_all(accounts: Accounts, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let Accounts { db, clock, .. } = &accounts;
-        let purged = async {
-            let rows = purge::purge(&accounts, PURGED).await?;
-            let rows = rows + outbox::purge(db, clock, PURGED).await?;
-            let rows = rows + inbox::purge(db, clock, PURGED).await?;
-            let rows = rows + retries::purge(db, clock, PURGED).await?;
-            anyhow::Ok(rows + lease::purge(db, clock, PURGED).await?)
-        };
-        let pause = match purged.await {
-            Ok(0) => PURGE,
-            Ok(_) => Duration::from_millis(100),
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "cannot purge, trying again");
-                PURGE
-            }
-        };
-        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-    }
 }
 
 #[cfg(test)]

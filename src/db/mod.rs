@@ -7,6 +7,7 @@
 mod batch;
 mod deferred;
 mod error;
+pub mod purge;
 mod query;
 mod sqlite;
 

@@ -6,10 +6,19 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
+use crate::db::purge::Purge;
 use crate::db::{Db, Sql, Tx};
 
 /// How long a mark stays; longer than an event can still come again.
 pub const RETENTION: Duration = Duration::from_hours(720);
+
+/// Marks go after [`RETENTION`].
+pub(super) const PURGE: Purge = Purge {
+    name: "marks in the inbox",
+    statement: "delete from inbox
+                where (listener, event_id) in (select listener, event_id from inbox where seen_at < $1 limit $2)",
+    keep: RETENTION,
+};
 
 /// Marks an event as done by `listener`, in the transaction of its effect. False means that it was done before: the
 /// transaction of the first waits or wins, so two at once cannot both get true.
@@ -57,23 +66,4 @@ pub async fn mark_all(tx: &mut Tx, clock: &Clock, listener: &str, events: &[Uuid
 /// When the database is away.
 pub(in crate::messaging) async fn rates(db: &Db, since: Timestamp) -> sqlx::Result<Vec<(String, i64)>> {
     db.query("select listener, count(*) from inbox where seen_at > $1 group by listener").bind(since).all().await
-}
-
-/// Deletes marks older than [`RETENTION`], at most `limit`, and tells how many went.
-///
-/// # Errors
-/// When the database is away.
-pub async fn purge(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<u64> {
-    let mut tx = db.begin().await?;
-    let gone = tx
-        .query(
-            "delete from inbox
-             where (listener, event_id) in (select listener, event_id from inbox where seen_at < $1 limit $2)",
-        )
-        .bind(clock.now() - RETENTION)
-        .bind(limit)
-        .execute()
-        .await?;
-    tx.commit().await?;
-    Ok(gone)
 }

@@ -11,11 +11,20 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
+use crate::db::purge::Purge;
 use crate::db::{Db, Tx};
 use crate::messaging::consumer::inbox;
 
 /// How long a lease is good for; whoever is still at work renews it in time.
 pub const LEASE: Duration = Duration::from_secs(15);
+
+/// Leases whose holders ended without a word go a day after they ran out.
+pub(super) const PURGE: Purge = Purge {
+    name: "leases",
+    statement: "delete from lease
+                where (listener, event_id) in (select listener, event_id from lease where until < $1 limit $2)",
+    keep: Duration::from_hours(24),
+};
 
 tokio::task_local! {
     static HELD: Arc<Lease>;
@@ -157,23 +166,4 @@ impl Lease {
             .execute_deferred()
             .await
     }
-}
-
-/// Deletes at most `limit` leases whose holders ended without a word a day ago, and tells how many went.
-///
-/// # Errors
-/// When the database is away.
-pub async fn purge(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<u64> {
-    let mut tx = db.begin().await?;
-    let gone = tx
-        .query(
-            "delete from lease
-             where (listener, event_id) in (select listener, event_id from lease where until < $1 limit $2)",
-        )
-        .bind(clock.now() - Duration::from_hours(24))
-        .bind(limit)
-        .execute()
-        .await?;
-    tx.commit().await?;
-    Ok(gone)
 }

@@ -16,6 +16,7 @@ use tower::{Service as _, ServiceExt as _};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::RetryPolicy;
+use crate::db::purge::Purge;
 use crate::db::{self, Db};
 use crate::failpoint;
 use crate::messaging::broker::embedded::LEASE;
@@ -24,6 +25,9 @@ use crate::messaging::consumer::layers::Stack;
 use crate::messaging::message::{Failure, Message, Outcome};
 use crate::messaging::throttle::{HEAP, Throttle};
 use crate::messaging::topology::{DEFAULT, Queue, QueueKind, Topology, dead};
+
+/// What of all that goes, and when.
+pub const PURGES: [Purge; 3] = [inbox::PURGE, retries::PURGE, lease::PURGE];
 
 /// How long a message that could not be put aside is held on to before it is given back.
 const REFUSED: Duration = Duration::from_secs(5);

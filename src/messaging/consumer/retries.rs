@@ -9,11 +9,24 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
+use crate::db::purge::Purge;
 use crate::db::{Db, Sql, Tx};
 use crate::messaging::message::Message;
 
 /// How long a setback is known; longer than an event can still come again.
 pub const RETENTION: Duration = Duration::from_hours(720);
+
+/// Setbacks go when they were overcome, at the latest after [`RETENTION`].
+pub(super) const PURGE: Purge = Purge {
+    name: "setbacks",
+    statement: "delete from setback
+                where (listener, event_id) in (
+                  select s.listener, s.event_id from setback s
+                  where s.last_at < $1
+                    or exists (select 1 from inbox i where i.listener = s.listener and i.event_id = s.event_id)
+                  limit $2)",
+    keep: RETENTION,
+};
 
 /// Writes down that `listener` has put a message aside: until `due`, or until an operator decides.
 ///
@@ -92,27 +105,4 @@ pub(in crate::messaging) async fn waiting(db: &Db, clock: &Clock) -> sqlx::Resul
     .bind(clock.now())
     .all()
     .await
-}
-
-/// Deletes at most `limit` setbacks that were overcome or are older than [`RETENTION`], and tells how many went.
-///
-/// # Errors
-/// When the database is away.
-pub async fn purge(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<u64> {
-    let mut tx = db.begin().await?;
-    let gone = tx
-        .query(
-            "delete from setback
-             where (listener, event_id) in (
-               select s.listener, s.event_id from setback s
-               where s.last_at < $1
-                 or exists (select 1 from inbox i where i.listener = s.listener and i.event_id = s.event_id)
-               limit $2)",
-        )
-        .bind(clock.now() - RETENTION)
-        .bind(limit)
-        .execute()
-        .await?;
-    tx.commit().await?;
-    Ok(gone)
 }

@@ -14,12 +14,20 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
+use crate::db::purge::Purge;
 use crate::db::{Db, Sql, Tx};
 use crate::messaging::message::Message;
 use crate::telemetry;
 
 /// How long published rows stay.
 pub const RETENTION: Duration = Duration::from_hours(168);
+
+/// Published rows go after [`RETENTION`].
+pub const PURGE: Purge = Purge {
+    name: "published events",
+    statement: "delete from outbox where id in (select id from outbox where published_at < $1 limit $2)",
+    keep: RETENTION,
+};
 
 /// How long a relay may hold a row before another one may take it; longer than a publish may last.
 const CLAIM: Duration = Duration::from_secs(30);
@@ -246,20 +254,4 @@ pub async fn backlog(db: &Db, clock: &Clock) -> anyhow::Result<(i64, Option<Time
         .one()
         .await?;
     Ok(backlog)
-}
-
-/// Deletes what was published longer than [`RETENTION`] ago, at most `limit` rows, and tells how many went.
-///
-/// # Errors
-/// When the database is away.
-pub async fn purge(db: &Db, clock: &Clock, limit: i64) -> anyhow::Result<u64> {
-    let mut tx = db.begin().await?;
-    let gone = tx
-        .query("delete from outbox where id in (select id from outbox where published_at < $1 limit $2)")
-        .bind(clock.now() - RETENTION)
-        .bind(limit)
-        .execute()
-        .await?;
-    tx.commit().await?;
-    Ok(gone)
 }

@@ -196,6 +196,12 @@ async fn a_mistake_is_shown_beside_its_field_with_what_was_typed(app: TestApp) {
     assert!(app.mails().await.is_empty(), "a mistake sends no mail");
 }
 
+async fn purge(app: &TestApp) {
+    for purge in bellhop::account::purge::PURGES {
+        purge.run(app.db(), app.clock(), 100).await.unwrap();
+    }
+}
+
 async fn registrations_that_nobody_confirms_go_after_three_days(app: TestApp) {
     app.guest().register("ann@example.org", PASSWORD, "Ann").await;
     app.settle().await;
@@ -204,10 +210,10 @@ async fn registrations_that_nobody_confirms_go_after_three_days(app: TestApp) {
         count
     };
     app.clock().advance(Duration::from_mins(4319));
-    bellhop::account::purge::purge(&app.app.accounts, 100).await.unwrap();
+    purge(&app).await;
     assert_eq!(count().await, 1);
     app.clock().advance(Duration::from_mins(2));
-    bellhop::account::purge::purge(&app.app.accounts, 100).await.unwrap();
+    purge(&app).await;
     assert_eq!(count().await, 0);
     app.guest().register("ann@example.org", PASSWORD, "Ann").await;
     app.settle().await;
