@@ -8,7 +8,7 @@
 //! * [`http`], [`listeners`]: the two doors, a request in and a message in; they never see each other
 //! * [`account`], [`event`]: meaning
 //! * [`messaging`], [`mail`]: movement; they never see an account
-//! * [`db`], [`clock`], [`config`], [`failpoint`], [`locale`], [`telemetry`]: ground
+//! * [`db`], [`clock`], [`config`], [`error`], [`failpoint`], [`locale`], [`telemetry`]: ground
 
 #![cfg_attr(
     test,
@@ -26,6 +26,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod error;
 pub mod event;
 pub mod failpoint;
 pub mod http;

@@ -84,7 +84,7 @@ pub async fn ask(accounts: &Accounts, token: &str, browser: Option<TokenHash>) -
 /// has one.
 ///
 /// # Errors
-/// [`Refused`]; [`super::credentials::hasher::Busy`]; otherwise the database's.
+/// [`Refused`]; [`crate::error::Overloaded`]; otherwise the database's.
 pub async fn confirm(
     accounts: &Accounts,
     token: &str,

@@ -52,7 +52,7 @@ impl Known {
 /// Signs in with what was typed, whatever it is. The session of `replaces` ends: a browser has one.
 ///
 /// # Errors
-/// [`Refused`]; [`super::credentials::hasher::Busy`]; otherwise the database's.
+/// [`Refused`]; [`crate::error::Overloaded`]; otherwise the database's.
 pub async fn login(
     accounts: &Accounts,
     email: &str,

@@ -74,7 +74,7 @@ impl Delivery {
 /// the password.
 ///
 /// # Errors
-/// [`super::credentials::hasher::Busy`] when too many passwords are being hashed; otherwise the database's.
+/// [`crate::error::Overloaded`] when too many passwords are being hashed; otherwise the database's.
 pub async fn register(accounts: &Accounts, wish: Wish) -> anyhow::Result<Token> {
     let browser = Token::new()?;
     let hash = accounts.hasher.hash(wish.password).await?;

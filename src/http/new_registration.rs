@@ -2,7 +2,6 @@
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::account::credentials::hasher::Busy;
 use crate::account::credentials::policy::Context;
 use crate::account::credentials::policy::DEFAULT_MIN_CODE_POINTS;
 use crate::account::credentials::policy::Password;
@@ -12,6 +11,7 @@ use crate::account::identity::address::AddressError;
 use crate::account::identity::name::DisplayName;
 use crate::account::identity::name::NameError;
 use crate::account::register::Wish;
+use crate::error::Overloaded;
 use crate::http::pages::view::RegisterErrors;
 use crate::http::problem::Problem;
 use crate::http::state::Visitor;
@@ -36,9 +36,9 @@ impl Raters {
     /// Waits for a turn, which lasts as long as what is returned.
     ///
     /// # Errors
-    /// [`Busy`] when the waiting room is full.
+    /// [`Overloaded`] when the waiting room is full.
     async fn turn(&self) -> anyhow::Result<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
-        let place = self.places.try_acquire().map_err(|_| Busy)?;
+        let place = self.places.try_acquire().map_err(|_| Overloaded)?;
         Ok((self.turns.acquire().await?, place))
     }
 }
@@ -123,7 +123,7 @@ mod tests {
         let first = raters.turn().await.unwrap();
         let mut second = Box::pin(raters.turn());
         assert!(second.as_mut().now_or_never().is_none(), "it waits");
-        assert!(raters.turn().await.unwrap_err().is::<Busy>());
+        assert!(raters.turn().await.unwrap_err().is::<Overloaded>());
         drop(first);
         drop(second.await.unwrap());
     }

@@ -15,8 +15,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::account::credentials::hasher::Busy;
 use crate::db;
+use crate::error::{Away, Overloaded};
 use crate::http::middleware::trace::RequestId;
 
 /// When somebody whom we could not serve for now may come back.
@@ -99,11 +99,11 @@ impl Problem {
 impl<E: Into<anyhow::Error>> From<E> for Problem {
     fn from(error: E) -> Self {
         let error = error.into();
-        if error.is::<Busy>() {
+        if error.is::<Overloaded>() {
             // nothing is broken: there is just more to hash than threads to hash it
             return Self::unavailable(SOON);
         }
-        let status = if db::is_unavailable(&error) {
+        let status = if error.is::<Away>() || db::is_unavailable(&error) {
             Self::unavailable(SOON)
         } else {
             Self::of(StatusCode::INTERNAL_SERVER_ERROR)

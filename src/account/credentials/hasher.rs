@@ -1,7 +1,7 @@
 //! Argon2id on a small pool of threads: the ceiling of the whole product, and the one place that compares passwords.
 //!
 //! As many threads as cores, each with its own block memory that is used again; after a quiet minute both are gone. The
-//! waiting room before them is bounded: past it the answer is [`Busy`], never more memory. No transaction is open while
+//! waiting room before them is bounded: past it the answer is [`Overloaded`], never more memory. No transaction is open while
 //! somebody waits here.
 
 use std::collections::VecDeque;
@@ -16,6 +16,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::account::credentials::policy::Password;
+use crate::error::Overloaded;
 
 /// How long a thread keeps its block memory without work …
 const KEEPS: Duration = Duration::from_secs(55);
@@ -30,11 +31,6 @@ const MOST_PATIENCE: Duration = Duration::from_millis(40);
 
 const SALT: usize = 16;
 const OUTPUT: usize = 32;
-
-/// The waiting room is full; come back in a few seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many passwords are being checked")]
-pub struct Busy;
 
 /// What a hash costs. The memory is in KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +121,8 @@ impl Hasher {
     ///
     /// # Errors
     /// When the waiting room is full.
-    pub fn seat(&self) -> Result<Seat<'_>, Busy> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Busy)?;
+    pub fn seat(&self) -> Result<Seat<'_>, Overloaded> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Overloaded)?;
         Ok(Seat { hasher: self, place: Arc::new(place) })
     }
 
@@ -148,7 +144,7 @@ impl Hasher {
     /// As [`Seat::hash`], from the door.
     ///
     /// # Errors
-    /// [`Busy`] when the waiting room is full; anything else is the system's.
+    /// [`Overloaded`] when the waiting room is full; anything else is the system's.
     pub async fn hash(&self, password: Password) -> anyhow::Result<String> {
         self.seat()?.hash(password).await
     }
@@ -156,7 +152,7 @@ impl Hasher {
     /// As [`Seat::verify`], from the door.
     ///
     /// # Errors
-    /// [`Busy`] when the waiting room is full; a stored hash that is none of ours; anything else is the system's.
+    /// [`Overloaded`] when the waiting room is full; a stored hash that is none of ours; anything else is the system's.
     pub async fn verify(&self, password: Password, stored: Option<&str>) -> anyhow::Result<(Verdict, Password)> {
         self.seat()?.verify(password, stored).await
     }
@@ -351,7 +347,7 @@ mod tests {
         let hasher = hasher(1, Cost { memory: 65_536, passes: 10 });
         let asked: Vec<_> = (0..8).map(|_| hasher.verify(password("correct horse battery"), None)).collect();
         let answers = futures_util::future::join_all(asked).await;
-        let busy = answers.iter().filter(|answer| answer.as_ref().is_err_and(anyhow::Error::is::<Busy>)).count();
+        let busy = answers.iter().filter(|answer| answer.as_ref().is_err_and(anyhow::Error::is::<Overloaded>)).count();
         // one at work at the most and one in the room: at least six were sent away
         assert!((6..8).contains(&busy), "{busy} of 8 were sent away");
     }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::user;
+use crate::error::Away;
 use crate::http::api::ProblemDetails;
 use crate::http::problem::Problem;
 use crate::http::state::Visitor;
@@ -101,7 +102,7 @@ impl From<DeadLetter> for Letter {
     (status = 200, body = Queues), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn queues(State(web): State<Web>, visitor: Visitor) -> Result<Response, Problem> {
     admit(&web, &visitor).await?;
-    let items = reached(web.operator.queues().await)?.into_iter().map(Fares::from).collect();
+    let items = web.operator.queues().await.map_err(Away)?.into_iter().map(Fares::from).collect();
     Ok(Answer(Queues { items }).into_response())
 }
 
@@ -123,7 +124,7 @@ pub async fn dead_letters(
     if queue.as_ref().is_some_and(|name| !is_there(name)) {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-parameter", "There is no such queue."));
     }
-    let letters = reached(web.operator.dead_letters(&Chosen { queue, id: None }).await)?;
+    let letters = web.operator.dead_letters(&Chosen { queue, id: None }).await.map_err(Away)?;
     Ok(Answer(Letters { items: letters.into_iter().map(Letter::from).collect() }).into_response())
 }
 
@@ -160,20 +161,12 @@ async fn chosen(web: &Web, visitor: &Visitor, id: &str) -> Result<Chosen, Proble
 }
 
 fn done(letters: anyhow::Result<Vec<DeadLetter>>, status: StatusCode) -> Result<Response, Problem> {
-    let letters = reached(letters)?;
+    let letters = letters.map_err(Away)?;
     if letters.is_empty() {
         return Err(Problem::of(StatusCode::NOT_FOUND));
     }
     let items = letters.into_iter().map(Letter::from).collect();
     Ok((status, Answer(Letters { items })).into_response())
-}
-
-/// A broker that is away is no fault of ours: the answer is 503.
-fn reached<T>(answer: anyhow::Result<T>) -> Result<T, Problem> {
-    answer.map_err(|error| {
-        tracing::warn!(error = format!("{error:#}"), "cannot do what an administrator asks for");
-        Problem::unavailable(std::time::Duration::from_secs(2))
-    })
 }
 
 /// Lets administrators in. To others it looks as if there was nothing here, signed in or not.
