@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bellhop::app::App;
-use bellhop::app::maintenance::purges;
+use bellhop::app::{App, maintenance};
 use bellhop::db::{Db, Sql};
 use bellhop::messaging::consumer::inbox;
 use bellhop::messaging::outbox;
@@ -17,8 +16,6 @@ const ROUNDS: usize = 10;
 const EVENTS: u32 = 100_000;
 /// So many rounds at the beginning and at the end are compared.
 const SOME: usize = 3;
-/// As the program purges, but without its rests.
-const AT_ONCE: i64 = 1_000;
 
 pub async fn measure() -> anyhow::Result<Vec<Row>> {
     let servers = Servers::start(&["postgres"])?;
@@ -63,12 +60,10 @@ async fn of(name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// Deletes what may go until nothing is left to delete, and the log, which stays otherwise.
+/// Deletes what may go, and the log, which stays otherwise.
 async fn purge(app: &App) -> anyhow::Result<()> {
     let (db, clock) = (&app.accounts.db, &app.accounts.clock);
-    for purge in purges() {
-        while purge.run(db, clock, AT_ONCE).await? > 0 {}
-    }
+    maintenance::purge(db, clock, Duration::ZERO).await;
     let mut tx = db.begin().await?;
     tx.query("delete from login_log").execute().await?;
     Ok(tx.commit().await?)

@@ -17,6 +17,12 @@ const BATCH_PAUSE: Duration = Duration::from_millis(100);
 /// How many rows of a kind go in one transaction.
 const BATCH: i64 = 1_000;
 
+/// So many deleted rows are worth a vacuum …
+const VACUUM_AFTER: u64 = 10_000;
+/// … of the tables that fill and empty by the million. The server looks once a minute by itself, in which a rush makes them grow
+/// by half a million rows (docs/performance.md).
+const VACUUM: &str = "vacuum (skip_locked) outbox, inbox, broker_message";
+
 /// What goes, and when.
 pub fn purges() -> impl Iterator<Item = Purge> {
     account::purge::PURGES.into_iter().chain([outbox::PURGE]).chain(consumer::PURGES)
@@ -24,20 +30,31 @@ pub fn purges() -> impl Iterator<Item = Purge> {
 
 /// Purges until `stop`.
 pub(super) async fn run(db: Db, clock: Clock, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let pause = if purge(&db, &clock).await > 0 { BATCH_PAUSE } else { INTERVAL };
-        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    while stop.run_until_cancelled(purge(&db, &clock, BATCH_PAUSE)).await.is_some() {
+        stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await;
     }
 }
 
-/// One batch of each kind; how many rows went. A kind that fails does not keep the others.
-async fn purge(db: &Db, clock: &Clock) -> u64 {
-    let mut rows = 0;
-    for purge in purges() {
-        match purge.run(db, clock, BATCH).await {
-            Ok(gone) => rows += gone,
-            Err(error) => tracing::warn!(what = purge.name, %error, "cannot purge, trying again"),
+/// Deletes all that may go, with a `pause` between batches, and gives its room back where that was much. A kind that fails
+/// does not keep the others.
+pub async fn purge(db: &Db, clock: &Clock, pause: Duration) {
+    let mut gone = 0;
+    loop {
+        let before = gone;
+        for purge in purges() {
+            match purge.run(db, clock, BATCH).await {
+                Ok(rows) => gone += rows,
+                Err(error) => tracing::warn!(what = purge.name, %error, "cannot purge, trying again"),
+            }
         }
+        if gone == before {
+            break;
+        }
+        tokio::time::sleep(pause).await;
     }
-    rows
+    if gone >= VACUUM_AFTER
+        && let Err(error) = db.vacuum(VACUUM).await
+    {
+        tracing::debug!(%error, "cannot vacuum; autovacuum will");
+    }
 }

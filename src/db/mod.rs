@@ -137,6 +137,18 @@ impl Db {
         Ok(Db::Sqlite { read, write, path: path.to_owned() })
     }
 
+    /// Makes the room of deleted rows free again. `SQLite` does by itself; on `PostgreSQL` it is `statement`, which is given ten
+    /// seconds like any other.
+    ///
+    /// # Errors
+    /// When the server is away or takes longer.
+    pub async fn vacuum(&self, statement: &'static str) -> sqlx::Result<()> {
+        if let Db::Postgres(pool) = self {
+            pool.execute(statement).await?;
+        }
+        Ok(())
+    }
+
     /// Brings the schema up to date.
     ///
     /// # Errors

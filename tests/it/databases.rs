@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bellhop::app::maintenance;
 use bellhop::clock::{Clock, Timestamp};
-use bellhop::db::{Db, Location};
+use bellhop::db::{Db, Location, Sql};
+use bellhop::messaging::consumer::inbox;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -65,6 +67,7 @@ macro_rules! on_both_databases {
 }
 
 on_both_databases!(
+    a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back,
     times_ids_texts_and_numbers_come_back_as_they_went_in,
     times_sort_as_times,
     a_transaction_that_is_dropped_leaves_nothing,
@@ -233,5 +236,30 @@ async fn a_begin_that_is_cancelled_poisons_no_connection() {
             tx.commit().await.unwrap();
         }
         assert_eq!(house.count().await, 200);
+    }
+}
+
+async fn a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back(house: House) {
+    let clock = Clock::default();
+    assert_eq!(house.mark("young").await, 1);
+    let mut tx = house.db.begin().await.unwrap();
+    tx.query(Sql {
+        sqlite: "with recursive n (i) as (select 1 union all select i + 1 from n where i < 12000)
+                 insert into inbox (listener, event_id, seen_at) select 'old', randomblob(16), $1 from n",
+        postgres: "insert into inbox (listener, event_id, seen_at)
+                   select 'old', gen_random_uuid(), $1 from generate_series(1, 12000)",
+    })
+    .bind(clock.now() - inbox::RETENTION - Duration::from_secs(1))
+    .execute()
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    maintenance::purge(&house.db, &clock, Duration::ZERO).await;
+    assert_eq!(house.count().await, 1);
+    if let Db::Postgres(_) = house.db {
+        // what is behind the last row that lives goes back to the file system
+        let size = "select pg_relation_size('inbox')";
+        let (bytes,): (i64,) = house.db.query(size).one().await.unwrap();
+        assert_eq!(bytes, 8_192, "one page for the row that stays");
     }
 }
