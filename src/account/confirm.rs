@@ -1,7 +1,7 @@
 //! A registration becomes a user.
 //!
 //! Three things must hold: the link is genuine and in time, the registration still waits, and who presses the button is
-//! who chose the password — the browser that registered, or the password typed again. Without the third a stranger
+//! who chose the password: the browser that registered, or the password typed again. Without the third a stranger
 //! registers your address, you press the button in the mail, and the stranger's password opens your account.
 
 use anyhow::Context as _;
@@ -9,17 +9,17 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::credentials::link::Claim;
+use crate::account::credentials::link::ConfirmToken;
 use crate::account::credentials::policy::Password;
 use crate::account::credentials::token::TokenHash;
-use crate::account::session::{self, Begun};
+use crate::account::session::{self, NewSession};
 use crate::clock::Timestamp;
 use crate::event::{Event, Origin};
 use crate::messaging::outbox;
 
-/// What the page behind a link asks for.
+/// What the page of a link asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum ConfirmStep {
     /// The button alone: this browser registered.
     Button,
     /// The button and the password.
@@ -30,7 +30,7 @@ pub enum Ask {
 
 /// Why a confirmation was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum ConfirmRefused {
     /// Unknown, expired, used or malformed.
     #[error("this link does not work (any more)")]
     Invalid,
@@ -40,7 +40,7 @@ pub enum Refused {
 }
 
 #[derive(FromRow)]
-struct Waiting {
+struct PendingRegistration {
     id: Uuid,
     email_canonical: String,
     password_hash: String,
@@ -48,43 +48,43 @@ struct Waiting {
     link_expires_at: Option<Timestamp>,
 }
 
-/// The registration behind a genuine link that is in time.
-async fn find(accounts: &Accounts, token: &str) -> anyhow::Result<Option<Waiting>> {
-    let claim = Claim::parse(token);
-    let waiting: Option<Waiting> = accounts
+/// The registration of a genuine link that has not expired.
+async fn find(accounts: &Accounts, token: &str) -> anyhow::Result<Option<PendingRegistration>> {
+    let token = ConfirmToken::parse(token);
+    let pending: Option<PendingRegistration> = accounts
         .db
         .query(
             "select id, email_canonical, password_hash, browser_hash, link_expires_at
              from registrations
              where id = $1",
         )
-        .bind(claim.registration())
+        .bind(token.registration())
         .optional()
         .await
         .context("cannot look the registration up")?;
-    // the code is computed for nobody's address too: found and not found take the same time
-    let genuine = claim.is_genuine(&accounts.keys, waiting.as_ref().map_or("", |waiting| &waiting.email_canonical));
+    // computed for an empty address too: found and not found take the same time
+    let genuine = token.is_genuine(&accounts.keys, pending.as_ref().map_or("", |pending| &pending.email_canonical));
     let now = accounts.clock.now();
-    Ok(waiting.filter(|waiting| genuine && waiting.link_expires_at.is_some_and(|until| now < until)))
+    Ok(pending.filter(|pending| genuine && pending.link_expires_at.is_some_and(|until| now < until)))
 }
 
-/// What the page behind this link asks for. Changes nothing: scanners press GET too.
+/// What the page of this link asks for. Changes nothing: mail scanners send GET too.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn ask(accounts: &Accounts, token: &str, browser: Option<TokenHash>) -> anyhow::Result<Ask> {
+pub async fn next_step(accounts: &Accounts, token: &str, browser: Option<TokenHash>) -> anyhow::Result<ConfirmStep> {
     Ok(match find(accounts, token).await? {
-        None => Ask::Invalid,
-        Some(waiting) if browser.is_some_and(|browser| browser.equals(&waiting.browser_hash)) => Ask::Button,
-        Some(_) => Ask::Password,
+        None => ConfirmStep::Invalid,
+        Some(pending) if browser.is_some_and(|browser| browser.equals(&pending.browser_hash)) => ConfirmStep::Button,
+        Some(_) => ConfirmStep::Password,
     })
 }
 
-/// Makes the registration a user, deletes its rivals and signs the person in. The session of `replaces` ends: a browser
-/// has one.
+/// Makes the registration a user, deletes the others for the same address and begins a session. The session of `replaces`
+/// ends: a browser has one at a time.
 ///
 /// # Errors
-/// [`Refused`]; [`crate::error::Overloaded`]; otherwise the database's.
+/// [`ConfirmRefused`]; [`crate::error::Overloaded`]; otherwise the database's.
 pub async fn confirm(
     accounts: &Accounts,
     token: &str,
@@ -92,13 +92,13 @@ pub async fn confirm(
     password: Option<Password>,
     replaces: Option<TokenHash>,
     origin: Origin,
-) -> anyhow::Result<Begun> {
-    let waiting = find(accounts, token).await?.ok_or(Refused::Invalid)?;
-    if !browser.is_some_and(|browser| browser.equals(&waiting.browser_hash)) {
-        let password = password.ok_or(Refused::Password)?;
-        let (verdict, _) = accounts.hasher.verify(password, Some(&waiting.password_hash)).await?;
+) -> anyhow::Result<NewSession> {
+    let pending = find(accounts, token).await?.ok_or(ConfirmRefused::Invalid)?;
+    if !browser.is_some_and(|browser| browser.equals(&pending.browser_hash)) {
+        let password = password.ok_or(ConfirmRefused::Password)?;
+        let (verdict, _) = accounts.hasher.verify(password, Some(&pending.password_hash)).await?;
         if !verdict.right {
-            return Err(Refused::Password.into());
+            return Err(ConfirmRefused::Password.into());
         }
     }
 
@@ -115,24 +115,21 @@ pub async fn confirm(
              returning id",
         )
         .bind(user)
-        .bind(waiting.id)
+        .bind(pending.id)
         .bind(now)
         .optional()
         .await
         .context("cannot create the user")?;
-    // somebody was faster: the link is used, or a rival has become the user
-    created.ok_or(Refused::Invalid)?;
+    // a concurrent request used the link, or another registration has taken the address
+    created.ok_or(ConfirmRefused::Invalid)?;
     tx.query("delete from registrations where email_canonical = $1")
-        .bind(waiting.email_canonical)
+        .bind(pending.email_canonical)
         .execute_deferred()
         .await
         .context("cannot remove the registration")?;
-    if let Some(token) = replaces {
-        session::revoke_in(&mut tx, accounts, token).await?;
-    }
-    let begun = session::begin(&mut tx, accounts, user, &origin).await?;
-    let confirmed = Event::UserConfirmed { user, registration: waiting.id, origin };
+    let new = session::begin(&mut tx, accounts, user, &origin, replaces).await?;
+    let confirmed = Event::UserConfirmed { user, registration: pending.id, origin };
     outbox::append(&mut tx, &accounts.clock, &confirmed).await?;
     accounts.commit(tx).await?;
-    Ok(begun)
+    Ok(new)
 }

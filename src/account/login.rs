@@ -1,7 +1,7 @@
 //! Somebody signs in.
 //!
-//! Every refusal does the same work and gets the same answer: one look-up, one hash (against a decoy where there is
-//! nothing to compare with), one row in the outbox. Why it was refused stands in the event alone.
+//! Every refusal does the same work and gets the same response: one look-up, one hash (against a dummy where there is
+//! nothing to compare with), one row in the outbox. The reason stands in the event alone.
 
 use anyhow::Context as _;
 use sqlx::FromRow;
@@ -12,21 +12,21 @@ use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::Password;
 use crate::account::credentials::token::TokenHash;
 use crate::account::identity::address::Address;
-use crate::account::session::{self, Begun};
+use crate::account::session::{self, NewSession};
 use crate::account::user::User;
 use crate::clock::Timestamp;
 use crate::event::{Event, Origin, Refusal};
 use crate::failpoint;
 use crate::messaging::outbox;
 
-/// The login was refused. There is one message for all causes.
+/// One message for all causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the address or the password is wrong")]
-pub struct Refused;
+pub struct LoginRefused;
 
-/// What is known of an address. All columns but the last are null when nobody has it.
+/// All columns but the last are null when nobody has the address.
 #[derive(FromRow)]
-struct Known {
+struct LoginRow {
     id: Option<Uuid>,
     email: Option<String>,
     name: Option<String>,
@@ -37,7 +37,7 @@ struct Known {
     registrations: i64,
 }
 
-impl Known {
+impl LoginRow {
     fn user(&self) -> Option<User> {
         Some(User {
             id: self.id?,
@@ -49,45 +49,45 @@ impl Known {
     }
 }
 
-/// Signs in with what was typed, whatever it is. The session of `replaces` ends: a browser has one.
+/// Signs in with what was typed, whatever it is. The session of `replaces` ends: a browser has one at a time.
 ///
 /// # Errors
-/// [`Refused`]; [`crate::error::Overloaded`]; otherwise the database's.
+/// [`LoginRefused`]; [`crate::error::Overloaded`]; otherwise the database's.
 pub async fn login(
     accounts: &Accounts,
     email: &str,
     password: &str,
     replaces: Option<TokenHash>,
     origin: Origin,
-) -> anyhow::Result<(Begun, User)> {
+) -> anyhow::Result<(NewSession, User)> {
     let seat = accounts.hasher.seat()?;
     let typed = Password::normalise(password).ok();
     let malformed = typed.is_none();
-    // what can be no password is hashed all the same, in the form of one that can
+    // what cannot be a password costs a hash all the same
     let typed = typed.map_or_else(|| Password::normalise("what was typed can be no password"), Ok)?;
     let canonical = Address::parse(email).map_or_else(|_| String::new(), |address| address.canonical().to_owned());
 
-    let known = look_up(accounts, &canonical).await?;
-    let (verdict, typed) = seat.verify(typed, known.password_hash.as_deref()).await?;
-    let refusal = match &known {
+    let row = look_up(accounts, &canonical).await?;
+    let (verdict, typed) = seat.verify(typed, row.password_hash.as_deref()).await?;
+    let refusal = match &row {
         _ if malformed => Some(Refusal::Malformed),
-        Known { id: None, registrations: 0, .. } => Some(Refusal::UnknownAddress),
-        Known { id: None, .. } => Some(Refusal::Unconfirmed),
+        LoginRow { id: None, registrations: 0, .. } => Some(Refusal::UnknownAddress),
+        LoginRow { id: None, .. } => Some(Refusal::Unconfirmed),
         _ if !verdict.right => Some(Refusal::WrongPassword),
-        Known { disabled_at: Some(_), .. } => Some(Refusal::Disabled),
+        LoginRow { disabled_at: Some(_), .. } => Some(Refusal::Disabled),
         _ => None,
     };
     let rehashed = match refusal {
-        // hashed before the transaction begins: nobody else waits for it
+        // before the transaction begins, so that no row is locked meanwhile
         None if verdict.outdated => Some(seat.hash(typed).await?),
         _ => None,
     };
-    // others may have the place while this one is written down
+    // frees the hash thread's queue while the rows are written
     drop(seat);
-    let (None, Some(user)) = (refusal, known.user()) else {
+    let (None, Some(user)) = (refusal, row.user()) else {
         let attempted = accounts.keys.code(Purpose::Attempted, &[canonical_or(&canonical, email).as_bytes()]);
         let failed = Event::LoginFailed {
-            user: known.id,
+            user: row.id,
             attempted: attempted
                 .first_chunk()
                 .map_or_else(String::new, |half| format!("{:032x}", u128::from_be_bytes(*half))),
@@ -99,32 +99,29 @@ pub async fn login(
         failpoint::reach("request.before_commit");
         accounts.commit(tx).await?;
         failpoint::reach("request.committed");
-        return Err(Refused.into());
+        return Err(LoginRefused.into());
     };
     let mut tx = accounts.db.begin().await.context("cannot sign in")?;
     if let Some(hash) = rehashed {
         tx.query("update users set password_hash = $2 where id = $1 and password_hash = $3")
             .bind(user.id)
             .bind(hash)
-            .bind(known.password_hash)
+            .bind(row.password_hash)
             .execute_deferred()
             .await
             .context("cannot store the new hash")?;
     }
-    if let Some(token) = replaces {
-        session::revoke_in(&mut tx, accounts, token).await?;
-    }
-    let begun = session::begin(&mut tx, accounts, user.id, &origin).await?;
-    let succeeded = Event::LoginSucceeded { user: user.id, session: begun.session, origin };
+    let new = session::begin(&mut tx, accounts, user.id, &origin, replaces).await?;
+    let succeeded = Event::LoginSucceeded { user: user.id, session: new.session, origin };
     outbox::append(&mut tx, &accounts.clock, &succeeded).await?;
     failpoint::reach("request.before_commit");
     accounts.commit(tx).await?;
     failpoint::reach("request.committed");
-    Ok((begun, user))
+    Ok((new, user))
 }
 
 /// One statement for known and unknown addresses: always one row.
-async fn look_up(accounts: &Accounts, canonical: &str) -> anyhow::Result<Known> {
+async fn look_up(accounts: &Accounts, canonical: &str) -> anyhow::Result<LoginRow> {
     accounts
         .db
         .query(

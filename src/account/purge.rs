@@ -1,8 +1,8 @@
-//! What goes by itself: registrations that nobody confirmed, sessions that ended.
+//! What expires: registrations that nobody confirmed, sessions.
 
 use std::time::Duration;
 
-use crate::account::session::IDLE;
+use crate::account::session::IDLE_TIMEOUT;
 use crate::db::purge::Purge;
 
 /// What goes, and when.
@@ -21,6 +21,6 @@ pub const PURGES: [Purge; 3] = [
     Purge {
         name: "sessions without use",
         statement: "delete from sessions where id in (select id from sessions where last_seen_at <= $1 limit $2)",
-        keep: IDLE,
+        keep: IDLE_TIMEOUT,
     },
 ];

@@ -1,7 +1,7 @@
-//! Somebody asks for an account.
+//! Somebody registers.
 //!
-//! What is written is a registration of its own; whether the address is taken is not looked at here, so the answer
-//! cannot tell. The listener `confirmation` looks, and sends one mail or the other.
+//! This writes a registration without looking whether the address is taken, so the response cannot tell. The listener
+//! `confirmation` looks, and sends one mail or the other.
 
 use anyhow::Context as _;
 use sqlx::FromRow;
@@ -20,67 +20,67 @@ use crate::failpoint;
 use crate::messaging::outbox;
 
 /// How long a registration waits for its confirmation.
-pub const LIFETIME: Duration = Duration::from_hours(72);
+pub const REGISTRATION_LIFETIME: Duration = Duration::from_hours(72);
 
 /// How long a link works after its mail was sent.
 pub const LINK_LIFETIME: Duration = Duration::from_hours(24);
 
-/// What a person typed, checked.
+/// The validated input.
 #[derive(Debug)]
-pub struct Wish {
+pub struct NewRegistration {
     /// Where the mail goes.
     pub address: Address,
     /// What to call them.
     pub name: DisplayName,
-    /// The password to be.
+    /// The chosen password.
     pub password: Password,
     /// The language of the mail: `en`, `zh-CN`.
     pub locale: &'static str,
-    /// From where.
+    /// The client.
     pub origin: Origin,
 }
 
 /// How far the mail of a registration has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// Written down, on its way.
+pub enum DeliveryStatus {
+    /// On its way.
     Queued,
     /// A mail server has it.
     Sent,
-    /// Not handed over yet, tried again.
+    /// Not handed over yet; it is tried again.
     Delayed,
     /// Refused for good: the address is wrong.
     Rejected,
 }
 
-impl Delivery {
-    /// The word in the table.
+impl DeliveryStatus {
+    /// As it stands in the table.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
-            Delivery::Queued => "queued",
-            Delivery::Sent => "sent",
-            Delivery::Delayed => "delayed",
-            Delivery::Rejected => "rejected",
+            DeliveryStatus::Queued => "queued",
+            DeliveryStatus::Sent => "sent",
+            DeliveryStatus::Delayed => "delayed",
+            DeliveryStatus::Rejected => "rejected",
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
-        [Self::Queued, Self::Sent, Self::Delayed, Self::Rejected].into_iter().find(|one| one.word() == word)
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Queued, Self::Sent, Self::Delayed, Self::Rejected].into_iter().find(|one| one.as_str() == text)
     }
 }
 
-/// Writes a registration down and returns the secret that its browser keeps, the proof that who confirms is who chose
-/// the password.
+/// Writes a registration and returns the token for the browser's cookie: the proof that who confirms is who chose the
+/// password.
 ///
 /// # Errors
 /// [`crate::error::Overloaded`] when too many passwords are being hashed; otherwise the database's.
-pub async fn register(accounts: &Accounts, wish: Wish) -> anyhow::Result<Token> {
+pub async fn register(accounts: &Accounts, registration: NewRegistration) -> anyhow::Result<Token> {
     let browser = Token::new()?;
-    let hash = accounts.hasher.hash(wish.password).await?;
+    let hash = accounts.hasher.hash(registration.password).await?;
 
     let now = accounts.clock.now();
-    // random rather than by time: it is part of the link
+    // not sorted by time: it is part of the link
     let id = Uuid::new_v4();
     let mut tx = accounts.db.begin().await.context("cannot write the registration")?;
     tx.query(
@@ -89,19 +89,19 @@ pub async fn register(accounts: &Accounts, wish: Wish) -> anyhow::Result<Token> 
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(id)
-    .bind(wish.address.as_typed().to_owned())
-    .bind(wish.address.canonical().to_owned())
-    .bind(wish.name.as_str().to_owned())
+    .bind(registration.address.as_typed().to_owned())
+    .bind(registration.address.canonical().to_owned())
+    .bind(registration.name.as_str().to_owned())
     .bind(hash)
-    .bind(wish.locale)
+    .bind(registration.locale)
     .bind(browser.hash().to_vec())
     .bind(now)
-    .bind(now + LIFETIME)
-    .bind(Delivery::Queued.word())
+    .bind(now + REGISTRATION_LIFETIME)
+    .bind(DeliveryStatus::Queued.as_str())
     .execute_deferred()
     .await
     .context("cannot write the registration")?;
-    let registered = Event::UserRegistered { registration: id, origin: wish.origin };
+    let registered = Event::UserRegistered { registration: id, origin: registration.origin };
     outbox::append(&mut tx, &accounts.clock, &registered).await?;
     failpoint::reach("request.before_commit");
     accounts.commit(tx).await?;
@@ -109,11 +109,11 @@ pub async fn register(accounts: &Accounts, wish: Wish) -> anyhow::Result<Token> 
     Ok(browser)
 }
 
-/// What the browser that registered may see of its latest registration.
+/// The latest registration of a browser: its address and how far the mail has come.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn status(accounts: &Accounts, browser: TokenHash) -> sqlx::Result<Option<(String, Delivery)>> {
+pub async fn status(accounts: &Accounts, browser: TokenHash) -> sqlx::Result<Option<(String, DeliveryStatus)>> {
     let found: Option<(String, String)> = accounts
         .db
         .query(
@@ -126,10 +126,10 @@ pub async fn status(accounts: &Accounts, browser: TokenHash) -> sqlx::Result<Opt
         .bind(accounts.clock.now())
         .optional()
         .await?;
-    Ok(found.and_then(|(email, word)| Some((email, Delivery::from_word(&word)?))))
+    Ok(found.and_then(|(email, status)| Some((email, DeliveryStatus::parse(&status)?))))
 }
 
-/// What a mail to a registration needs.
+/// What the mail of a registration needs.
 #[derive(Clone, Debug, FromRow)]
 pub struct Pending {
     /// The registration.
@@ -144,7 +144,7 @@ pub struct Pending {
     pub locale: String,
 }
 
-/// A registration that still waits, or none: confirmed meanwhile, or purged.
+/// A registration that is still unconfirmed, or none: confirmed meanwhile, or purged.
 ///
 /// # Errors
 /// When the database is away.
@@ -157,7 +157,7 @@ pub async fn pending(accounts: &Accounts, id: Uuid) -> sqlx::Result<Option<Pendi
         .await
 }
 
-/// Gives the link of a registration its time: [`LINK_LIFETIME`] from now, and the registration at least as long.
+/// Makes the link of a registration valid for [`LINK_LIFETIME`] from now, and the registration at least as long.
 ///
 /// # Errors
 /// When the database is away.
@@ -178,8 +178,8 @@ pub async fn open_link(accounts: &Accounts, id: Uuid) -> anyhow::Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// Claims the right to tell the owner of a taken address about this registration: one such mail an hour, and a repeat of
-/// the same event is still the same one. False means that the hour's mail has been sent.
+/// Claims the right to mail the owner of a taken address about this registration: one such mail an hour, of which a
+/// redelivered event gets the same one again. False means that another registration has had it.
 ///
 /// # Errors
 /// When the database is away.
@@ -202,25 +202,25 @@ pub async fn may_remind(accounts: &Accounts, user: Uuid, registration: Uuid) -> 
     Ok(claimed == 1)
 }
 
-/// Writes down how far the mail has come, and tells it by the event, if there is one, when that is news. A mail that was
-/// sent stays sent.
+/// Records how far the mail has come, and appends the event, if there is one, when that is a change. A mail that was sent
+/// stays sent.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn record_delivery(
     accounts: &Accounts,
     id: Uuid,
-    delivery: Delivery,
+    delivery: DeliveryStatus,
     event: Option<&Event>,
 ) -> anyhow::Result<()> {
     let mut tx = accounts.db.begin().await?;
-    let news = tx
+    let changed = tx
         .query("update registrations set delivery = $2 where id = $1 and delivery <> $2 and delivery <> 'sent'")
         .bind(id)
-        .bind(delivery.word())
+        .bind(delivery.as_str())
         .execute()
         .await?;
-    if news == 1
+    if changed == 1
         && let Some(event) = event
     {
         outbox::append(&mut tx, &accounts.clock, event).await?;

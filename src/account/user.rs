@@ -1,4 +1,4 @@
-//! Users, looked up.
+//! Looking users up.
 
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -7,7 +7,7 @@ use crate::account::Accounts;
 use crate::clock::Timestamp;
 use crate::db::Db;
 
-/// Somebody who may sign in.
+/// An account that may sign in.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct User {
     /// The account.
@@ -35,7 +35,7 @@ pub async fn by_canonical(db: &Db, canonical: &str) -> sqlx::Result<Option<User>
 
 /// A user as operators see one.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Listed {
+pub struct UserSummary {
     /// The account.
     pub id: Uuid,
     /// The address as typed.
@@ -52,7 +52,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn list(db: &Db) -> sqlx::Result<Vec<Listed>> {
+pub async fn list(db: &Db) -> sqlx::Result<Vec<UserSummary>> {
     db.query("select id, email, name, created_at, admin_since from users order by created_at, id").all().await
 }
 
@@ -60,7 +60,7 @@ pub async fn list(db: &Db) -> sqlx::Result<Vec<Listed>> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn listed(db: &Db, canonical: &str) -> sqlx::Result<Option<Listed>> {
+pub async fn summary(db: &Db, canonical: &str) -> sqlx::Result<Option<UserSummary>> {
     db.query("select id, email, name, created_at, admin_since from users where email_canonical = $1")
         .bind(canonical.to_owned())
         .optional()

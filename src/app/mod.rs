@@ -21,7 +21,7 @@ use crate::account::credentials::breached::Breached;
 use crate::account::credentials::hasher::Cost;
 use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::keys::Keys;
-use crate::account::login_log::Log;
+use crate::account::login_log::LoginLog;
 use crate::account::session::cache::SessionCache;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
@@ -303,7 +303,7 @@ impl App {
     pub fn consumers(&self, parts: &Parts) -> Vec<Consumer> {
         let desk = Desk {
             accounts: self.accounts.clone(),
-            log: Log::new(&self.accounts, login_log::QUEUE),
+            log: LoginLog::new(&self.accounts, login_log::QUEUE),
             mail: Arc::clone(&self.mail),
             mail_pace: self.config.mail.rate.map(Pace::per_minute),
             public_url: self.config.http.public_url.clone(),

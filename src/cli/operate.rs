@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use uuid::Uuid;
 
 use crate::account::identity::address::Address;
-use crate::account::user::{self, Listed};
+use crate::account::user::{self, UserSummary};
 use crate::app::App;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -178,7 +178,7 @@ async fn users(app: &App, matches: &ArgMatches, out: &mut impl Write) -> anyhow:
     if verb != "show" && !user::set_admin(accounts, address.canonical(), verb == "promote").await? {
         bail!("nobody has the address {email}");
     }
-    let found = user::listed(&accounts.db, address.canonical()).await?;
+    let found = user::summary(&accounts.db, address.canonical()).await?;
     let found = found.with_context(|| format!("nobody has the address {email}"))?;
     for (name, value) in head.into_iter().zip(person(found)) {
         writeln!(out, "{name:<13} {value}")?;
@@ -186,7 +186,7 @@ async fn users(app: &App, matches: &ArgMatches, out: &mut impl Write) -> anyhow:
     Ok(())
 }
 
-fn person(Listed { id, email, name, created_at, admin_since }: Listed) -> [String; 5] {
+fn person(UserSummary { id, email, name, created_at, admin_since }: UserSummary) -> [String; 5] {
     let admin = admin_since.map_or_else(|| "no".to_owned(), |at| format!("since {}", instant(at)));
     [email, printable(&name), instant(created_at), admin, id.to_string()]
 }

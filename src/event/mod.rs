@@ -145,7 +145,7 @@ pub enum Refusal {
 impl Refusal {
     /// The word in the event and in the log.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Refusal::UnknownAddress => "unknown_address",
             Refusal::Unconfirmed => "unconfirmed",

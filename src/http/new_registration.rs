@@ -10,7 +10,7 @@ use crate::account::identity::address::Address;
 use crate::account::identity::address::AddressError;
 use crate::account::identity::name::DisplayName;
 use crate::account::identity::name::NameError;
-use crate::account::register::Wish;
+use crate::account::register::NewRegistration;
 use crate::error::Overloaded;
 use crate::http::pages::view::RegisterErrors;
 use crate::http::problem::Problem;
@@ -52,7 +52,7 @@ pub async fn check(
     visitor: &Visitor,
     t: Text,
     [email, password, name]: [&str; 3],
-) -> Result<Result<Wish, RegisterErrors>, Problem> {
+) -> Result<Result<NewRegistration, RegisterErrors>, Problem> {
     let address = Address::parse(email);
     let display_name = DisplayName::parse(name);
     let password = {
@@ -73,7 +73,7 @@ pub async fn check(
     Ok(match (address, display_name, password) {
         (Ok(address), Ok(name), Ok(password)) => {
             let locale = visitor.locale.tag();
-            Ok(Wish { address, name, password, locale, origin: visitor.origin.clone() })
+            Ok(NewRegistration { address, name, password, locale, origin: visitor.origin.clone() })
         }
         (address, name, chosen) => Err(RegisterErrors {
             email: address.err().map(|error| t.get(about_address(error))),

@@ -17,9 +17,9 @@ use url::Url;
 use crate::account::Accounts;
 use crate::account::credentials::token::Token;
 use crate::account::credentials::token::TokenHash;
-use crate::account::register::LIFETIME;
+use crate::account::register::REGISTRATION_LIFETIME;
 use crate::account::session::cache::SessionCache;
-use crate::account::session::{ABSOLUTE, SignedIn};
+use crate::account::session::{ABSOLUTE_LIFETIME, SignedIn};
 use crate::event::Origin;
 use crate::http::cookies::Cookie;
 use crate::http::health::Readiness;
@@ -117,7 +117,7 @@ impl Web {
     /// # Errors
     /// Never for a token of ours.
     pub fn session_cookie(&self, token: &Token) -> anyhow::Result<HeaderValue> {
-        Cookie::Session.set(&token.reveal(), ABSOLUTE, self.https())
+        Cookie::Session.set(&token.reveal(), ABSOLUTE_LIFETIME, self.https())
     }
 
     /// The cookie of a browser that has just registered.
@@ -125,7 +125,7 @@ impl Web {
     /// # Errors
     /// Never for a token of ours.
     pub fn registration_cookie(&self, token: &Token) -> anyhow::Result<HeaderValue> {
-        Cookie::Registration.set(&token.reveal(), LIFETIME, self.https())
+        Cookie::Registration.set(&token.reveal(), REGISTRATION_LIFETIME, self.https())
     }
 }
 

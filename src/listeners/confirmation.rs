@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Desk;
 use super::mail_text::{AlreadyRegistered, Confirmation, Rendered};
 use crate::account::credentials::link;
-use crate::account::register::{self, Delivery, LINK_LIFETIME, Pending};
+use crate::account::register::{self, DeliveryStatus, LINK_LIFETIME, Pending};
 use crate::account::user;
 use crate::event::{self, Event, MailFact};
 use crate::failpoint;
@@ -52,7 +52,8 @@ pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, 
         Ok(_) => {
             failpoint::reach("mail.accepted");
             let sent = Event::MailSent { mail: fact };
-            insist(|| register::record_delivery(&desk.accounts, registration, Delivery::Sent, Some(&sent))).await?;
+            insist(|| register::record_delivery(&desk.accounts, registration, DeliveryStatus::Sent, Some(&sent)))
+                .await?;
             failpoint::reach("delivery.recorded");
             Ok(Outcome::Ack)
         }
@@ -60,14 +61,14 @@ pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, 
         Err(SendError::Permanent { code, text, recipient: true }) => {
             tracing::warn!(code, text, "the mail server refuses the address");
             let reason = format!("{code} {text}");
-            record(Delivery::Rejected, Event::MailRejected { mail: fact, reason }).await?;
+            record(DeliveryStatus::Rejected, Event::MailRejected { mail: fact, reason }).await?;
             Ok(Outcome::Ack)
         }
         Err(SendError::Withdrawn) => Ok(Outcome::Later(lease::LEASE)),
         // ours to mend (a wrong login, a policy): it waits for that
         Err(error @ (SendError::Temporary(_) | SendError::Permanent { .. })) => {
             let reason = error.to_string();
-            record(Delivery::Delayed, Event::MailDelayed { mail: fact, reason: reason.clone() }).await?;
+            record(DeliveryStatus::Delayed, Event::MailDelayed { mail: fact, reason: reason.clone() }).await?;
             Err(NotNow(reason).into())
         }
     }
@@ -85,7 +86,7 @@ async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Op
             // while no mail leaves, this one must not look as if it had: the difference would tell who has an account
             match desk.mail.health() {
                 Health::Failing { reason, .. } => {
-                    register::record_delivery(accounts, pending.id, Delivery::Delayed, None).await?;
+                    register::record_delivery(accounts, pending.id, DeliveryStatus::Delayed, None).await?;
                     return Err(NotNow(reason).into());
                 }
                 // nor may it look as if a slow server had been quick
@@ -93,7 +94,7 @@ async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Op
                 Health::Untried => {}
             }
             // to the person who waits it looks as if it had been sent
-            register::record_delivery(accounts, pending.id, Delivery::Sent, None).await?;
+            register::record_delivery(accounts, pending.id, DeliveryStatus::Sent, None).await?;
             return Ok(None);
         }
         let locale = Locale::from_tag(&user.locale).unwrap_or_default();

@@ -14,7 +14,7 @@ use tower::BoxError;
 use url::Url;
 
 use crate::account::Accounts;
-use crate::account::login_log::Log;
+use crate::account::login_log::LoginLog;
 use crate::mail::Transport;
 use crate::messaging::consumer::layers::Inbox;
 use crate::messaging::consumer::layers::Pace;
@@ -33,7 +33,7 @@ pub struct Desk {
     /// The rows and whoever changes them.
     pub accounts: Accounts,
     /// What happened at the door.
-    pub log: Log,
+    pub log: LoginLog,
     /// How mails leave.
     pub mail: Arc<Transport>,
     /// How fast they may, if somebody said so.

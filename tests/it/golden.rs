@@ -126,7 +126,7 @@ fn every_event_of_the_catalogue_has_a_golden_file_and_no_file_is_forgotten() {
     let reasons: BTreeSet<String> = released
         .iter()
         .filter_map(|(_, received)| match received.event {
-            Event::LoginFailed { reason, .. } => Some(reason.word().to_owned()),
+            Event::LoginFailed { reason, .. } => Some(reason.as_str().to_owned()),
             _ => None,
         })
         .collect();

@@ -1,7 +1,7 @@
-//! Passwords that are known from breaches, in a file that the operator brings: far too many to embed.
+//! Passwords that are known from breaches, in a file that the operator provides: far too many to embed.
 //!
-//! The file has a SHA-1 in hexadecimal a line, sorted, each followed by nothing or by a colon and a count: the form in which
-//! Have I Been Pwned publishes its corpus. It is never read into memory: a look halves the file some forty times.
+//! The file has a hexadecimal SHA-1 a line, sorted, each followed by nothing or by a colon and a count: the form in which
+//! Have I Been Pwned publishes its corpus. It is never read into memory: a look-up is a binary search of some forty reads.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -14,11 +14,11 @@ use sha1::{Digest as _, Sha1};
 use crate::account::credentials::policy::Password;
 
 /// Hexadecimal digits of a SHA-1.
-const DIGITS: usize = 40;
-/// Longest line: the digits, a colon, a count, and the end of the line of either fashion.
-const LINE: usize = DIGITS + 24;
+const HASH_DIGITS: usize = 40;
+/// Longest line: the digits, a colon, a count, and the line end of either kind.
+const MAX_LINE: usize = HASH_DIGITS + 24;
 
-/// A file of known passwords that is open.
+/// An open file of known passwords.
 #[derive(Debug)]
 pub struct Breached {
     file: File,
@@ -26,10 +26,10 @@ pub struct Breached {
 }
 
 impl Breached {
-    /// Opens a file, and looks at its first and last line.
+    /// Opens a file, and checks its first and last line.
     ///
     /// # Errors
-    /// When it cannot be read, or is not what the module's documentation says.
+    /// When it cannot be read or is not of the module's form.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let file = File::open(path)?;
         let bytes = file.metadata()?.len();
@@ -64,15 +64,15 @@ impl Breached {
         if at >= self.bytes {
             return Ok(None);
         }
-        let before = at.saturating_sub(LINE as u64);
-        let mut window = [0; 2 * LINE];
+        let before = at.saturating_sub(MAX_LINE as u64);
+        let mut window = [0; 2 * MAX_LINE];
         let read = self.read(before, &mut window)?;
         let (window, here) = (window.get(..read).unwrap_or_default(), usize::try_from(at - before)?);
         let ended = window.get(..here).unwrap_or_default().iter().rposition(|&byte| byte == b'\n');
         ensure!(ended.is_some() || before == 0, "has a line that is longer than a hash and its count");
         let start = ended.map_or(0, |end| end + 1);
         let line = window.get(start..).unwrap_or_default().split(|&byte| byte == b'\n').next().unwrap_or_default();
-        let (hash, rest) = line.split_at_checked(DIGITS).context("has a line that is shorter than a SHA-1")?;
+        let (hash, rest) = line.split_at_checked(HASH_DIGITS).context("has a line that is shorter than a SHA-1")?;
         ensure!(
             hash.iter().all(u8::is_ascii_hexdigit) && matches!(rest.first(), None | Some(b':' | b'\r')),
             "has a line that does not begin with a SHA-1 in hexadecimal"
@@ -82,7 +82,7 @@ impl Breached {
 
     /// Where the line after the one at `start` begins.
     fn end_of(&self, start: u64) -> anyhow::Result<u64> {
-        let mut window = [0; LINE];
+        let mut window = [0; MAX_LINE];
         let read = self.read(start, &mut window)?;
         let end = window.iter().take(read).position(|&byte| byte == b'\n');
         Ok(start + end.map_or(read, |end| end + 1) as u64)
@@ -152,11 +152,11 @@ mod tests {
     #[test]
     fn what_is_no_such_list_is_refused_when_it_is_opened() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let hash = |digit: &str| digit.repeat(DIGITS);
+        let hash = |digit: &str| digit.repeat(HASH_DIGITS);
         for (text, why) in [
             (String::new(), "empty"),
             ("password\nletmein\n".into(), "shorter"),
-            (format!("{}\n", "z".repeat(DIGITS)), "hexadecimal"),
+            (format!("{}\n", "z".repeat(HASH_DIGITS)), "hexadecimal"),
             (format!("{}:1\n{}:1\n", hash("B"), hash("A")), "sorted"),
             (format!("{}\n", hash("A").repeat(9)), "SHA-1"),
         ] {

@@ -1,4 +1,4 @@
-//! Purpose keys, all from one root secret (HKDF-SHA-256, RFC 5869): what one of them leaks says nothing of the others.
+//! Keys for each purpose, all derived from one root secret (HKDF-SHA-256, RFC 5869): none tells anything of another.
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// What a key is for. The same input under another purpose gives another code.
+/// What a key is for. The same input has another code for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Links that confirm an address.
@@ -24,7 +24,7 @@ impl Purpose {
     }
 }
 
-/// The root secret and what is derived from it. Prints nothing and is wiped when dropped.
+/// The root secret and what is derived from it. `Debug` shows no secret; it is wiped when dropped.
 pub struct Keys {
     root: Zeroizing<[u8; 32]>,
     id: u8,
@@ -47,18 +47,18 @@ impl Keys {
         Keys { root: bytes, id }
     }
 
-    /// Names the root secret in what it signs, so that two can live side by side while one replaces the other.
+    /// Identifies the root secret in what it signs, so that two can be in use while one replaces the other.
     #[must_use]
     pub fn id(&self) -> u8 {
         self.id
     }
 
-    /// The code (HMAC-SHA-256) of `parts`. Each part goes in with its length, so that moving a byte from one part to
-    /// the next gives another code.
+    /// The HMAC-SHA-256 of `parts`. Each part goes in with its length, so that moving a byte from one to the next gives
+    /// another code.
     #[must_use]
     pub fn code(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
         let mut key = Zeroizing::new([0; 32]);
-        // both fail only for lengths that these are not: 32 of at most 8,160 bytes, and any key length is fine
+        // neither can fail: expand takes up to 8,160 bytes, and HMAC takes any key length
         let expanded = Hkdf::<Sha256>::from_prk(self.root.as_slice())
             .is_ok_and(|hkdf| hkdf.expand(purpose.label(), key.as_mut_slice()).is_ok());
         debug_assert!(expanded, "HKDF takes a root of 32 bytes");

@@ -1,15 +1,15 @@
-//! Random tokens that browsers keep: 256 bits from the system's generator, of which only the SHA-256 is stored.
+//! Random tokens for cookies: 256 bits from the system's generator, of which only the SHA-256 is stored.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretBox};
 use sha2::{Digest as _, Sha256};
 
-/// A secret that a cookie carries. Prints nothing.
+/// The secret in a cookie. `Debug` does not show it.
 #[derive(Debug)]
 pub struct Token(SecretBox<[u8; 32]>);
 
-/// What is stored of a [`Token`]. Not a secret: nothing opens with it.
+/// What is stored of a [`Token`]. Not a secret: it opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
@@ -17,14 +17,14 @@ impl Token {
     /// A new one.
     ///
     /// # Errors
-    /// When the system gives no randomness; nothing can be signed in then.
+    /// When the system gives no randomness.
     pub fn new() -> anyhow::Result<Self> {
         let mut bytes = Box::new([0; 32]);
         getrandom::fill(bytes.as_mut_slice()).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
         Ok(Token(SecretBox::new(bytes)))
     }
 
-    /// The one that a cookie carries, or none if it is not of the form of ours.
+    /// Reads a cookie's value; none if it is not of our form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; 32] = (text.len() == 43).then(|| URL_SAFE_NO_PAD.decode(text).ok())??.try_into().ok()?;

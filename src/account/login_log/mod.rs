@@ -1,4 +1,4 @@
-//! The login log: what happened at the door of an account, for the person whose account it is.
+//! The login log: successful and refused logins of an account, for its owner.
 
 use std::time::Duration;
 
@@ -26,30 +26,30 @@ pub struct Entry {
     pub kind: String,
     /// When it happened.
     pub at: Timestamp,
-    /// From which address.
+    /// The client's address.
     pub ip: String,
-    /// With which program.
+    /// The client's `User-Agent`.
     pub user_agent: String,
     /// Why it was refused, if it was.
     pub reason: Option<String>,
 }
 
-/// Writes the log: what comes at the same time goes in one transaction, each row with the mark that it was written, so
-/// that it is there exactly once.
+/// Writes the log. Rows that come at the same time share a transaction; each is written together with the inbox mark of its
+/// event, so exactly once.
 #[derive(Clone, Debug)]
-pub struct Log {
+pub struct LoginLog {
     rows: WriteBatcher<Rows>,
 }
 
-impl Log {
-    /// The log of `listener`, under whose name events are marked; to be made inside a runtime.
+impl LoginLog {
+    /// The log of `listener`, under whose name events are marked in the inbox; to be called inside a runtime.
     #[must_use]
     pub fn new(accounts: &Accounts, listener: &'static str) -> Self {
         let Accounts { db, clock, .. } = accounts.clone();
-        Log { rows: WriteBatcher::start(Rows { db, clock, listener }) }
+        LoginLog { rows: WriteBatcher::start(Rows { db, clock, listener }) }
     }
 
-    /// Writes an event of the door into the log, if it is not there. An event that is none of the door's is let pass.
+    /// Writes a login event into the log, unless it is there already. Other events are ignored.
     ///
     /// # Errors
     /// When the database refuses or is away.
@@ -57,7 +57,7 @@ impl Log {
         let (user, reason, attempted, origin) = match received.event {
             Event::LoginSucceeded { user, ref origin, .. } => (Some(user), None, None, origin),
             Event::LoginFailed { user, ref attempted, reason, ref origin } => {
-                (user, Some(reason.word()), Some(attempted.clone()), origin)
+                (user, Some(reason.as_str()), Some(attempted.clone()), origin)
             }
             _ => return Ok(()),
         };
@@ -84,7 +84,7 @@ struct Rows {
     listener: &'static str,
 }
 
-/// A row on its way into the table. Ids are hexadecimal without hyphens.
+/// A row as JSON for the statement. Ids are hexadecimal without hyphens.
 #[derive(Debug, Serialize)]
 struct Row {
     #[serde(with = "uuid::serde::simple")]
@@ -105,7 +105,7 @@ impl BatchWrite for Rows {
     async fn write(&self, rows: &[Row]) -> anyhow::Result<Vec<()>> {
         let mut tx = self.db.begin().await?;
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-        // a copy of an event may come beside the event
+        // one batch may hold two copies of an event
         let mut fresh = inbox::mark_all(&mut tx, &self.clock, self.listener, &ids).await?;
         let rows_to_write: Vec<&Row> = rows.iter().filter(|row| fresh.remove(&row.id)).collect();
         tx.query(Sql {
@@ -133,7 +133,7 @@ impl BatchWrite for Rows {
 /// # Errors
 /// When the database is away.
 pub async fn of_user(accounts: &Accounts, user: Uuid, before: Option<Uuid>, limit: u8) -> sqlx::Result<Vec<Entry>> {
-    let columns_of_user = match before {
+    let query = match before {
         None => accounts
             .db
             .query(
@@ -157,5 +157,5 @@ pub async fn of_user(accounts: &Accounts, user: Uuid, before: Option<Uuid>, limi
             .bind(i64::from(limit))
             .bind(before),
     };
-    columns_of_user.all().await
+    query.all().await
 }

@@ -2,7 +2,6 @@
 
 pub mod cache;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,20 +9,19 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::credentials::token::Token;
-use crate::account::credentials::token::TokenHash;
+use crate::account::credentials::token::{Token, TokenHash};
 use crate::account::user::User;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::event::{Event, Origin};
 use crate::messaging::outbox;
 
-/// A session ends when it was not used for this long …
-pub const IDLE: Duration = Duration::from_hours(12);
-/// … and after this long in any case (OWASP ASVS 7.3.1, 7.3.2).
-pub const ABSOLUTE: Duration = Duration::from_hours(720);
+/// A session ends when it was not used for this long (OWASP ASVS 7.3.1) …
+pub const IDLE_TIMEOUT: Duration = Duration::from_hours(12);
+/// … and after this long in any case (OWASP ASVS 7.3.2).
+pub const ABSOLUTE_LIFETIME: Duration = Duration::from_hours(720);
 /// How stale `last_seen_at` may be: a write for every read would make reading as slow as writing.
-const SEEN: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+const LAST_SEEN_GRANULARITY: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,20 +30,20 @@ pub struct SignedIn {
     pub session: Uuid,
     /// Who.
     pub user: User,
-    /// When it ends if it is not used.
+    /// When it ends unless it is used again.
     pub until: Timestamp,
 }
 
-/// A session that has just begun, with the token for its cookie.
+/// A session that has just begun.
 #[derive(Debug)]
-pub struct Begun {
+pub struct NewSession {
     /// The session.
     pub session: Uuid,
     /// For the cookie.
     pub token: Token,
 }
 
-/// Begins a session of this user.
+/// Begins a session of this user, and ends the one of `replaces` in the same transaction.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -54,9 +52,12 @@ pub(in crate::account) async fn begin(
     accounts: &Accounts,
     user: Uuid,
     origin: &Origin,
-) -> anyhow::Result<Begun> {
+    replaces: Option<TokenHash>,
+) -> anyhow::Result<NewSession> {
+    if let Some(replaced) = replaces {
+        revoke_in(tx, accounts, replaced).await?;
+    }
     let (session, token, now) = (accounts.clock.new_id(), Token::new()?, accounts.clock.now());
-    let ip: IpAddr = origin.ip;
     tx.query(
         "insert into sessions (id, token_hash, user_id, created_at, last_seen_at, expires_at, ip, user_agent)
          values ($1, $2, $3, $4, $4, $5, $6, $7)",
@@ -65,13 +66,13 @@ pub(in crate::account) async fn begin(
     .bind(token.hash().to_vec())
     .bind(user)
     .bind(now)
-    .bind(now + ABSOLUTE)
-    .bind(ip.to_string())
+    .bind(now + ABSOLUTE_LIFETIME)
+    .bind(origin.ip.to_string())
     .bind(origin.user_agent.clone())
     .execute_deferred()
     .await
     .context("cannot begin a session")?;
-    Ok(Begun { session, token })
+    Ok(NewSession { session, token })
 }
 
 #[derive(FromRow)]
@@ -83,10 +84,10 @@ struct Found {
     user: User,
 }
 
-/// Who is signed in with this token, if it is one of ours that is in time.
+/// Who is signed in with this token, if its session exists and has not expired.
 ///
 /// # Errors
-/// When the database is away, which is not the same as nobody.
+/// When the database is away, which does not mean nobody.
 pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Option<SignedIn>> {
     let now = accounts.clock.now();
     let found: Option<Found> = accounts
@@ -98,13 +99,13 @@ pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Optio
         )
         .bind(token.to_vec())
         .bind(now)
-        .bind(now - IDLE)
+        .bind(now - IDLE_TIMEOUT)
         .optional()
         .await
         .context("cannot look the session up")?;
     let Some(found) = found else { return Ok(None) };
     let mut seen = found.last_seen_at;
-    if now - seen > SEEN {
+    if now - seen > LAST_SEEN_GRANULARITY {
         let mut tx = accounts.db.begin().await?;
         tx.query("update sessions set last_seen_at = $2 where id = $1")
             .bind(found.session)
@@ -114,10 +115,10 @@ pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Optio
         tx.commit().await?;
         seen = now;
     }
-    Ok(Some(SignedIn { session: found.session, user: found.user, until: found.expires_at.min(seen + IDLE) }))
+    Ok(Some(SignedIn { session: found.session, user: found.user, until: found.expires_at.min(seen + IDLE_TIMEOUT) }))
 }
 
-/// Ends a session, if it is still there, and has every node forget it.
+/// Ends a session, if it still exists, and has every node forget it.
 ///
 /// # Errors
 /// When the database is away.
@@ -127,15 +128,14 @@ pub async fn revoke(accounts: &Accounts, token: TokenHash) -> anyhow::Result<()>
     accounts.commit(tx).await
 }
 
-/// Ends a session in a transaction that does more.
-pub(in crate::account) async fn revoke_in(tx: &mut Tx, accounts: &Accounts, token: TokenHash) -> anyhow::Result<()> {
-    let gone: Option<(Uuid, Uuid)> = tx
+async fn revoke_in(tx: &mut Tx, accounts: &Accounts, token: TokenHash) -> anyhow::Result<()> {
+    let revoked: Option<(Uuid, Uuid)> = tx
         .query("delete from sessions where token_hash = $1 returning id, user_id")
         .bind(token.to_vec())
         .optional()
         .await
         .context("cannot end the session")?;
-    if let Some((session, user)) = gone {
+    if let Some((session, user)) = revoked {
         outbox::append(tx, &accounts.clock, &Event::SessionRevoked { user, session }).await?;
     }
     Ok(())

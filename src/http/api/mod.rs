@@ -12,7 +12,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
-use crate::account::confirm::{self, Refused};
+use crate::account::confirm::{self, ConfirmRefused};
 use crate::account::credentials::policy::Password;
 use crate::account::login_log;
 use crate::account::login_log::Entry;
@@ -204,9 +204,9 @@ pub async fn confirm(
         }
         Err(error) => {
             let unprocessable = |code, detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail);
-            Err(match error.downcast::<Refused>()? {
-                Refused::Invalid => unprocessable("invalid-token", "The token is unknown, expired or used."),
-                Refused::Password => {
+            Err(match error.downcast::<ConfirmRefused>()? {
+                ConfirmRefused::Invalid => unprocessable("invalid-token", "The token is unknown, expired or used."),
+                ConfirmRefused::Password => {
                     unprocessable("password-needed", "The password that was chosen at the registration is needed.")
                 }
             })
@@ -236,7 +236,7 @@ pub async fn login(
             Ok(with_cookies(Answer(Me::from(user)).into_response(), [cookie]))
         }
         Err(error) => {
-            let login::Refused = error.downcast()?;
+            let login::LoginRefused = error.downcast()?;
             Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "The address or the password is wrong."))
         }
     }

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::REFERRER_POLICY;
 use axum::response::Response;
 
-use crate::account::confirm::{self, Ask, Refused};
+use crate::account::confirm::{self, ConfirmRefused, ConfirmStep};
 use crate::account::credentials::policy::Password;
 use crate::http::cookies::Cookie;
 use crate::http::extract::form::Fields;
@@ -25,9 +25,9 @@ use crate::http::state::see_other;
 /// When the database is away.
 pub async fn form(State(web): State<Web>, visitor: Visitor, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
     let token = query(raw.as_deref(), "token").unwrap_or_default();
-    let ask = confirm::ask(&web.accounts, &token, visitor.registration).await?;
-    let status = if ask == Ask::Invalid { StatusCode::NOT_FOUND } else { StatusCode::OK };
-    page(&web, &visitor, token, ask, status, None)
+    let step = confirm::next_step(&web.accounts, &token, visitor.registration).await?;
+    let status = if step == ConfirmStep::Invalid { StatusCode::NOT_FOUND } else { StatusCode::OK };
+    page(&web, &visitor, token, step, status, None)
 }
 
 /// POST /confirm: 303 to `/account`, signed in, or 422 with the page again.
@@ -45,13 +45,15 @@ pub async fn submit(State(web): State<Web>, visitor: Visitor, fields: Fields) ->
             Ok(see_other("/account", [web.session_cookie(&begun.token)?, Cookie::Registration.delete(web.https())]))
         }
         Err(error) => {
-            let refused = error.downcast::<Refused>()?;
-            let (ask, mistake) = match refused {
-                Refused::Invalid => (Ask::Invalid, None),
-                Refused::Password if password.is_empty() => (Ask::Password, Some("mistake-password-chosen")),
-                Refused::Password => (Ask::Password, Some("confirm-password-wrong")),
+            let refused = error.downcast::<ConfirmRefused>()?;
+            let (step, mistake) = match refused {
+                ConfirmRefused::Invalid => (ConfirmStep::Invalid, None),
+                ConfirmRefused::Password if password.is_empty() => {
+                    (ConfirmStep::Password, Some("mistake-password-chosen"))
+                }
+                ConfirmRefused::Password => (ConfirmStep::Password, Some("confirm-password-wrong")),
             };
-            page(&web, &visitor, token, ask, StatusCode::UNPROCESSABLE_ENTITY, mistake)
+            page(&web, &visitor, token, step, StatusCode::UNPROCESSABLE_ENTITY, mistake)
         }
     }
 }
@@ -60,19 +62,19 @@ fn page(
     web: &Web,
     visitor: &Visitor,
     token: String,
-    ask: Ask,
+    step: ConfirmStep,
     status: StatusCode,
     mistake: Option<&str>,
 ) -> Result<Response, Problem> {
     let page = visitor.page(web, "/confirm", None);
-    let state = match ask {
-        Ask::Button => ConfirmState::Button,
-        Ask::Password => ConfirmState::Password,
-        Ask::Invalid => ConfirmState::Invalid,
+    let state = match step {
+        ConfirmStep::Button => ConfirmState::Button,
+        ConfirmStep::Password => ConfirmState::Password,
+        ConfirmStep::Invalid => ConfirmState::Invalid,
     };
     let error = mistake.map(|key| page.t.get(key));
     // a token that does not work is not repeated
-    let token = if ask == Ask::Invalid { String::new() } else { token };
+    let token = if step == ConfirmStep::Invalid { String::new() } else { token };
     let mut response = html(status, &Confirm { page, token, state, error })?;
     response.headers_mut().insert(REFERRER_POLICY, NO_REFERRER);
     Ok(response)

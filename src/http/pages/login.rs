@@ -4,8 +4,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
-use crate::account::login::{self, Refused};
-use crate::account::session;
+use crate::account::login::{self, LoginRefused};
 use crate::http::cookies::Cookie;
 use crate::http::extract::form::Fields;
 use crate::http::extract::redirect::Target;
@@ -53,7 +52,7 @@ pub async fn submit(State(web): State<Web>, visitor: Visitor, fields: Fields) ->
             Ok(see_other(next.as_ref().map_or(HOME, Target::as_str), [web.session_cookie(&begun.token)?]))
         }
         Err(error) => {
-            let Refused = error.downcast()?;
+            let LoginRefused = error.downcast()?;
             let page = visitor.page(&web, "/login", None);
             let error = Some(page.t.get("login-refused"));
             let next = next.map(|next| next.as_str().to_owned());
@@ -80,8 +79,7 @@ pub async fn logout(State(web): State<Web>, visitor: Visitor, fields: Fields) ->
 /// When the database is away.
 pub async fn end(web: &Web, visitor: &Visitor) -> Result<(), Problem> {
     if let Some(token) = visitor.session {
-        session::revoke(&web.accounts, token).await?;
-        web.sessions.forget_token(token);
+        web.sessions.revoke(&web.accounts, token).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
-use crate::account::register;
+use crate::account::register::{self, DeliveryStatus};
 use crate::http::extract::form::Fields;
 use crate::http::new_registration;
 use crate::http::pages::view::Delivery;
@@ -82,10 +82,10 @@ async fn delivery(web: &Web, visitor: &Visitor) -> Result<(Option<String>, Deliv
         None => (None, Delivery::Unknown),
         Some((address, delivery)) => {
             let delivery = match delivery {
-                register::Delivery::Queued => Delivery::Queued,
-                register::Delivery::Sent => Delivery::Sent,
-                register::Delivery::Delayed => Delivery::Delayed,
-                register::Delivery::Rejected => Delivery::Rejected,
+                DeliveryStatus::Queued => Delivery::Queued,
+                DeliveryStatus::Sent => Delivery::Sent,
+                DeliveryStatus::Delayed => Delivery::Delayed,
+                DeliveryStatus::Rejected => Delivery::Rejected,
             };
             (Some(address), delivery)
         }

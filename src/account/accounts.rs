@@ -1,0 +1,44 @@
+//! What every use case needs, handed from one to the next.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::account::credentials::breached::Breached;
+use crate::account::credentials::hasher::Hasher;
+use crate::account::credentials::keys::Keys;
+use crate::clock::Clock;
+use crate::db::{Db, Tx};
+use crate::messaging::notify::Wake;
+
+/// What every use case needs. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    /// Where the rows are.
+    pub db: Db,
+    /// What time it is.
+    pub clock: Clock,
+    /// Signalled when an event was written.
+    pub wake: Wake,
+    /// Hashes and compares passwords.
+    pub hasher: Hasher,
+    /// Sign links and pseudonyms.
+    pub keys: Arc<Keys>,
+    /// Passwords that may not be chosen, beside the embedded list.
+    pub breached: Option<Arc<Breached>>,
+    /// The site's name as people know it, the host of the public URL: no password may consist of it.
+    pub site: Arc<str>,
+}
+
+impl Accounts {
+    /// Commits, and wakes the relay for the events in it. While requests wait for the hash threads the commit may linger to be
+    /// shared: a commit of its own would serve nobody sooner.
+    ///
+    /// # Errors
+    /// When the database is away or refuses.
+    pub async fn commit(&self, tx: Tx) -> anyhow::Result<()> {
+        tx.commit_grouped(self.hasher.patience()).await.context("cannot commit")?;
+        self.wake.outbox();
+        Ok(())
+    }
+}
