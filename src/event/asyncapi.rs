@@ -1,12 +1,10 @@
-//! The events and their ways as others may rely on them: an `AsyncAPI` 3 document, made from the types that are sent and
-//! the topology that is declared.
-//!
-//! It stands in docs/asyncapi.json; a test compares.
+//! The events and their routes as an `AsyncAPI` 3 document for other services, generated from the types that are sent and
+//! the topology that is declared. docs/asyncapi.json holds it; a test compares.
 
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use super::{Event, VERSION};
+use super::catalogue::{Event, VERSION};
 use crate::messaging::broker::rabbit;
 use crate::messaging::broker::rabbit::PREFIX;
 use crate::messaging::topology::{
@@ -292,9 +290,9 @@ fn envelope(name: &str, data: &Value) -> Value {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::tests::every;
     use super::*;
     use crate::clock::Clock;
+    use crate::event::tests::every;
     use crate::messaging::outbox::Happening as _;
 
     type Names = BTreeSet<String>;
