@@ -1,6 +1,7 @@
 //! The papers say what the code says.
 
 mod asyncapi;
+mod containers;
 mod example;
 
 use std::fmt::Write as _;
