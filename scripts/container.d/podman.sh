@@ -92,19 +92,17 @@ last_words() {
   [[ ! -s $work/health ]] || { echo; echo "==> the last health check said:"; cat "$work/health"; } >&2
 }
 
-# All that runs in this store; the images stay.
+# All that runs in this store; the images stay. Without systemd there is a line about each health check that it has not set up.
 clear_all() {
-  podman rm --all --force --time 0 >/dev/null || true
-  podman volume rm --all --force >/dev/null || true
-  podman network prune --force >/dev/null || true
+  { podman rm --all --force --time 0 && podman volume rm --all --force && podman network prune --force; } >"$work/output" 2>&1 ||
+    cat "$work/output" >&2
 }
 
 forget() {
   [[ -d $cache ]] || return 0
-  work=$(mktemp -d)
   enter_podman
   clear_all
   # it unmounts what it removes
   podman system reset --force >/dev/null || true
-  rm -rf --one-file-system "$cache" "$work"
+  rm -rf --one-file-system "$cache"
 }
