@@ -34,4 +34,6 @@ pub mod listeners;
 pub mod locale;
 pub mod mail;
 pub mod messaging;
+pub mod net;
 pub mod telemetry;
+pub mod text;

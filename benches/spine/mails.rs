@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bellhop::clock::Clock;
-use bellhop::mail::{Limits, Mail, Sender, Smtp, SmtpSettings};
+use bellhop::mail::{Mail, Sender, Smtp, SmtpLimits, SmtpSettings};
 use tokio::runtime::Handle;
 
 use crate::load::median;
@@ -17,7 +17,7 @@ pub async fn measure(servers: &Handle) -> anyhow::Result<Vec<Row>> {
     let address = sink::start(servers, Duration::ZERO)?;
     let settings = SmtpSettings::parse(&format!("smtp://{address}?tls=none"))?;
     // one connection at a time, renewed as often as the service renews its own
-    let limits = Limits { connections: 1, ..Limits::default() };
+    let limits = SmtpLimits { connections: 1, ..SmtpLimits::default() };
     let smtp = Smtp::new(settings, Sender::parse("Bellhop <no-reply@localhost>")?, Clock::default(), limits)?;
     let mut rates = Vec::new();
     for round in 0..=ROUNDS {

@@ -1,13 +1,12 @@
 //! Where the servers are, and whether the way there leaves this machine.
 
-use std::net::IpAddr;
-
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use url::{Host, Url};
+use url::Url;
 
 use crate::config::{Config, ConfigError};
 use crate::db::Location;
+use crate::net::is_loopback_host;
 
 /// The file of the default database, in the data directory.
 const SQLITE_FILE: &str = "bellhop.sqlite";
@@ -40,7 +39,7 @@ pub(super) fn of_database(config: &Config) -> Result<Location, ConfigError> {
         form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name)
     };
     let on_this_machine =
-        options.get_socket().is_some() || options.get_host().starts_with('/') || is_loopback_name(options.get_host());
+        options.get_socket().is_some() || options.get_host().starts_with('/') || is_loopback_host(options.get_host());
     let options = if says("sslmode") || says("ssl-mode") || on_this_machine {
         options
     } else {
@@ -52,23 +51,8 @@ pub(super) fn of_database(config: &Config) -> Result<Location, ConfigError> {
 /// The host of a broker to which passwords and events travel in the clear, off this machine.
 pub(super) fn plain_broker(config: &Config) -> Option<String> {
     let url = Url::parse(config.messaging.broker_url.as_ref()?.expose_secret()).ok()?;
-    let host = url.host_str().filter(|host| url.scheme() == "amqp" && !is_loopback_name(host))?;
+    let host = url.host_str().filter(|host| url.scheme() == "amqp" && !is_loopback_host(host))?;
     Some(host.to_owned())
-}
-
-/// Whether an address is this machine's own.
-pub(in crate::app) fn is_on_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => is_loopback_name(name),
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
-}
-
-fn is_loopback_name(name: &str) -> bool {
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

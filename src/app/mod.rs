@@ -39,7 +39,7 @@ use crate::http::state;
 use crate::http::state::Inner;
 use crate::http::state::Web;
 use crate::listeners::{self, Desk, Listener, confirmation, login_log, node};
-use crate::mail::{self, Mailbox, Sender, Smtp, SmtpSettings, Transport};
+use crate::mail::{Mailbox, Sender, Smtp, SmtpLimits, SmtpSettings, Transport};
 use crate::messaging::broker::embedded::Embedded;
 use crate::messaging::broker::rabbit::Rabbit;
 use crate::messaging::broker::{Broker, Depth};
@@ -51,6 +51,7 @@ use crate::messaging::outbox::reconciler::Sweep;
 use crate::messaging::outbox::relay::Relay;
 use crate::messaging::throttle::Throttle;
 use crate::messaging::topology::Topology;
+use crate::net::is_loopback_host;
 
 /// How long stopping may take.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -124,7 +125,7 @@ impl App {
                     domain.clone_into(&mut settings.hello_name);
                 }
                 let senders = usize::from(config.messaging.concurrency.of(confirmation::QUEUE, PLACES));
-                let limits = mail::Limits { per_destination: senders.saturating_sub(1), ..mail::Limits::default() };
+                let limits = SmtpLimits { per_domain: senders.saturating_sub(1), ..SmtpLimits::default() };
                 let smtp = Smtp::new(settings, sender, accounts.clock.clone(), limits)?;
                 Transport::Smtp(Box::new(smtp))
             }
@@ -190,7 +191,7 @@ impl App {
         if parts.web && matches!(&*self.mail, Transport::Mailbox(_)) {
             // it answers to the loopback's names alone
             let here = format!("http://localhost:{}", self.config.http.listen.port());
-            let base = if endpoints::is_on_loopback(&self.config.http.public_url) { url } else { &here };
+            let base = if self.config.http.public_url.host_str().is_some_and(is_loopback_host) { url } else { &here };
             lines.push(format!("mailbox       {base}/mailbox (from this machine only)"));
         }
         if let Some(host) = endpoints::plain_broker(&self.config) {

@@ -1,18 +1,18 @@
-//! How a transport fares, for readiness and the admin's page.
+//! Whether a transport works, for readiness.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::one_line;
+use super::outcome::reply_text;
 use crate::clock::Timestamp;
 
-/// How the last attempt went. A recipient who is refused is no illness of the transport.
+/// The result of the last attempt. A refused recipient is not a failure of the transport.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
     /// Nothing was sent yet.
     #[default]
     Untried,
-    /// The last attempt reached a server that does its work.
+    /// The last attempt reached a working server.
     Working {
         /// When that was.
         at: Timestamp,
@@ -23,7 +23,7 @@ pub enum Health {
     Failing {
         /// The first failure in a row.
         since: Timestamp,
-        /// The last one's reason, one line, no secret.
+        /// Of the last one; one line, no secret.
         reason: String,
     },
 }
@@ -44,6 +44,6 @@ impl HealthRecord {
     pub(super) fn failed(&self, at: Timestamp, reason: &str) {
         let mut health = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = if let Health::Failing { since, .. } = *health { since } else { at };
-        *health = Health::Failing { since, reason: one_line(reason) };
+        *health = Health::Failing { since, reason: reply_text(reason) };
     }
 }

@@ -1,9 +1,9 @@
 //! The local mailbox: where mails go while no mail server is configured.
 //!
-//! A mail is two files side by side. `<id>.eml` is the message as a server would have got it, for any mail program;
-//! `<id>.json` is a [`Stored`], for our own pages, and its appearance is what puts the mail into the list. Both come
-//! into place by rename, so a process that dies leaves a mail whole or absent. The id says when, to whom and which:
-//! listing for one address reads no other mail.
+//! A mail is two files. `<id>.eml` is the message as a server would have received it, for any mail program; `<id>.json` is
+//! a [`StoredMail`] for our own pages, and its appearance puts the mail into the list. Both are renamed into place, so a
+//! process that dies leaves a mail whole or absent. The id encodes time, recipient and message: listing for one address
+//! reads no other mail.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -19,16 +19,16 @@ use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
 use super::health::{Health, HealthRecord};
-use super::message::{body, printable_subject};
-use super::{Mail, Receipt, SendError, Sender, build};
+use super::message::{Mail, Sender, body, build, printable_subject};
+use super::outcome::{Receipt, SendError, reply_text};
 use crate::clock::{Clock, Timestamp};
 
-/// Mails that one listing gives.
-const LIST_LIMIT: usize = 200;
+/// Mails in one listing.
+const MAX_LISTED: usize = 200;
 
 /// A mail in the local mailbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stored {
+pub struct StoredMail {
     /// Sorts by time of arrival.
     pub id: String,
     /// The recipient's address.
@@ -85,7 +85,7 @@ impl Mailbox {
         let now = self.clock.now();
         let built = build(mail, &self.sender, now)?;
         let (to, message) = (to_hash(&mail.to), hash(&built.message_id, 8));
-        let stored = Stored {
+        let stored = StoredMail {
             id: format!("{}-{to}-{message}", self.clock.new_id().simple()),
             to: mail.to.clone(),
             subject: printable_subject(&mail.subject),
@@ -101,7 +101,7 @@ impl Mailbox {
                 Ok(Receipt { response: response.to_owned() })
             }
             Err(error) => {
-                let text = super::one_line(&format!("the local mailbox: {error}"));
+                let text = reply_text(&format!("the local mailbox: {error}"));
                 self.folder.health.failed(now, &text);
                 Err(SendError::Temporary(text))
             }
@@ -113,7 +113,7 @@ impl Mailbox {
     /// # Errors
     ///
     /// The folder cannot be read.
-    pub async fn list(&self, to: Option<&str>) -> anyhow::Result<Vec<Stored>> {
+    pub async fn list(&self, to: Option<&str>) -> anyhow::Result<Vec<StoredMail>> {
         let (folder, to) = (self.folder.clone(), to.map(to_hash));
         spawn_blocking(move || folder.list(to.as_deref())).await?.context("cannot read the local mailbox")
     }
@@ -123,7 +123,7 @@ impl Mailbox {
     /// # Errors
     ///
     /// The file is there and cannot be read.
-    pub async fn get(&self, id: &str) -> anyhow::Result<Option<Stored>> {
+    pub async fn get(&self, id: &str) -> anyhow::Result<Option<StoredMail>> {
         if !is_id(id) {
             return Ok(None);
         }
@@ -145,7 +145,7 @@ impl Mailbox {
 }
 
 impl Folder {
-    fn keep(&self, stored: &Stored, raw: &[u8], message: String) -> io::Result<&'static str> {
+    fn keep(&self, stored: &StoredMail, raw: &[u8], message: String) -> io::Result<&'static str> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.contains(&message) {
             return Ok("already in the local mailbox");
@@ -172,18 +172,18 @@ impl Folder {
         written
     }
 
-    fn list(&self, to: Option<&str>) -> io::Result<Vec<Stored>> {
+    fn list(&self, to: Option<&str>) -> io::Result<Vec<StoredMail>> {
         let mut ids = ids(&self.path)?;
         ids.retain(|id| to.is_none() || to_part(id) == to);
         ids.sort_unstable();
         // Two processes that deliver one mail at the same moment do not see each other: the first copy counts.
         let mut seen = HashSet::new();
         ids.retain(|id| message_part(id).is_some_and(|message| seen.insert(message.to_owned())));
-        let newest = ids.iter().rev().take(LIST_LIMIT);
+        let newest = ids.iter().rev().take(MAX_LISTED);
         newest.filter_map(|id| self.get(id).transpose()).collect()
     }
 
-    fn get(&self, id: &str) -> io::Result<Option<Stored>> {
+    fn get(&self, id: &str) -> io::Result<Option<StoredMail>> {
         match fs::read(self.path.join(format!("{id}.json"))) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -369,11 +369,11 @@ mod tests {
     async fn a_listing_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let mailbox = open(folder.path());
-        for n in 0..=LIST_LIMIT {
+        for n in 0..=MAX_LISTED {
             mailbox.send(&mail("ada@example.org", &format!("{n}@a"))).await.unwrap();
         }
         let listed = mailbox.list(None).await.unwrap();
-        assert_eq!(listed.len(), LIST_LIMIT);
+        assert_eq!(listed.len(), MAX_LISTED);
         assert!(listed.is_sorted_by(|newer, older| newer.id > older.id));
     }
 }

@@ -1,7 +1,7 @@
 //! From a [`Mail`] to the bytes of an RFC 5322 message.
 //!
-//! Names and subjects come from strangers. Nothing they hold can start a header of its own, add a recipient or stop
-//! the program: what is dangerous in a display name drops the name, and the mail still goes.
+//! Names and subjects come from strangers. Nothing in them can start a header, add a recipient or panic: a display name
+//! with something dangerous in it is dropped, and the mail is still sent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,15 +13,16 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart};
 
 use crate::clock::Timestamp;
+use crate::text::one_line;
 
 /// Characters of a display name; a longer one says more than a name and is left out.
-const NAME_LIMIT: usize = 100;
+const MAX_NAME_CHARS: usize = 100;
 /// Characters of a subject; the rest is cut off.
-const SUBJECT_LIMIT: usize = 250;
+const MAX_SUBJECT_CHARS: usize = 250;
 /// Bytes of text in one encoded word: 45 bytes are 60 characters of Base64, and 75 is the limit of RFC 2047 section 2.
-const WORD_BYTES: usize = 45;
+const ENCODED_WORD_BYTES: usize = 45;
 /// Bytes of a Message-ID with its brackets, far below the 998 of a header line (RFC 5322 section 2.1.1).
-const MESSAGE_ID_LIMIT: usize = 250;
+const MAX_MESSAGE_ID_BYTES: usize = 250;
 
 /// One mail to one person, rendered, not yet built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ impl Sender {
     }
 }
 
-/// Why a mail cannot be built. All of them are mistakes of the caller or its data: trying again does not help.
+/// Why a mail cannot be built. Trying again does not help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MailError {
     /// The sender is not an address.
@@ -131,8 +132,7 @@ pub fn build(mail: &Mail, from: &Sender, now: Timestamp) -> Result<Built, MailEr
             .multipart(MultiPart::alternative_plain_html(crlf(&mail.text), crlf(&mail.html)))
             .map(|message| message.formatted())
     };
-    // The checks above leave nothing that is known to make the builder panic; this keeps what is not known away from
-    // the consumer. Nothing outlives the closure, so nothing can be seen half done.
+    // the checks above leave nothing that is known to make the builder panic; unwind safe, for nothing outlives the closure
     let raw = catch_unwind(AssertUnwindSafe(assemble))
         .map_err(|_| MailError::Unbuildable)?
         .map_err(|_| MailError::Unbuildable)?;
@@ -153,7 +153,7 @@ fn display_name(name: &str) -> Option<String> {
             || matches!(c, '@' | '<' | '>' | '/')
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
-    let fit = !name.is_empty() && name.chars().count() <= NAME_LIMIT && !name.contains(misleads);
+    let fit = !name.is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.contains(misleads);
     fit.then(|| name.to_owned())
 }
 
@@ -165,11 +165,9 @@ fn subject(text: &str) -> HeaderValue {
     HeaderValue::dangerous_new_pre_encoded(HeaderName::new_from_ascii_str("Subject"), text, encoded)
 }
 
-/// One line, trimmed, at most [`SUBJECT_LIMIT`] characters.
+/// One line of at most [`MAX_SUBJECT_CHARS`] characters.
 pub(super) fn printable_subject(text: &str) -> String {
-    let spaced: String =
-        text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }).collect();
-    spaced.trim().chars().take(SUBJECT_LIMIT).collect()
+    one_line(text, MAX_SUBJECT_CHARS)
 }
 
 /// UTF-8 in Base64, in words of whole characters, one word a line (RFC 2047 sections 2 and 5).
@@ -177,7 +175,7 @@ fn encoded_words(text: &str) -> String {
     let mut words = Vec::new();
     let mut word = String::new();
     for c in text.chars() {
-        if word.len() + c.len_utf8() > WORD_BYTES {
+        if word.len() + c.len_utf8() > ENCODED_WORD_BYTES {
             words.push(std::mem::take(&mut word));
         }
         word.push(c);
@@ -209,7 +207,7 @@ fn message_id(text: &str) -> Option<String> {
     let atom = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'))
     };
-    (atom(left) && atom(right) && bare.len() + 2 <= MESSAGE_ID_LIMIT).then(|| format!("<{bare}>"))
+    (atom(left) && atom(right) && bare.len() + 2 <= MAX_MESSAGE_ID_BYTES).then(|| format!("<{bare}>"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ static LIST: &[u8] = include_bytes!("blocklist.txt");
 ///
 /// It halves the embedded text itself: nothing is built at start and nothing is allocated, so the list takes up memory
 /// only in the pages that a search has touched.
-pub(in crate::account) fn contains(folded: &str) -> bool {
+pub(super) fn contains(folded: &str) -> bool {
     let mut rest = LIST;
     while !rest.is_empty() {
         let middle = rest.len() / 2;
@@ -27,7 +27,7 @@ pub(in crate::account) fn contains(folded: &str) -> bool {
 
 /// Every entry of the list.
 #[cfg(test)]
-pub(in crate::account) fn entries() -> impl Iterator<Item = &'static str> {
+pub(super) fn entries() -> impl Iterator<Item = &'static str> {
     std::str::from_utf8(LIST).expect("the list is UTF-8").lines()
 }
 

@@ -4,7 +4,9 @@
 //! or `Origin` that could disagree with the browser's.
 
 use anyhow::{Context, ensure};
-use url::{Host, Url};
+use url::Url;
+
+use crate::net::is_loopback_host;
 
 /// Our names on the loopback.
 pub(in crate::http) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -29,12 +31,7 @@ impl Site {
         let https = public_url.scheme() == "https";
         let name = public_url.host_str().context("the public URL has no host")?;
         let port = public_url.port_or_known_default().context("the public URL has no port")?;
-        let on_loopback = match public_url.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
+        let on_loopback = is_loopback_host(name);
 
         let mut hosts = vec![format!("{name}:{port}")];
         if public_url.port().is_none() {

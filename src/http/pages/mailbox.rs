@@ -30,7 +30,7 @@ pub async fn list(State(web): State<Web>, visitor: Visitor) -> Result<Response, 
     let signed_in = visitor.signed_in(&web).await?;
     let page = visitor.page(&web, "/mailbox", signed_in.as_ref());
     let t = page.t;
-    let row = |mail: mail::Stored| MailRow {
+    let row = |mail: mail::StoredMail| MailRow {
         id: mail.id,
         to: mail.to,
         subject: mail.subject,

@@ -1,7 +1,8 @@
-//! What `BELLHOP_SMTP_URL` says.
+//! The settings in `BELLHOP_SMTP_URL`.
 
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::{Host, Url};
 
@@ -182,24 +183,8 @@ fn tls_parameter(url: &Url) -> Result<Option<Tls>, UrlError> {
 
 /// Undoes percent-encoding, and it alone: a `+` in a password is a plus.
 fn percent_decoded(text: &str) -> Result<String, UrlError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        if first == b'%' {
-            let (digits, tail) = tail.split_at_checked(2).ok_or(UrlError::LoginText)?;
-            let digits = std::str::from_utf8(digits).map_err(|_| UrlError::LoginText)?;
-            if digits.starts_with('+') {
-                return Err(UrlError::LoginText); // `from_str_radix` takes a sign for a digit's place
-            }
-            bytes.push(u8::from_str_radix(digits, 16).map_err(|_| UrlError::LoginText)?);
-            rest = tail;
-        } else {
-            bytes.push(first);
-        }
-    }
-    let decoded = String::from_utf8(bytes).map_err(|_| UrlError::LoginText)?;
-    if decoded.chars().any(char::is_control) { Err(UrlError::LoginText) } else { Ok(decoded) }
+    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| UrlError::LoginText)?;
+    if decoded.chars().any(char::is_control) { Err(UrlError::LoginText) } else { Ok(decoded.into_owned()) }
 }
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ impl TestApp {
         let Transport::Mailbox(mailbox) = &*self.app.mail else { return Vec::new() };
         let mut mails = mailbox.list(None).await.unwrap();
         mails.reverse();
-        let letter = |mail: bellhop::mail::Stored| Letter {
+        let letter = |mail: bellhop::mail::StoredMail| Letter {
             to: mail.to,
             subject: mail.subject,
             text: mail.text,

@@ -206,7 +206,7 @@ impl Bellhop {
         finished
             .map(|name| {
                 let bytes = std::fs::read(self.data().join("mailbox").join(name)).expect("a file");
-                let mail: bellhop::mail::Stored = serde_json::from_slice(&bytes).expect("a mail");
+                let mail: bellhop::mail::StoredMail = serde_json::from_slice(&bytes).expect("a mail");
                 Letter { to: mail.to, subject: mail.subject, text: mail.text, html: mail.html }
             })
             .collect()

@@ -37,7 +37,7 @@ fn expired_certificate_for(name: &str) -> Identity {
 fn trusting(url: &str, identity: &Identity) -> Smtp {
     let mut roots = RootCertStore::empty();
     roots.add(identity.certificate.clone()).unwrap();
-    Smtp { tls: stream::tls_config_with(roots).unwrap(), ..client_of(url, limits()) }
+    Smtp { tls: starttls::tls_config_with(roots).unwrap(), ..client_of(url, limits()) }
 }
 
 /// Sends, expects a temporary error, and that the server heard nothing of the mail or the password in clear.
@@ -131,7 +131,7 @@ async fn a_handshake_that_stalls_ends() {
         line if line.starts_with("EHLO") => Answer::Say("250-test\r\n250 starttls"),
         _ => Answer::Usual,
     });
-    let limits = Limits { reply: Duration::from_millis(150), ..limits() };
+    let limits = SmtpLimits { reply: Duration::from_millis(150), ..limits() };
     let smtp = client_of(&format!("smtp://127.0.0.1:{}", server.port), limits);
     let text = is_refused(smtp, &server).await;
     assert_eq!(text, "TLS: no answer within 150ms");

@@ -10,12 +10,12 @@ use super::*;
 /// A line without end, longer than any answer may be.
 static LONG_LINE: &[u8] = &[b'x'; 200_000];
 
-fn limits() -> Limits {
+fn limits() -> SmtpLimits {
     // Short enough for tests that run into one, long enough for a busy machine where none should.
-    Limits { reply: Duration::from_secs(5), data: Duration::from_secs(5), ..Limits::default() }
+    SmtpLimits { reply: Duration::from_secs(5), data: Duration::from_secs(5), ..SmtpLimits::default() }
 }
 
-fn client_of(url: &str, limits: Limits) -> Smtp {
+fn client_of(url: &str, limits: SmtpLimits) -> Smtp {
     let sender = Sender::parse("Bellhop <no-reply@example.com>").unwrap();
     Smtp::new(SmtpSettings::parse(url).unwrap(), sender, Clock::default(), limits).unwrap()
 }
@@ -62,7 +62,7 @@ async fn a_mail_arrives_as_it_was_built() {
 #[tokio::test]
 async fn many_mails_share_one_connection_until_it_has_carried_its_share() {
     let server = Server::start(|_, _| Answer::Usual);
-    let limits = Limits { mails_per_connection: 10, ..limits() };
+    let limits = SmtpLimits { mails_per_connection: 10, ..limits() };
     let smtp = client_of(&format!("smtp://127.0.0.1:{}?tls=none", server.port), limits);
     for _ in 0..10 {
         smtp.send(&mail()).await.unwrap();
@@ -78,7 +78,7 @@ async fn many_mails_share_one_connection_until_it_has_carried_its_share() {
 #[tokio::test]
 async fn mails_at_the_same_time_use_no_more_connections_than_allowed() {
     let server = Server::start(|_, _| Answer::Usual);
-    let limits = Limits { connections: 2, ..limits() };
+    let limits = SmtpLimits { connections: 2, ..limits() };
     let smtp = client_of(&format!("smtp://127.0.0.1:{}?tls=none", server.port), limits);
     let mail = mail();
     let sent = futures_util::future::join_all((0..20).map(|_| smtp.send(&mail))).await;
@@ -90,7 +90,7 @@ async fn mails_at_the_same_time_use_no_more_connections_than_allowed() {
 #[tokio::test]
 async fn a_connection_that_rested_too_long_is_not_used_again() {
     let server = Server::start(|_, _| Answer::Usual);
-    let limits = Limits { idle: Duration::ZERO, ..limits() };
+    let limits = SmtpLimits { idle: Duration::ZERO, ..limits() };
     let smtp = client_of(&format!("smtp://127.0.0.1:{}?tls=none", server.port), limits);
     smtp.send(&mail()).await.unwrap();
     smtp.send(&mail()).await.unwrap();
@@ -230,12 +230,12 @@ async fn a_refused_connection_is_temporary_and_health_knows_since_when() {
 async fn a_server_that_falls_silent_is_left_after_the_limit_of_the_phase() {
     let short = Duration::from_millis(150);
     let cases = [
-        ("CONNECT", Limits { reply: short, ..limits() }),
-        ("EHLO", Limits { reply: short, ..limits() }),
-        ("MAIL", Limits { reply: short, ..limits() }),
-        ("RCPT", Limits { reply: short, ..limits() }),
-        ("DATA", Limits { data: short, ..limits() }),
-        (".", Limits { accepted: short, ..limits() }),
+        ("CONNECT", SmtpLimits { reply: short, ..limits() }),
+        ("EHLO", SmtpLimits { reply: short, ..limits() }),
+        ("MAIL", SmtpLimits { reply: short, ..limits() }),
+        ("RCPT", SmtpLimits { reply: short, ..limits() }),
+        ("DATA", SmtpLimits { data: short, ..limits() }),
+        (".", SmtpLimits { accepted: short, ..limits() }),
     ];
     for (verb, limits) in cases {
         let server = answering(verb, || Answer::Hang);
@@ -266,7 +266,7 @@ async fn a_server_that_stops_reading_in_the_middle_of_a_message_is_left() {
         // Only after the client has given up is anything read.
         socket
     });
-    let limits = Limits { data: Duration::from_millis(150), ..limits() };
+    let limits = SmtpLimits { data: Duration::from_millis(150), ..limits() };
     let smtp = client_of(&format!("smtp://127.0.0.1:{port}?tls=none"), limits);
     let big = Mail { text: "a line of text\n".repeat(1_000_000), ..mail() };
     let error = smtp.send(&big).await.unwrap_err();
@@ -325,7 +325,7 @@ async fn what_is_not_smtp_is_temporary_and_short() {
     for tls in ["none", "required"] {
         for answer in cases {
             let server = answering("CONNECT", answer);
-            let limits = Limits { reply: Duration::from_millis(500), ..limits() };
+            let limits = SmtpLimits { reply: Duration::from_millis(500), ..limits() };
             let smtp = client_of(&format!("smtp://127.0.0.1:{}?tls={tls}", server.port), limits);
             let error = smtp.send(&mail()).await.unwrap_err();
             let SendError::Temporary(text) = &error else { panic!("{error:?}") };
