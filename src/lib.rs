@@ -4,11 +4,11 @@
 //!
 //! A module may use those below it, never those above; a test reads the `use` lines and holds it to that.
 //!
-//! * [`cli`], [`app`]: composition; they may see everything
-//! * [`http`], [`listeners`]: the two doors, a request in and a message in; they never see each other
-//! * [`account`], [`event`]: meaning
-//! * [`messaging`], [`mail`]: movement; they never see an account
-//! * [`db`], [`clock`], [`config`], [`error`], [`failpoint`], [`locale`], [`telemetry`]: ground
+//! * composition, which may see everything: [`cli`], [`app`]
+//! * inbound adapters, which never see each other: [`http`] for requests, [`listeners`] for messages
+//! * domain: [`account`], [`event`]
+//! * transport, which never sees an account: [`messaging`], [`mail`]
+//! * foundation: [`clock`], [`config`], [`db`], [`error`], [`failpoint`], [`locale`], [`net`], [`telemetry`], [`text`]
 
 #![cfg_attr(
     test,
