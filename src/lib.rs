@@ -35,5 +35,6 @@ pub mod locale;
 pub mod mail;
 pub mod messaging;
 pub mod net;
+pub mod progress;
 pub mod telemetry;
 pub mod text;

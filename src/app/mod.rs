@@ -52,6 +52,7 @@ use crate::messaging::outbox::relay::Relay;
 use crate::messaging::throttle::Throttle;
 use crate::messaging::topology::Topology;
 use crate::net::is_loopback_host;
+use crate::progress::Progress;
 
 /// How long stopping may take.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -95,12 +96,7 @@ impl App {
         let smtp = smtp.map_err(|error| ConfigError::new("SMTP_URL", error))?;
         let breached = breached(&config)?;
         let location = endpoints::of_database(&config)?;
-        // passwords' hashes and the key lie in it: nobody else on this machine may look
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&config.data.data_dir)
-            .map_err(|error| ConfigError::new("DATA_DIR", format!("{}: {error}", config.data.data_dir.display())))?;
+        make_data_dir(&config)?;
         let root = secret_key::secret_key(&config)?;
 
         let db = Db::open(&location, CONNECTIONS).await?;
@@ -160,7 +156,14 @@ impl App {
     pub fn operator(&self) -> Operator {
         let Accounts { db, clock, .. } = self.accounts.clone();
         let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
-        Operator { db, clock, broker, topology, grace: self.config.messaging.retry.grace }
+        Operator {
+            db,
+            clock,
+            broker,
+            topology,
+            grace: self.config.messaging.retry.grace,
+            progress: Progress::default(),
+        }
     }
 
     /// Who finds what was published and never done.
@@ -168,7 +171,7 @@ impl App {
     pub fn sweep(&self) -> Sweep {
         let Accounts { db, clock, .. } = self.accounts.clone();
         let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
-        Sweep { db, clock, broker, topology, grace: self.config.messaging.retry.grace }
+        Sweep { db, clock, broker, topology, grace: self.config.messaging.retry.grace, progress: Progress::default() }
     }
 
     /// One line for each thing that a person who starts this wants to know.
@@ -332,6 +335,23 @@ impl App {
         };
         vec![consumer; usize::from(places)]
     }
+}
+
+/// Opens the database alone, as it is.
+///
+/// # Errors
+/// [`ConfigError`] for a setting that cannot be used; otherwise when the file cannot be opened or the server is away.
+pub async fn open_database(config: &Config) -> anyhow::Result<Db> {
+    let location = endpoints::of_database(config)?;
+    make_data_dir(config)?;
+    Db::open(&location, CONNECTIONS).await
+}
+
+/// Passwords' hashes and the key lie in it: nobody else on this machine may look.
+fn make_data_dir(config: &Config) -> Result<(), ConfigError> {
+    let folder = &config.data.data_dir;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| ConfigError::new("DATA_DIR", format!("{}: {error}", folder.display())))
 }
 
 /// The operator's file of known passwords, if there is one.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Transaction};
@@ -26,6 +26,7 @@ pub use self::deferred::{DeferredTx, Writer};
 pub use self::error::{is_away, is_unavailable};
 pub use self::query::{OnPostgres, Query, Row, Value, timestamp_text};
 pub use self::sqlite::Pool;
+use crate::progress::Progress;
 
 /// How long a request waits for a connection before it is answered that the service is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -154,11 +155,23 @@ impl Db {
     /// # Errors
     /// When a migration fails, or the database is newer than this program.
     pub async fn migrate(&self) -> anyhow::Result<()> {
+        self.migrate_in_steps(None).await
+    }
+
+    /// As [`Db::migrate`], counting the migrations.
+    ///
+    /// # Errors
+    /// As [`Db::migrate`].
+    pub async fn migrate_with(&self, progress: &Progress) -> anyhow::Result<()> {
+        self.migrate_in_steps(Some(progress)).await
+    }
+
+    async fn migrate_in_steps(&self, progress: Option<&Progress>) -> anyhow::Result<()> {
         let done = match self {
             Db::Sqlite { write, path, .. } => {
                 // sqlx locks two migrations apart where the database can, and SQLite cannot
                 let _lock = lock_migrations(path).await?;
-                SQLITE_MIGRATIONS.run(&mut *write.pool.acquire().await?).await
+                run(&SQLITE_MIGRATIONS, &mut *write.pool.acquire().await?, progress).await
             }
             Db::Postgres(pool) => {
                 // another program may be migrating, and a large table takes its time: the time limits of requests do not hold here
@@ -169,7 +182,7 @@ impl Db {
                 ]);
                 let mut connection =
                     PgConnection::connect_with(&options).await.context("cannot connect to PostgreSQL")?;
-                POSTGRES_MIGRATIONS.run(&mut connection).await
+                run(&POSTGRES_MIGRATIONS, &mut connection, progress).await
             }
         };
         match done {
@@ -253,6 +266,21 @@ impl Db {
             Db::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Runs what was not run yet: all at once, or one by one if somebody wants to know how far it has come.
+async fn run<C: Migrate>(
+    migrator: &Migrator,
+    connection: &mut C,
+    progress: Option<&Progress>,
+) -> Result<(), MigrateError> {
+    let Some(progress) = progress else { return migrator.run_direct(None, connection, false).await };
+    progress.expect(u64::try_from(migrator.iter().len()).unwrap_or_default());
+    for migration in migrator.iter() {
+        migrator.run_direct(Some(migration.version), connection, false).await?;
+        progress.advance(1);
+    }
+    Ok(())
 }
 
 /// Waits for other processes that migrate this file, and locks them out until the result is dropped, also by the end of

@@ -19,6 +19,7 @@ use crate::messaging::consumer::inbox;
 use crate::messaging::consumer::retries;
 use crate::messaging::message::Message;
 use crate::messaging::topology::{self, DEFAULT, Queue, QueueKind, Topology, dead};
+use crate::progress::Progress;
 
 /// How long the broker may take to hand the next dead letter out.
 const HAND: Duration = Duration::from_secs(5);
@@ -42,6 +43,8 @@ pub struct Operator {
     pub topology: Arc<Topology>,
     /// How long something may be under way before it is missed; a redriven letter is given twice as long.
     pub grace: Duration,
+    /// Counts the dead letters that were gone through.
+    pub progress: Progress,
 }
 
 /// How a listener's queue fares.
@@ -205,11 +208,13 @@ impl Operator {
             }
             let stop = CancellationToken::new();
             let hands = u16::try_from(resting).unwrap_or(u16::MAX);
+            self.progress.expect(hands.into());
             let source = Queue { name, kind: QueueKind::Dead };
             let mut deliveries = self.broker.consume(&source, hands, stop.clone()).await?;
             let (mut kept, mut seen, mut failed) = (Vec::new(), HashSet::new(), None);
             for _ in 0..hands {
                 let Ok(Some(delivery)) = timeout(HAND, deliveries.next()).await else { break };
+                self.progress.advance(1);
                 let message = delivery.message().clone();
                 let meant = chosen.id.is_none_or(|id| id == message.id);
                 if fate != Fate::Rests && meant && failed.is_none() {

@@ -49,7 +49,7 @@ const LEVELS: [(u8, &[&str]); 5] = [
     (3, &["http", "listeners"]),
     (2, &["account", "event"]),
     (1, &["messaging", "mail"]),
-    (0, &["db", "clock", "config", "error", "failpoint", "locale", "net", "telemetry", "text"]),
+    (0, &["db", "clock", "config", "error", "failpoint", "locale", "net", "progress", "telemetry", "text"]),
 ];
 
 fn level(room: &str) -> u8 {

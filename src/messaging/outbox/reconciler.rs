@@ -20,6 +20,7 @@ use crate::messaging::consumer::retries;
 use crate::messaging::message::Message;
 use crate::messaging::outbox;
 use crate::messaging::topology::{self, QueueKind, RETRY, Topology};
+use crate::progress::Progress;
 
 /// How often the last hour is looked at …
 const OFTEN: Duration = Duration::from_mins(1);
@@ -43,6 +44,8 @@ pub struct Sweep {
     pub topology: Arc<Topology>,
     /// How long after its publication an event may be under way before it is missed.
     pub grace: Duration,
+    /// Counts what was published again.
+    pub progress: Progress,
 }
 
 #[derive(FromRow)]
@@ -180,6 +183,7 @@ impl Sweep {
             retries::published_again(&mut tx, listener, &done, now, now + self.grace * 2).await?;
             tx.commit().await?;
             found += done.len();
+            self.progress.advance(u64::try_from(done.len()).unwrap_or_default());
             if let Some(refused) = refused {
                 anyhow::bail!("cannot publish again to {listener}: {refused:?}");
             }
