@@ -1,6 +1,8 @@
 //! Looking users up.
 
+use serde::Serialize;
 use sqlx::FromRow;
+use unicode_normalization::UnicodeNormalization as _;
 use uuid::Uuid;
 
 use crate::account::Accounts;
@@ -34,7 +36,7 @@ pub async fn by_canonical(db: &Db, canonical: &str) -> sqlx::Result<Option<User>
 }
 
 /// A user as operators see one.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize)]
 pub struct UserSummary {
     /// The account.
     pub id: Uuid,
@@ -48,12 +50,45 @@ pub struct UserSummary {
     pub admin_since: Option<Timestamp>,
 }
 
-/// Every user, the newest last.
+/// Which users are meant.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// In lower case.
+    search: Option<String>,
+    admin: bool,
+}
+
+impl UserFilter {
+    /// Those whose address or name has `search` in it, in capitals or not, and with `admin` only administrators.
+    #[must_use]
+    pub fn new(search: Option<&str>, admin: bool) -> Self {
+        UserFilter { search: search.map(folded), admin }
+    }
+
+    /// Whether this one is meant.
+    #[must_use]
+    pub fn matches(&self, user: &UserSummary) -> bool {
+        let is_found = |text: &String| folded(&user.email).contains(text) || folded(&user.name).contains(text);
+        (!self.admin || user.admin_since.is_some()) && self.search.as_ref().is_none_or(is_found)
+    }
+}
+
+/// As it is compared: the databases do not agree on what a capital letter is.
+fn folded(text: &str) -> String {
+    text.nfc().collect::<String>().to_lowercase()
+}
+
+/// At most `limit` users after the one with this id, or from the first on after the nil id; the newest last. Ids sort by the
+/// time of their making, so that this follows the primary key.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn list(db: &Db) -> sqlx::Result<Vec<UserSummary>> {
-    db.query("select id, email, name, created_at, admin_since from users order by created_at, id").all().await
+pub async fn page(db: &Db, after: Uuid, limit: u16) -> sqlx::Result<Vec<UserSummary>> {
+    db.query("select id, email, name, created_at, admin_since from users where id > $1 order by id limit $2")
+        .bind(after)
+        .bind(i64::from(limit))
+        .all()
+        .await
 }
 
 /// The user of a canonical address as operators see one.
@@ -96,4 +131,28 @@ pub async fn is_admin(db: &Db, user: Uuid) -> sqlx::Result<bool> {
     let found: Option<(i32,)> =
         db.query("select 1 from users where id = $1 and admin_since is not null").bind(user).optional().await?;
     Ok(found.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_address_and_name_in_capitals_or_not() {
+        let admin_since = Some("2026-01-31T08:00:00Z".parse().unwrap());
+        let user = UserSummary {
+            id: Uuid::nil(),
+            email: "Zoe@example.org".into(),
+            name: "Zo\u{eb} \u{c9}clair".into(),
+            created_at: "2026-01-31T08:00:00Z".parse().unwrap(),
+            admin_since: None,
+        };
+        for (search, found) in
+            [("zoe@", true), ("ZOE", true), ("\u{e9}CLAIR", true), ("e\u{301}clair", true), ("", true), ("bob", false)]
+        {
+            assert_eq!(UserFilter::new(Some(search), false).matches(&user), found, "{search}");
+        }
+        assert!(!UserFilter::new(None, true).matches(&user));
+        assert!(UserFilter::new(None, true).matches(&UserSummary { admin_since, ..user }));
+    }
 }

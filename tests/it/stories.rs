@@ -1,5 +1,6 @@
 //! What people do, on both stacks.
 
+mod commands;
 mod confirming;
 mod doors;
 mod heaps;

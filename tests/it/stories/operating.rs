@@ -13,8 +13,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::app::{Guest, OTHER_PASSWORD, PASSWORD, Stack, TestApp, on_both_stacks, within};
-use crate::support::process::Bellhop;
+use crate::support::app::{Guest, PASSWORD, Stack, TestApp, on_both_stacks, within};
 use crate::support::smtp::{Phase, Script, Step};
 
 on_both_stacks!(
@@ -338,42 +337,4 @@ async fn a_mail_that_was_given_up_is_sent_when_it_is_put_back() {
     assert_eq!(app.app.operator().redrive(&Chosen::default()).await.unwrap(), []);
     app.settle().await;
     assert_eq!(dead(&app, "confirmation").await, 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_operator_says_all_that_from_the_command_line() {
-    let mut house = Bellhop::new().await;
-    house.start().await;
-    house.resident("ann@example.org").await;
-    let said = async |arguments: &[&str]| {
-        let output = house.call(arguments).await;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status.code(), text)
-    };
-    let (code, users) = said(&["users", "list"]).await;
-    assert!(code == Some(0) && users.contains("ann@example.org") && users.contains("  no "), "{users}");
-    let (code, promoted) = said(&["users", "promote", "ANN@example.org"]).await;
-    assert!(code == Some(0) && promoted.contains("since 2"), "{promoted}");
-    let guest = house.guest();
-    guest.login("ann@example.org", PASSWORD).await;
-    assert_eq!(guest.get("/api/v1/admin/queues").await.status, 200);
-    assert_eq!(guest.login("ann@example.org", OTHER_PASSWORD).await.status, 422);
-    let (code, _) = said(&["users", "demote", "ann@example.org"]).await;
-    assert_eq!((code, guest.get("/api/v1/admin/queues").await.status), (Some(0), 404));
-    let (code, nobody) = said(&["users", "promote", "bob@example.org"]).await;
-    assert!(code == Some(1) && nobody.contains("nobody has the address"), "{nobody}");
-
-    let (code, queues) = said(&["queues"]).await;
-    assert!(code == Some(0) && queues.starts_with("queue"), "{queues}");
-    assert!(queues.lines().any(|line| line.starts_with("confirmation ")), "{queues}");
-    let (code, none) = said(&["dead-letters", "list"]).await;
-    assert_eq!((code, none.lines().count()), (Some(0), 1), "{none}");
-    let (code, wrong) = said(&["dead-letters", "list", "--queue", "kitchen"]).await;
-    assert!(code == Some(1) && wrong.contains("there is no queue \"kitchen\""), "{wrong}");
-    let (code, wrong) = said(&["dead-letters", "redrive"]).await;
-    assert!(code == Some(2) && wrong.contains("--id"), "one or all must be said: {wrong}");
-    let (code, wrong) = said(&["replay", "--since", "yesterday"]).await;
-    assert!(code == Some(1) && wrong.contains("neither a time"), "{wrong}");
-    let (code, replayed) = said(&["replay", "--since", "1h"]).await;
-    assert!(code == Some(0) && replayed.contains("login-log: 0 published again"), "{replayed}");
 }

@@ -1,0 +1,86 @@
+//! `serve`: the service, or parts of it, until a signal ends it.
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::output;
+use super::settings::ShownFlags;
+use crate::app::{App, Parts};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::http::server;
+
+/// What is run.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Only {
+    /// run only web, relay, listeners or listener:<queue>; repeatable [everything]
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+}
+
+impl Only {
+    pub(super) fn is_given(&self) -> bool {
+        !self.only.is_empty()
+    }
+}
+
+/// The service.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    only: Only,
+    #[command(flatten)]
+    _shown: ShownFlags,
+}
+
+impl Serve {
+    pub(super) fn only(only: Only) -> Self {
+        Serve { only, ..Serve::default() }
+    }
+
+    /// With what was named before the command too.
+    pub(super) fn and(mut self, before: Only) -> Self {
+        self.only.only.extend(before.only);
+        self
+    }
+
+    pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
+        let parts = Parts::only(self.only.only.iter().map(String::as_str))?;
+        let stop = stop_on_signal()?;
+        // the usual 1,024 are kept low for programs that cannot handle more; with fewer than it would like it works as well
+        if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
+        let listen = config.http.listen;
+        let socket = if parts.web {
+            let bound = server::bind(listen);
+            Some(bound.map_err(|error| ConfigError::new("LISTEN", format!("cannot listen on {listen}: {error}")))?)
+        } else {
+            None
+        };
+        let app = App::build(config, Clock::default()).await?;
+        let mut banner = format!("Bellhop {}\n", env!("CARGO_PKG_VERSION"));
+        for line in app.describe(&parts) {
+            banner = banner + "  " + &line + "\n";
+        }
+        output::write(&banner)?;
+        app.run(parts, socket, stop).await
+    }
+}
+
+/// Stops at the first SIGTERM or SIGINT; the second ends the process at once.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let told = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "lives as long as the process, there is nothing to wait for")]
+    tokio::spawn(async move {
+        let mut next = async || tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () };
+        next().await;
+        told.cancel();
+        next().await;
+        std::process::exit(130);
+    });
+    Ok(stop)
+}

@@ -1,0 +1,262 @@
+//! What the command line says, on both stacks: output and nothing else, for people and for programs, with its exit code.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use bellhop::clock::Clock;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::app::{OTHER_PASSWORD, PASSWORD};
+use crate::support::postgres::database;
+use crate::support::process::Bellhop;
+use crate::support::rabbit::vhost;
+
+macro_rules! on_both_stacks {
+    ($($story:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() { super::$story(super::Bellhop::new().await).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() { super::$story(super::large().await).await; })*
+        }
+    };
+}
+
+on_both_stacks!(
+    an_operator_says_all_that_from_the_command_line,
+    commands_say_nothing_but_their_output_unless_they_are_asked,
+    users_are_listed_page_by_page_and_found,
+);
+
+/// On PostgreSQL and RabbitMQ.
+async fn large() -> Bellhop {
+    let (database, vhost) = (database().await, vhost().await);
+    Bellhop::new().await.with("DATABASE_URL", &database).with("BROKER_URL", &vhost)
+}
+
+/// What it said to whom, and its exit code.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    error: String,
+}
+
+impl Said {
+    fn json(&self) -> Vec<Value> {
+        let array: Value = serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out));
+        array.as_array().expect("an array").clone()
+    }
+}
+
+async fn say(house: &Bellhop, arguments: &[&str]) -> Said {
+    let output = house.call(arguments).await;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    Said { code: output.status.code(), out: text(&output.stdout), error: text(&output.stderr) }
+}
+
+async fn an_operator_says_all_that_from_the_command_line(mut house: Bellhop) {
+    house.start().await;
+    house.resident("ann@example.org").await;
+    let users = say(&house, &["users", "list"]).await;
+    assert!(
+        users.code == Some(0) && users.out.contains("ann@example.org") && users.out.contains("  no "),
+        "{}",
+        users.out
+    );
+    let promoted = say(&house, &["users", "promote", "ANN@example.org"]).await;
+    assert!(promoted.code == Some(0) && promoted.out.contains("since 2"), "{}", promoted.out);
+    let guest = house.guest();
+    guest.login("ann@example.org", PASSWORD).await;
+    assert_eq!(guest.get("/api/v1/admin/queues").await.status, 200);
+    assert_eq!(guest.login("ann@example.org", OTHER_PASSWORD).await.status, 422);
+    let demoted = say(&house, &["users", "demote", "ann@example.org"]).await;
+    assert_eq!((demoted.code, guest.get("/api/v1/admin/queues").await.status), (Some(0), 404));
+    for verb in ["show", "promote", "demote"] {
+        let nobody = say(&house, &["users", verb, "bob@example.org"]).await;
+        assert!(nobody.code == Some(1) && nobody.error.contains("nobody has the address"), "{verb}: {}", nobody.error);
+    }
+
+    let queues = say(&house, &["queues"]).await;
+    assert!(queues.code == Some(0) && queues.out.starts_with("queue"), "{}", queues.out);
+    assert!(queues.out.lines().any(|line| line.starts_with("confirmation ")), "{}", queues.out);
+    let names: Vec<Value> =
+        say(&house, &["queues", "--json"]).await.json().iter().map(|q| q["queue"].clone()).collect();
+    assert!(names.contains(&"login-log".into()) && names.contains(&"confirmation".into()), "{names:?}");
+    let none = say(&house, &["dead-letters", "list"]).await;
+    assert_eq!((none.code, none.out.lines().count()), (Some(0), 1), "{}", none.out);
+    assert_eq!(say(&house, &["dead-letters", "list", "--json"]).await.json(), Vec::<Value>::new());
+    for verb in ["redrive", "discard"] {
+        assert_eq!(say(&house, &["dead-letters", verb, "--all", "--json"]).await.json(), Vec::<Value>::new());
+        let id = Uuid::nil().to_string();
+        let none = say(&house, &["dead-letters", verb, "--id", &id]).await;
+        assert!(none.code == Some(1) && none.error.contains("no such dead letter"), "{}", none.error);
+    }
+    let wrong = say(&house, &["dead-letters", "list", "--queue", "kitchen"]).await;
+    assert!(wrong.code == Some(1) && wrong.error.contains("there is no queue \"kitchen\""), "{}", wrong.error);
+    let replayed = say(&house, &["replay", "--since", "1h"]).await;
+    assert!(replayed.code == Some(0) && replayed.out.contains("login-log: 0 published again"), "{}", replayed.out);
+    let replayed = say(&house, &["replay", "--since", "1h", "--listener", "login-log", "--json"]).await.json();
+    assert_eq!(replayed, [serde_json::json!({"listener": "login-log", "events": 0})]);
+}
+
+async fn commands_say_nothing_but_their_output_unless_they_are_asked(house: Bellhop) {
+    let migrated = say(&house, &["migrate"]).await;
+    assert!(migrated.code == Some(0) && migrated.out.contains("up to date"), "{}", migrated.out);
+    assert_eq!(migrated.error, "");
+    for arguments in [
+        &["queues"][..],
+        &["dead-letters", "list"],
+        &["dead-letters", "redrive", "--all"],
+        &["replay", "--since", "7d"],
+        &["users", "list"],
+    ] {
+        let said = say(&house, arguments).await;
+        assert_eq!((said.code, said.error.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(said.out.ends_with('\n'), "{arguments:?}: {}", said.out);
+    }
+    let loud = house.with("LOG", "debug");
+    assert_ne!(say(&loud, &["users", "list"]).await.error, "", "the setting is heeded");
+}
+
+/// Puts this many users into the database, administrators every hundredth, and returns their addresses in order.
+async fn fill(house: &Bellhop, users: usize) -> Vec<String> {
+    let (db, clock) = (house.db().await, Clock::default());
+    let mut tx = db.begin().await.unwrap();
+    let mut emails = Vec::new();
+    for n in 0..users {
+        let email = format!("Guest{n}@example.org");
+        let name = if n == 1_700 { "Zo\u{eb} \u{1b}[31m\u{202e}".to_owned() } else { format!("Guest {n}") };
+        tx.query(
+            "insert into users (id, email, email_canonical, name, password_hash, locale, created_at, admin_since)
+             values ($1, $2, $3, $4, '', 'en', $5, $6)",
+        )
+        .bind(clock.new_id())
+        .bind(email.clone())
+        .bind(email.to_lowercase())
+        .bind(name)
+        .bind(clock.now())
+        .bind(n.is_multiple_of(100).then(|| clock.now()))
+        .execute()
+        .await
+        .unwrap();
+        emails.push(email);
+    }
+    tx.commit().await.unwrap();
+    db.close().await;
+    emails
+}
+
+async fn users_are_listed_page_by_page_and_found(house: Bellhop) {
+    assert_eq!(say(&house, &["migrate"]).await.code, Some(0));
+    let none = say(&house, &["users", "list"]).await;
+    assert_eq!((none.code, none.out.lines().count()), (Some(0), 1), "{}", none.out);
+    assert_eq!(say(&house, &["users", "list", "--json"]).await.json(), Vec::<Value>::new());
+
+    let all = fill(&house, 2_500).await;
+    let list = async |arguments: &[&str]| {
+        let said = say(&house, &[&["users", "list"], arguments].concat()).await;
+        assert_eq!((said.code, said.error.as_str()), (Some(0), ""), "{arguments:?}");
+        said
+    };
+    let lines = list(&[]).await.out;
+    let listed: Vec<&str> = lines.lines().skip(1).map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(listed, all, "everybody once, the newest last");
+    assert!(lines.contains(r"Zoë \u{1b}[31m\u{202e}") && !lines.contains('\u{1b}'), "nothing that a terminal obeys");
+    let emails = async |arguments: &[&str]| {
+        let users = list(&[&["--json"], arguments].concat()).await.json();
+        users.iter().map(|user| user["email"].as_str().unwrap().to_owned()).collect::<Vec<String>>()
+    };
+    assert_eq!(emails(&[]).await, all);
+    assert_eq!(emails(&["--limit", "1001"]).await, all[..1_001]);
+    assert_eq!(emails(&["--limit", "0"]).await, Vec::<String>::new());
+    assert_eq!(emails(&["--search", "ZOË"]).await, [all[1_700].clone()]);
+    assert_eq!(emails(&["--search", "guest249"]).await, [&all[249..250], &all[2_490..2_500]].concat());
+    let admins: Vec<String> = all.iter().step_by(100).cloned().collect();
+    assert_eq!(emails(&["--admin"]).await, admins);
+    assert_eq!(emails(&["--admin", "--search", "00@", "--limit", "2"]).await, admins[1..3]);
+    let first = &list(&["--limit", "1", "--json"]).await.json()[0];
+    let fields: BTreeSet<&str> = first.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, BTreeSet::from(["id", "email", "name", "created_at", "admin_since"]));
+
+    // whoever has seen enough goes, and that is no failure
+    let mut child = house.command(&["users", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("email"), "{first}");
+    let gone = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!((gone.status.code(), String::from_utf8_lossy(&gone.stderr).as_ref()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_has_a_code_of_its_own() {
+    let house = Bellhop::new().await;
+    for (arguments, named) in [
+        (&["kitchen"][..], "kitchen"),
+        (&["users"], "Usage"),
+        (&["users", "list", "--limit", "some"], "--limit"),
+        (&["--only", "web", "users", "list"], "--only"),
+        (&["users", "list", "--only", "web"], "--only"),
+        (&["dead-letters", "redrive"], "--id"),
+        (&["dead-letters", "show", "--id", "seven"], "seven"),
+        (&["replay"], "--since"),
+        (&["replay", "--since", "yesterday"], "neither a time"),
+        (&["completions", "cmd"], "bash"),
+    ] {
+        let said = say(&house, arguments).await;
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{arguments:?}: {}", said.error);
+        assert!(said.error.contains(named), "{arguments:?}: {}", said.error);
+    }
+    assert!(!house.data().exists(), "nothing was begun");
+}
+
+#[tokio::test]
+async fn completions_and_the_manual_need_no_settings() {
+    let house = Bellhop::new().await.with("LISTEN", "nowhere");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let said = say(&house, &["completions", shell]).await;
+        assert_eq!((said.code, said.error.as_str()), (Some(0), ""), "{shell}");
+        for word in ["dead-letters", "redrive", "promote", "hash-memory"] {
+            assert!(said.out.contains(word), "{shell} does not know {word}");
+        }
+        let script = house.folder().join(shell);
+        std::fs::write(&script, said.out).unwrap();
+        // those that are here say whether it is a script of theirs
+        if matches!(shell, "bash" | "zsh" | "fish")
+            && let Ok(checked) = Command::new(shell).arg("-n").arg(&script).output()
+        {
+            assert!(checked.status.success(), "{shell}: {}", String::from_utf8_lossy(&checked.stderr));
+        }
+    }
+    let page = say(&house, &["man"]).await;
+    assert!(page.code == Some(0) && page.out.contains("\n.TH bellhop 1"), "{}", page.out);
+    let folder = house.folder().join("man1");
+    assert_eq!(say(&house, &["man", folder.to_str().unwrap()]).await.code, Some(0));
+    let list = std::fs::read_to_string(folder.join("bellhop-users-list.1")).unwrap();
+    assert!(list.contains("\\-\\-search"), "{list}");
+    let settings = say(&house, &["help", "settings"]).await;
+    assert_eq!((settings.code, settings.out.trim_end()), (Some(0), say(&house, &["settings"]).await.out.trim_end()));
+    assert!(settings.out.contains("  BELLHOP_LISTEN [127.0.0.1:8080]\n      where HTTP listens\n"), "{}", settings.out);
+}
+
+#[tokio::test]
+async fn who_waits_at_a_terminal_sees_how_far_it_has_come() {
+    let house = Bellhop::new().await;
+    for (arguments, shown) in [("migrate", "migrating"), ("replay --since 1h", "published again:")] {
+        let program = house.command(&[]);
+        let path = program.get_program().to_str().unwrap();
+        // script gives it a terminal, which shows both of its outputs
+        let mut on_terminal = Command::new("script");
+        on_terminal.args(["--quiet", "--return", "--command", &format!("{path} {arguments}"), "/dev/null"]);
+        on_terminal.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        on_terminal.env("TERM", "xterm").stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || on_terminal.output()).await.unwrap().unwrap();
+        let terminal = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && terminal.contains(shown), "{arguments}: {terminal:?}");
+        let piped = say(&house, &arguments.split(' ').collect::<Vec<_>>()).await;
+        assert_eq!((piped.code, piped.error.as_str()), (Some(0), ""), "{arguments}");
+    }
+}
