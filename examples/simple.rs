@@ -7,7 +7,7 @@ mod house;
 use std::io::Write;
 
 use anyhow::Result;
-use bellhop::messaging::broker::embedded::LEASE;
+use bellhop::messaging::broker::embedded::MESSAGE_LEASE;
 use bellhop::messaging::topology::{DEFAULT, Queue, QueueKind, Topology};
 
 use self::house::{House, text};
@@ -32,7 +32,7 @@ pub(crate) async fn run(url: Option<String>, out: &mut impl Write) -> Result<()>
     drop((letter, first));
     // RabbitMQ sees at once that the consumer is gone; the embedded broker waits until the lease of the message ends,
     // which would be a minute
-    house.clock.advance(LEASE);
+    house.clock.advance(MESSAGE_LEASE);
 
     let mut second = house.consume("letters", QueueKind::Work, 1).await?;
     let letter = second.next().await?;

@@ -32,7 +32,7 @@ async fn of(name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Row>> {
         rates.push(stack.rate(EVENTS).await?);
         let app = stack.app();
         // past every retention
-        app.accounts.clock.advance(inbox::RETENTION.max(outbox::RETENTION) + Duration::from_hours(1));
+        app.accounts.clock.advance(inbox::INBOX_RETENTION.max(outbox::OUTBOX_RETENTION) + Duration::from_hours(1));
         purge(app).await?;
         sizes.push(size(&app.accounts.db).await?);
     }

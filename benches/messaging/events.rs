@@ -6,7 +6,7 @@ use anyhow::ensure;
 use bellhop::clock::Clock;
 use bellhop::db::{Db, Sql, Tx};
 use bellhop::event::{Event, Origin};
-use bellhop::messaging::outbox::Happening as _;
+use bellhop::messaging::outbox::OutboxEvent as _;
 use sqlx::types::Json;
 use uuid::Uuid;
 

@@ -9,8 +9,7 @@ use anyhow::{Context as _, ensure};
 use bellhop::app::{App, Parts};
 use bellhop::listeners::login_log;
 use bellhop::messaging::broker::Broker;
-use bellhop::messaging::consumer::layers::Inbox;
-use bellhop::messaging::consumer::layers::stack;
+use bellhop::messaging::consumer::layers::transactional;
 use bellhop::messaging::message::{Message, Outcome};
 use bellhop::messaging::outbox;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -48,10 +47,10 @@ async fn of(name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Row>> {
     let (_dir, app) = build(settings).await?;
     let (stop, (began, mut heard)) = (CancellationToken::new(), unbounded_channel());
     let mut running = JoinSet::new();
-    let (db, wake) = (app.accounts.db.clone(), app.accounts.wake.clone());
+    let (db, notifier) = (app.accounts.db.clone(), app.accounts.notifier.clone());
     running.spawn({
         let stop = stop.clone();
-        async move { wake.hear_others(db, stop).await }
+        async move { notifier.listen(db, stop).await }
     });
     if let Broker::Embedded(embedded) = &app.broker {
         running.spawn(embedded.clone().run(stop.clone()));
@@ -60,8 +59,8 @@ async fn of(name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Row>> {
     for mut consumer in app.consumers(&Parts::only(["listener:login-log"])?) {
         // the program's consumer and layers around a listener that only looks at the time
         let began = began.clone();
-        let listener = tower::service_fn(move |message: Arc<Message>| ready(note(&began, &message)));
-        consumer.listener = stack(login_log::QUEUE, Inbox::InTransaction, None, Duration::from_secs(30), listener);
+        let listener = move |message: Arc<Message>| ready(note(&began, &message));
+        consumer.listener = transactional(login_log::QUEUE, Duration::from_secs(30), listener);
         running.spawn(consumer.run(stop.clone()));
     }
     // the first goes when everything is connected
@@ -95,7 +94,7 @@ async fn send(app: &App, heard: &mut UnboundedReceiver<Heard>, count: u32, step:
         // as Accounts::commit does it, but for the look at the time
         tx.commit().await?;
         committed.insert(id, Instant::now());
-        accounts.wake.outbox();
+        accounts.notifier.signal_outbox();
     }
     let mut times = Vec::new();
     while !committed.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use bellhop::clock::Clock;
-use bellhop::messaging::outbox::Happening as _;
+use bellhop::messaging::outbox::OutboxEvent as _;
 use futures_util::StreamExt as _;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,

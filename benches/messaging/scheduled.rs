@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use bellhop::app::App;
 use bellhop::db::Sql;
-use bellhop::messaging::outbox::Happening as _;
+use bellhop::messaging::outbox::OutboxEvent as _;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use uuid::Uuid;
 
@@ -96,7 +96,7 @@ async fn rate(app: &App) -> anyhow::Result<f64> {
     let (relay, mut carried) = (app.relay(), 0);
     let start = Instant::now();
     while carried < EVENTS {
-        let batch = relay.carry().await?;
+        let batch = relay.drain_batch().await?;
         ensure!(batch.published > 0, "the relay stopped after {carried} events");
         carried += u32::try_from(batch.published)?;
     }

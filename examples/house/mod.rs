@@ -13,9 +13,9 @@ use bellhop::config::TopologyMode;
 use bellhop::db::{Db, Location};
 use bellhop::messaging::broker::embedded::Embedded;
 use bellhop::messaging::broker::rabbit::Rabbit;
-use bellhop::messaging::broker::{Broker, Deliveries, Delivery, Health, Publication, Published};
+use bellhop::messaging::broker::{Broker, BrokerHealth, Deliveries, Delivery, Publication, Published};
 use bellhop::messaging::message::Message;
-use bellhop::messaging::notify::Wake;
+use bellhop::messaging::notify::Notifier;
 use bellhop::messaging::topology::{DEFAULT, Exchange, Queue, QueueKind, Topology};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -47,7 +47,7 @@ impl House {
         } else {
             let db = Db::open(&Location::Sqlite(file.path().join("example.sqlite")), 4).await?;
             db.migrate().await?;
-            let embedded = Embedded::new(db, clock.clone(), Wake::default(), shared, tasks.clone());
+            let embedded = Embedded::new(db, clock.clone(), Notifier::default(), shared, tasks.clone());
             embedded.declare().await?;
             Broker::Embedded(embedded)
         };
@@ -63,9 +63,9 @@ impl House {
         let since = self.clock.now();
         loop {
             match self.broker.health().await {
-                Health::Up => return Ok(()),
-                Health::Degraded(reason) if (self.clock.now() - since).to_std()? > PATIENCE => bail!(reason),
-                Health::Degraded(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                BrokerHealth::Up => return Ok(()),
+                BrokerHealth::Degraded(reason) if (self.clock.now() - since).to_std()? > PATIENCE => bail!(reason),
+                BrokerHealth::Degraded(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::keys::Keys;
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
-use crate::messaging::notify::Wake;
+use crate::messaging::notify::Notifier;
 
 /// What every use case needs. Clones share everything.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Accounts {
     /// What time it is.
     pub clock: Clock,
     /// Signalled when an event was written.
-    pub wake: Wake,
+    pub notifier: Notifier,
     /// Hashes and compares passwords.
     pub hasher: Hasher,
     /// Sign links and pseudonyms.
@@ -38,7 +38,7 @@ impl Accounts {
     /// When the database is away or refuses.
     pub async fn commit(&self, tx: Tx) -> anyhow::Result<()> {
         tx.commit_grouped(self.hasher.patience()).await.context("cannot commit")?;
-        self.wake.outbox();
+        self.notifier.signal_outbox();
         Ok(())
     }
 }

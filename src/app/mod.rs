@@ -40,16 +40,16 @@ use crate::http::state::Inner;
 use crate::http::state::Web;
 use crate::listeners::{self, Desk, Listener, confirmation, login_log, node};
 use crate::mail::{Mailbox, Sender, Smtp, SmtpLimits, SmtpSettings, Transport};
+use crate::messaging::backpressure::Backpressure;
 use crate::messaging::broker::embedded::Embedded;
 use crate::messaging::broker::rabbit::Rabbit;
-use crate::messaging::broker::{Broker, Depth};
+use crate::messaging::broker::{Broker, QueueDepth};
 use crate::messaging::consumer::Consumer;
-use crate::messaging::consumer::layers::Pace;
-use crate::messaging::notify::Wake;
+use crate::messaging::consumer::layers::RateLimit;
+use crate::messaging::notify::Notifier;
 use crate::messaging::operator::Operator;
-use crate::messaging::outbox::reconciler::Sweep;
+use crate::messaging::outbox::reconciler::Reconciler;
 use crate::messaging::outbox::relay::Relay;
-use crate::messaging::throttle::Throttle;
 use crate::messaging::topology::Topology;
 use crate::net::is_loopback_host;
 use crate::progress::Progress;
@@ -105,7 +105,7 @@ impl App {
         }
         let cost = Cost { memory: config.passwords.hash_memory, passes: config.passwords.hash_passes };
         let accounts = Accounts {
-            wake: Wake::default(),
+            notifier: Notifier::default(),
             hasher: Hasher::start(config.passwords.hash_threads, config.passwords.hash_queue, cost)?,
             keys: Arc::new(Keys::new(&root)),
             breached,
@@ -141,14 +141,14 @@ impl App {
     /// The relay, for whoever runs or drains it.
     #[must_use]
     pub fn relay(&self) -> Relay {
-        let Accounts { db, clock, wake, .. } = self.accounts.clone();
+        let Accounts { db, clock, notifier, .. } = self.accounts.clone();
         let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
-        Relay { db, clock, wake, broker, topology, throttle: self.throttle() }
+        Relay { db, clock, notifier, broker, topology, backpressure: self.backpressure() }
     }
 
-    fn throttle(&self) -> Throttle {
+    fn backpressure(&self) -> Backpressure {
         let hasher = self.accounts.hasher.clone();
-        Throttle::new(move || hasher.is_busy())
+        Backpressure::new(move || hasher.is_busy())
     }
 
     /// What an operator sees and does.
@@ -168,10 +168,17 @@ impl App {
 
     /// Who finds what was published and never done.
     #[must_use]
-    pub fn sweep(&self) -> Sweep {
+    pub fn reconciler(&self) -> Reconciler {
         let Accounts { db, clock, .. } = self.accounts.clone();
         let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
-        Sweep { db, clock, broker, topology, grace: self.config.messaging.retry.grace, progress: Progress::default() }
+        Reconciler {
+            db,
+            clock,
+            broker,
+            topology,
+            grace: self.config.messaging.retry.grace,
+            progress: Progress::default(),
+        }
     }
 
     /// One line for each thing that a person who starts this wants to know.
@@ -213,14 +220,14 @@ impl App {
     /// # Errors
     /// When HTTP is to be served and the public URL cannot be used for it.
     pub async fn run(self, parts: Parts, socket: Option<TcpListener>, stop: CancellationToken) -> anyhow::Result<()> {
-        let Accounts { db, wake, .. } = self.accounts.clone();
-        self.tasks.spawn(wake.hear_others(db, stop.clone()));
+        let Accounts { db, notifier, .. } = self.accounts.clone();
+        self.tasks.spawn(notifier.listen(db, stop.clone()));
         if let Broker::Embedded(embedded) = &self.broker {
             self.tasks.spawn(embedded.clone().run(stop.clone()));
         }
         if parts.relay {
             self.tasks.spawn(self.relay().run(stop.clone()));
-            self.tasks.spawn(self.sweep().run(stop.clone()));
+            self.tasks.spawn(self.reconciler().run(stop.clone()));
             let Accounts { db, clock, .. } = self.accounts.clone();
             self.tasks.spawn(maintenance::run(db, clock, stop.clone()));
         }
@@ -263,7 +270,7 @@ impl App {
     ///
     /// # Errors
     /// When the broker is away for ten seconds.
-    pub async fn depths(&self) -> anyhow::Result<Vec<Depth>> {
+    pub async fn depths(&self) -> anyhow::Result<Vec<QueueDepth>> {
         let deadline = tokio::time::Instant::now() + DRAIN;
         loop {
             match self.broker.depths().await {
@@ -309,7 +316,7 @@ impl App {
             accounts: self.accounts.clone(),
             log: LoginLog::new(&self.accounts, login_log::QUEUE),
             mail: Arc::clone(&self.mail),
-            mail_pace: self.config.mail.rate.map(Pace::per_minute),
+            mail_rate: self.config.mail.rate.map(RateLimit::per_minute),
             public_url: self.config.http.public_url.clone(),
             mail_domain: Arc::clone(&self.mail_domain),
         };
@@ -326,12 +333,12 @@ impl App {
             db: self.accounts.db.clone(),
             clock: self.accounts.clock.clone(),
             topology: Arc::clone(&self.topology),
-            patience: self.config.messaging.retry,
+            retry: self.config.messaging.retry,
             queue: listener.queue,
             listener: listener.stack.clone(),
             prefetch,
             at_once: listener.batch.map_or(1, |_| usize::from(prefetch)),
-            throttle: self.throttle(),
+            backpressure: self.backpressure(),
         };
         vec![consumer; usize::from(places)]
     }
@@ -391,8 +398,8 @@ async fn broker(
                 .map_err(|error| ConfigError::new("BROKER_URL", error))?;
         return Ok(Broker::Rabbit(rabbit));
     }
-    let Accounts { db, clock, wake, .. } = accounts.clone();
-    let embedded = Embedded::new(db, clock, wake, Arc::clone(topology), tasks.clone());
+    let Accounts { db, clock, notifier, .. } = accounts.clone();
+    let embedded = Embedded::new(db, clock, notifier, Arc::clone(topology), tasks.clone());
     embedded.declare().await?;
     Ok(Broker::Embedded(embedded))
 }

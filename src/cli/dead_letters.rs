@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::http::api::admin::Letter;
-use crate::messaging::operator::{Chosen, DeadLetter, Operator};
+use crate::messaging::operator::{DeadLetter, DeadLetterFilter, Operator};
 use crate::progress::Progress;
 
 const COLUMNS: [&str; 7] = ["id", "queue", "type", "attempts", "first failed", "last failed", "reason"];
@@ -80,11 +80,11 @@ impl DeadLetters {
                 DeadLetters::List { of, json } => list(app, of, json).await,
                 DeadLetters::Show { id, of } => show(app, id, of).await,
                 DeadLetters::Redrive(which) => {
-                    let redrive = async |operator: Operator, chosen| operator.redrive(&chosen).await;
+                    let redrive = async |operator: Operator, filter| operator.redrive(&filter).await;
                     decide(app, which, ["putting back", "put back"], redrive).await
                 }
                 DeadLetters::Discard(which) => {
-                    let discard = async |operator: Operator, chosen| operator.discard(&chosen).await;
+                    let discard = async |operator: Operator, filter| operator.discard(&filter).await;
                     decide(app, which, ["discarding", "discarded"], discard).await
                 }
             }
@@ -94,7 +94,7 @@ impl DeadLetters {
 }
 
 async fn list(app: &App, of: Of, json: bool) -> anyhow::Result<()> {
-    let letters = app.operator().dead_letters(&Chosen { queue: of.queue, id: None }).await?;
+    let letters = app.operator().dead_letters(&DeadLetterFilter { queue: of.queue, id: None }).await?;
     let mut out = Output::new();
     if json {
         output::json(&mut out, letters.into_iter().map(Letter::from))?;
@@ -105,7 +105,7 @@ async fn list(app: &App, of: Of, json: bool) -> anyhow::Result<()> {
 }
 
 async fn show(app: &App, id: Uuid, of: Of) -> anyhow::Result<()> {
-    let letters = app.operator().dead_letters(&Chosen { queue: of.queue, id: Some(id) }).await?;
+    let letters = app.operator().dead_letters(&DeadLetterFilter { queue: of.queue, id: Some(id) }).await?;
     there_is_one(&letters)?;
     let mut out = Output::new();
     for letter in &letters {
@@ -123,12 +123,12 @@ async fn decide(
     app: &App,
     Which { one, of, json }: Which,
     [doing, done]: [&'static str; 2],
-    work: impl AsyncFnOnce(Operator, Chosen) -> anyhow::Result<Vec<DeadLetter>>,
+    work: impl AsyncFnOnce(Operator, DeadLetterFilter) -> anyhow::Result<Vec<DeadLetter>>,
 ) -> anyhow::Result<()> {
     let progress = Progress::default();
     let operator = Operator { progress: progress.clone(), ..app.operator() };
-    let chosen = Chosen { queue: of.queue, id: one.id };
-    let letters = with_progress(doing, &progress, work(operator, chosen)).await?;
+    let filter = DeadLetterFilter { queue: of.queue, id: one.id };
+    let letters = with_progress(doing, &progress, work(operator, filter)).await?;
     if one.id.is_some() {
         there_is_one(&letters)?;
     }

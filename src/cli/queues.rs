@@ -10,7 +10,7 @@ use super::output::{self, Output, Table, age};
 use crate::app::App;
 use crate::config::Config;
 use crate::http::api::admin::Fares;
-use crate::messaging::broker::Health;
+use crate::messaging::broker::BrokerHealth;
 use crate::messaging::operator::QueueState;
 
 pub(super) const AFTER_HELP: &str = "Exit codes: 0 the broker is well; 1 it is away, or degraded.";
@@ -38,19 +38,19 @@ impl Queues {
             let head = ["queue", "depth", "unacked", "waiting", "dead", "oldest", "consumers", "rate"];
             let now = app.accounts.clock.now();
             let rows = queues.into_iter().map(|state| {
-                let QueueState { queue, depth, in_hand, waiting, dead, oldest, consumers, rate } = state;
+                let QueueState { queue, depth, unacked, waiting, dead, oldest, consumers, rate } = state;
                 let oldest = oldest.map_or_else(|| "-".to_owned(), |at| age(now - at));
-                let [depth, in_hand, waiting, dead, consumers] =
-                    [depth, in_hand, waiting, dead, consumers].map(|number| number.to_string());
-                [queue, depth, in_hand, waiting, dead, oldest, consumers, format!("{rate}/min")]
+                let [depth, unacked, waiting, dead, consumers] =
+                    [depth, unacked, waiting, dead, consumers].map(|number| number.to_string());
+                [queue, depth, unacked, waiting, dead, oldest, consumers, format!("{rate}/min")]
             });
             Table::new(head).rows(&mut out, rows.collect())?;
         }
         out.flush()?;
         // as a step of a set-up it must not pass for done
         match app.broker.health().await {
-            Health::Up => Ok(()),
-            Health::Degraded(reason) => bail!("{reason}"),
+            BrokerHealth::Up => Ok(()),
+            BrokerHealth::Degraded(reason) => bail!("{reason}"),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::output::{self, Output, with_progress};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::messaging::outbox::reconciler::Sweep;
+use crate::messaging::outbox::reconciler::Reconciler;
 use crate::progress::Progress;
 
 /// What is published again.
@@ -46,8 +46,8 @@ impl Replay {
         let since = self.since.before(app.accounts.clock.now()).context("so long ago there was no time")?;
         app.depths().await?;
         let progress = Progress::default();
-        let sweep = Sweep { progress: progress.clone(), ..app.sweep() };
-        let work = sweep.replay(since, self.listener.as_deref());
+        let reconciler = Reconciler { progress: progress.clone(), ..app.reconciler() };
+        let work = reconciler.replay(since, self.listener.as_deref());
         let replayed = with_progress("published again:", &progress, work).await?;
         let mut out = Output::new();
         if self.json {

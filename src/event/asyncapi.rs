@@ -293,7 +293,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::event::tests::every;
-    use crate::messaging::outbox::Happening as _;
+    use crate::messaging::outbox::OutboxEvent as _;
 
     type Names = BTreeSet<String>;
 

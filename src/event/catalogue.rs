@@ -7,12 +7,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::messaging::outbox::Happening;
+use crate::messaging::outbox::OutboxEvent;
 
 /// The version of every payload so far, at the end of `dataschema`.
 pub(super) const VERSION: u32 = 1;
 
-/// Every type, as [`Happening::kind`] returns it.
+/// Every type, as [`OutboxEvent::kind`] returns it.
 pub const TYPES: [&str; 8] = [
     "user.registered",
     "user.confirmed",
@@ -175,7 +175,7 @@ impl Event {
     }
 }
 
-impl Happening for Event {
+impl OutboxEvent for Event {
     fn kind(&self) -> &'static str {
         match self {
             Event::UserRegistered { .. } => "user.registered",

@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::clock::Clock;
-use crate::messaging::outbox::Happening as _;
+use crate::messaging::outbox::OutboxEvent as _;
 
 /// One of each type.
 pub(super) fn every() -> Vec<Event> {

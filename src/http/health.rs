@@ -52,7 +52,7 @@ impl Readiness {
         }
         let answers = tokio::time::timeout(Duration::from_secs(2), self.db.ping()).await;
         let mut report = Report { ready: matches!(answers, Ok(Ok(()))), degraded: Vec::new() };
-        if let broker::Health::Degraded(reason) = self.broker.health().await {
+        if let broker::BrokerHealth::Degraded(reason) = self.broker.health().await {
             // the reason may name hosts and users: it is for the log
             tracing::warn!(reason, "the broker is degraded");
             report.degraded.push("broker");

@@ -3,10 +3,10 @@
 //! Here, and not in the request, it is found out whether the address is taken. The link is born now, so a mail that
 //! leaves a day late holds a link that lives; every copy of a mail has the same link and the same Message-ID.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tower::BoxError;
 use uuid::Uuid;
 
 use super::Desk;
@@ -18,10 +18,9 @@ use crate::event::{self, Event, MailFact};
 use crate::failpoint;
 use crate::locale::Locale;
 use crate::mail::{Health, Mail, SendError};
-use crate::messaging::consumer::layers::NotNow;
-use crate::messaging::consumer::layers::insist;
-use crate::messaging::consumer::lease;
-use crate::messaging::message::{Message, Outcome};
+use crate::messaging::consumer::layers::{Answer, LeasedMessage, retry_until_recorded};
+use crate::messaging::consumer::lease::EVENT_LEASE;
+use crate::messaging::message::Outcome;
 
 /// Short name of the queue.
 pub const QUEUE: &str = "confirmation";
@@ -30,7 +29,7 @@ pub const QUEUE: &str = "confirmation";
 ///
 /// # Errors
 /// When the mail server or the database is away.
-pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, BoxError> {
+pub async fn confirmation(desk: Desk, LeasedMessage { message, lease }: LeasedMessage) -> Answer {
     let received = match event::decode(message.id, &message.body) {
         Ok(received) => received,
         Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
@@ -40,20 +39,27 @@ pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, 
     };
     // confirmed or purged since: nobody waits for this mail
     let Some(pending) = register::pending(&desk.accounts, registration).await? else { return Ok(Outcome::Ack) };
-    let Some((template, mail)) = write(&desk, received.id, &pending).await? else {
-        return Ok(Outcome::Ack);
+    let (template, mail) = match write(&desk, received.id, &pending).await? {
+        ControlFlow::Continue(mail) => mail,
+        ControlFlow::Break(outcome) => return Ok(outcome),
     };
     let fact = MailFact { registration, template: template.to_owned(), message_id: mail.message_id.clone() };
     let record = async |delivery, event: Event| {
         register::record_delivery(&desk.accounts, registration, delivery, Some(&event)).await
     };
     // a worker that was paused must not send what another one has taken over; where that cannot be known, it waits
-    match desk.mail.send(&mail, async || lease::is_held().await.unwrap_or(false)).await {
+    let may_send = move || {
+        let lease = Arc::clone(&lease);
+        async move { lease.is_held().await.unwrap_or(false) }
+    };
+    match desk.mail.send(&mail, may_send).await {
         Ok(_) => {
             failpoint::reach("mail.accepted");
             let sent = Event::MailSent { mail: fact };
-            insist(|| register::record_delivery(&desk.accounts, registration, DeliveryStatus::Sent, Some(&sent)))
-                .await?;
+            retry_until_recorded(|| {
+                register::record_delivery(&desk.accounts, registration, DeliveryStatus::Sent, Some(&sent))
+            })
+            .await?;
             failpoint::reach("delivery.recorded");
             Ok(Outcome::Ack)
         }
@@ -64,18 +70,22 @@ pub async fn confirmation(desk: Desk, message: Arc<Message>) -> Result<Outcome, 
             record(DeliveryStatus::Rejected, Event::MailRejected { mail: fact, reason }).await?;
             Ok(Outcome::Ack)
         }
-        Err(SendError::Withdrawn) => Ok(Outcome::Later(lease::LEASE)),
+        Err(SendError::Withdrawn) => Ok(Outcome::Snooze(EVENT_LEASE)),
         // ours to mend (a wrong login, a policy): it waits for that
         Err(error @ (SendError::Temporary(_) | SendError::Permanent { .. })) => {
             let reason = error.to_string();
             record(DeliveryStatus::Delayed, Event::MailDelayed { mail: fact, reason: reason.clone() }).await?;
-            Err(NotNow(reason).into())
+            Ok(Outcome::RetryLater(reason))
         }
     }
 }
 
-/// The one mail or the other, or none when its owner has just been told.
-async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Option<(&'static str, Mail)>> {
+/// The one mail or the other, or what becomes of the message without one.
+async fn write(
+    desk: &Desk,
+    event: Uuid,
+    pending: &Pending,
+) -> anyhow::Result<ControlFlow<Outcome, (&'static str, Mail)>> {
     let accounts = &desk.accounts;
     let site = accounts.site.to_string();
     let page = |path: &str| desk.public_url.join(path).context("cannot build a link");
@@ -87,7 +97,7 @@ async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Op
             match desk.mail.health() {
                 Health::Failing { reason, .. } => {
                     register::record_delivery(accounts, pending.id, DeliveryStatus::Delayed, None).await?;
-                    return Err(NotNow(reason).into());
+                    return Ok(ControlFlow::Break(Outcome::RetryLater(reason)));
                 }
                 // nor may it look as if a slow server had been quick
                 Health::Working { took, .. } => tokio::time::sleep(took).await,
@@ -95,7 +105,7 @@ async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Op
             }
             // to the person who waits it looks as if it had been sent
             register::record_delivery(accounts, pending.id, DeliveryStatus::Sent, None).await?;
-            return Ok(None);
+            return Ok(ControlFlow::Break(Outcome::Ack));
         }
         let locale = Locale::from_tag(&user.locale).unwrap_or_default();
         let login_url = page("/login")?.into();
@@ -115,7 +125,7 @@ async fn write(desk: &Desk, event: Uuid, pending: &Pending) -> anyhow::Result<Op
     let Rendered { subject, text, html } = text;
     let message_id = message_id(desk, event, template);
     let mail = Mail { to, to_name: Some(name), subject, text, html, message_id, language: locale.tag() };
-    Ok(Some((template, mail)))
+    Ok(ControlFlow::Continue((template, mail)))
 }
 
 /// The same for every copy of a mail, so that mailboxes fold a rare repeat.

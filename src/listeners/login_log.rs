@@ -12,7 +12,7 @@ use crate::messaging::message::{Message, Outcome};
 /// Short name of the queue.
 pub const QUEUE: &str = "login-log";
 
-/// Rows in hand at a time unless the settings say otherwise: those that are there together are written together, and while one
+/// Messages that are unacknowledged at a time unless the settings say otherwise: those that are there together are written together, and while one
 /// transaction is under way the next one's come.
 pub const BATCH: u16 = 200;
 

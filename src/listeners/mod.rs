@@ -10,17 +10,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tower::BoxError;
 use url::Url;
 
 use crate::account::Accounts;
 use crate::account::login_log::LoginLog;
 use crate::mail::Transport;
-use crate::messaging::consumer::layers::Inbox;
-use crate::messaging::consumer::layers::Pace;
-use crate::messaging::consumer::layers::Stack;
-use crate::messaging::consumer::layers::stack;
-use crate::messaging::message::{Message, Outcome};
+use crate::messaging::consumer::layers::{self, RateLimit, Stack};
 
 pub mod confirmation;
 pub mod login_log;
@@ -37,7 +32,7 @@ pub struct Desk {
     /// How mails leave.
     pub mail: Arc<Transport>,
     /// How fast they may, if somebody said so.
-    pub mail_pace: Option<Pace>,
+    pub mail_rate: Option<RateLimit>,
     /// The base of links.
     pub public_url: Url,
     /// The domain in the Message-IDs: the sender's.
@@ -65,34 +60,34 @@ pub const QUEUES: [(&str, &[&str]); 2] =
 /// The listeners' table.
 #[must_use]
 pub fn all(desk: &Desk) -> Vec<Listener> {
-    let after_success = Inbox::AfterSuccess(desk.accounts.db.clone(), desk.accounts.clock.clone());
+    let (mailer, logger) = (desk.clone(), desk.clone());
+    let inbox = (desk.accounts.db.clone(), desk.accounts.clock.clone());
     // the last dot of a mail may take ten minutes (RFC 5321 section 4.5.3.2.6); a row takes moments
     let (mail, row) = (Duration::from_mins(15), Duration::from_secs(30));
     vec![
-        listen(confirmation::QUEUE, desk, after_success, desk.mail_pace.clone(), mail, confirmation::confirmation),
+        Listener::new(
+            confirmation::QUEUE,
+            layers::after_success(confirmation::QUEUE, inbox, desk.mail_rate.clone(), mail, move |message| {
+                confirmation::confirmation(mailer.clone(), message)
+            }),
+        ),
         Listener {
             batch: Some(login_log::BATCH),
-            ..listen(login_log::QUEUE, desk, Inbox::InTransaction, None, row, login_log::login_log)
+            ..Listener::new(
+                login_log::QUEUE,
+                layers::transactional(login_log::QUEUE, row, move |message| {
+                    login_log::login_log(logger.clone(), message)
+                }),
+            )
         },
     ]
 }
 
-fn listen<F, R>(
-    queue: &'static str,
-    desk: &Desk,
-    inbox: Inbox,
-    pace: Option<Pace>,
-    limit: Duration,
-    listener: F,
-) -> Listener
-where
-    F: Fn(Desk, Arc<Message>) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = Result<Outcome, BoxError>> + Send + 'static,
-{
-    let desk = desk.clone();
-    let service = tower::service_fn(move |message| listener(desk.clone(), message));
-    let keys = QUEUES.iter().find(|(name, _)| *name == queue).map_or(&[][..], |(_, keys)| keys);
-    Listener { queue, keys, stack: stack(queue, inbox, pace, limit, service), batch: None }
+impl Listener {
+    fn new(queue: &'static str, stack: Stack) -> Self {
+        let keys = QUEUES.iter().find(|(name, _)| *name == queue).map_or(&[][..], |(_, keys)| keys);
+        Listener { queue, keys, stack, batch: None }
+    }
 }
 
 #[cfg(test)]

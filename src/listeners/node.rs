@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::account::session::cache::SessionCache;
 use crate::event::{self, Event};
 use crate::messaging::broker::Broker;
-use crate::messaging::consumer;
+use crate::messaging::consumer::ephemeral;
 use crate::messaging::topology::{Queue, QueueKind};
 
 /// What nodes hear, of all events.
@@ -26,5 +26,5 @@ pub async fn run(broker: Broker, cache: Arc<SessionCache>, stop: CancellationTok
             cache.forget(session);
         }
     };
-    consumer::follow(broker, queue, stop, subscribed, each).await;
+    ephemeral::follow(broker, queue, stop, subscribed, each).await;
 }

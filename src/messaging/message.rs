@@ -37,13 +37,17 @@ pub struct Failure {
     pub last_at: Timestamp,
 }
 
-/// What a listener says about a delivery. An `Err` beside it means: try again later.
+/// What becomes of a delivery. An `Err` beside it is a failure that may pass: it is tried again at once, and then as
+/// [`Outcome::RetryLater`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Done; the message goes.
     Ack,
-    /// Never again, for this reason: the message rests in `<queue>.dead`.
+    /// Never again, for this reason: the message becomes a dead letter.
     Reject(String),
-    /// Not now: it comes back to this queue after about this long.
-    Later(Duration),
+    /// It is not its turn: the message comes back to this queue after about this long. That counts as no failure.
+    Snooze(Duration),
+    /// It failed for this reason, and to try again at once would not help: the message comes back when the retry policy
+    /// says so, or becomes a dead letter when it has been failing for too long.
+    RetryLater(String),
 }

@@ -8,13 +8,16 @@
 //! * [`outbox`]: from the transaction that made an event true to the broker, and what got lost on the way
 //! * [`consumer`]: from a queue to a listener, and the one place that settles
 //! * [`operator`]: the queues and dead letters as an operator sees them, and what can be done about them
-//! * [`notify`]: who waits is told; [`throttle`]: who is in no hurry lets others go first
+//! * [`notify`]: signals to who waits; [`backpressure`]: a backlog lets people go first; `backoff`: pauses that grow; `claim`:
+//!   rows that are claimed
 
+mod backoff;
+pub mod backpressure;
 pub mod broker;
+mod claim;
 pub mod consumer;
 pub mod message;
 pub mod notify;
 pub mod operator;
 pub mod outbox;
-pub mod throttle;
 pub mod topology;

@@ -1,7 +1,7 @@
 //! What an operator sees and does: how full the queues are, the dead letters with their reasons, and the way back for them.
 //!
-//! The same on every broker. Queues are counted by the broker; what it cannot tell (how many messages are in hand on RabbitMQ,
-//! how old the oldest is) follows from the outbox, the inboxes and the setbacks.
+//! The same on every broker. Queues are counted by the broker; what it cannot tell (how many messages are unacknowledged on RabbitMQ,
+//! how old the oldest is) follows from the outbox, the inboxes and the retry state.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,19 +21,19 @@ use crate::messaging::message::Message;
 use crate::messaging::topology::{self, DEFAULT, Queue, QueueKind, Topology, dead};
 use crate::progress::Progress;
 
-/// How long the broker may take to hand the next dead letter out.
-const HAND: Duration = Duration::from_secs(5);
+/// How long the broker may take to deliver the next dead letter, or to show one that was requeued.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether letters are back.
-const LOOK: Duration = Duration::from_millis(20);
+const REQUEUE_POLL: Duration = Duration::from_millis(20);
 
 /// Over how long the rate is measured.
-const RATE: Duration = Duration::from_mins(1);
+const RATE_WINDOW: Duration = Duration::from_mins(1);
 
-/// The operator's hands. Clones are the same.
+/// What an operator can do. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Operator {
-    /// Where outbox, inboxes and setbacks are.
+    /// Where outbox, inboxes and retry state are.
     pub db: Db,
     /// What time it is.
     pub clock: Clock,
@@ -55,7 +55,7 @@ pub struct QueueState {
     /// Messages that are ready to be taken.
     pub depth: u64,
     /// Messages that a consumer has and has not settled.
-    pub in_hand: u64,
+    pub unacked: u64,
     /// Messages that wait for another attempt.
     pub waiting: u64,
     /// Dead letters.
@@ -77,21 +77,21 @@ pub struct DeadLetter {
     pub message: Message,
 }
 
-/// Which dead letters are meant.
+/// Which dead letters are meant: all, unless it says less.
 #[derive(Clone, Debug, Default)]
-pub struct Chosen {
+pub struct DeadLetterFilter {
     /// Of this queue alone.
     pub queue: Option<String>,
     /// Of this event alone.
     pub id: Option<Uuid>,
 }
 
-/// What becomes of a dead letter.
+/// What is done about a dead letter.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Rests,
-    GoesBack,
-    Goes,
+enum Action {
+    Keep,
+    Redrive,
+    Discard,
 }
 
 impl Operator {
@@ -103,19 +103,20 @@ impl Operator {
         let counts: HashMap<String, _> =
             self.broker.depths().await?.into_iter().map(|depth| (depth.queue.clone(), depth)).collect();
         let waiting: HashMap<String, i64> = retries::waiting(&self.db, &self.clock).await?.into_iter().collect();
-        let rates: HashMap<String, i64> = inbox::rates(&self.db, self.clock.now() - RATE).await?.into_iter().collect();
+        let rates: HashMap<String, i64> =
+            inbox::rates(&self.db, self.clock.now() - RATE_WINDOW).await?.into_iter().collect();
         let number = |numbers: &HashMap<String, i64>, queue: &str| {
             numbers.get(queue).map_or(0, |number| u64::try_from(*number).unwrap_or_default())
         };
         let mut states = Vec::new();
-        for queue in self.listeners(&Chosen::default())? {
-            let (depth, consumers, told) =
-                counts.get(&queue).map_or((0, 0, None), |count| (count.messages, count.consumers, count.in_hand));
+        for queue in self.listeners(&DeadLetterFilter::default())? {
+            let (depth, consumers, reported) =
+                counts.get(&queue).map_or((0, 0, None), |count| (count.messages, count.consumers, count.unacked));
             let (open, oldest) = self.open(&queue).await?;
             let waiting = number(&waiting, &queue);
             states.push(QueueState {
                 depth,
-                in_hand: told.unwrap_or_else(|| open.saturating_sub(depth + waiting)),
+                unacked: reported.unwrap_or_else(|| open.saturating_sub(depth + waiting)),
                 waiting,
                 dead: counts.get(&dead(&queue)).map_or(0, |count| count.messages),
                 oldest,
@@ -157,68 +158,67 @@ impl Operator {
         Ok((open, oldest))
     }
 
-    /// The dead letters that are chosen, those that failed last first.
+    /// The dead letters that are meant, those that failed last first.
     ///
     /// # Errors
     /// A queue that there is not; otherwise when the broker is away.
-    pub async fn dead_letters(&self, chosen: &Chosen) -> anyhow::Result<Vec<DeadLetter>> {
-        let mut found = self.visit(chosen, Fate::Rests).await?;
+    pub async fn dead_letters(&self, filter: &DeadLetterFilter) -> anyhow::Result<Vec<DeadLetter>> {
+        let mut found = self.for_each(filter, Action::Keep).await?;
         found.sort_by_key(|letter| std::cmp::Reverse(letter.message.failure.as_ref().map(|failure| failure.last_at)));
         Ok(found)
     }
 
-    /// Puts the chosen dead letters back into the queues they failed in, as if they came for the first time, and tells which
+    /// Puts the dead letters that are meant back into the queues they failed in, as if they came for the first time, and tells which
     /// those were. Safe to repeat: what comes twice is folded by the listener's inbox.
     ///
     /// # Errors
     /// A queue that there is not; otherwise when the database or the broker is away. What was put back by then is back.
-    pub async fn redrive(&self, chosen: &Chosen) -> anyhow::Result<Vec<DeadLetter>> {
-        self.visit(chosen, Fate::GoesBack).await
+    pub async fn redrive(&self, filter: &DeadLetterFilter) -> anyhow::Result<Vec<DeadLetter>> {
+        self.for_each(filter, Action::Redrive).await
     }
 
-    /// Gives the chosen dead letters up for good, and tells which those were. Neither the sweep nor a replay brings them back.
+    /// Gives the dead letters that are meant up for good, and tells which those were. Neither reconciling nor a replay brings them back.
     ///
     /// # Errors
     /// As [`Operator::redrive`].
-    pub async fn discard(&self, chosen: &Chosen) -> anyhow::Result<Vec<DeadLetter>> {
-        self.visit(chosen, Fate::Goes).await
+    pub async fn discard(&self, filter: &DeadLetterFilter) -> anyhow::Result<Vec<DeadLetter>> {
+        self.for_each(filter, Action::Discard).await
     }
 
-    /// The queues of the listeners that are chosen.
-    fn listeners(&self, chosen: &Chosen) -> anyhow::Result<Vec<String>> {
+    /// The queues of the listeners that are meant.
+    fn listeners(&self, filter: &DeadLetterFilter) -> anyhow::Result<Vec<String>> {
         let all = self.topology.queues.iter().filter(|queue| queue.kind == QueueKind::Work).map(|queue| &queue.name);
         let queues: Vec<String> =
-            all.filter(|name| chosen.queue.as_ref().is_none_or(|only| only == *name)).cloned().collect();
+            all.filter(|name| filter.queue.as_ref().is_none_or(|only| only == *name)).cloned().collect();
         if queues.is_empty() {
-            bail!("there is no queue {:?}", chosen.queue.as_deref().unwrap_or_default());
+            bail!("there is no queue {:?}", filter.queue.as_deref().unwrap_or_default());
         }
         Ok(queues)
     }
 
-    /// Takes every dead letter of the chosen queues in hand, does what is to be done about those that are meant, and puts the
-    /// others back.
-    async fn visit(&self, chosen: &Chosen, fate: Fate) -> anyhow::Result<Vec<DeadLetter>> {
+    /// Takes every dead letter of the queues meant, applies the action to those that are meant, and requeues the others.
+    async fn for_each(&self, filter: &DeadLetterFilter, action: Action) -> anyhow::Result<Vec<DeadLetter>> {
         let mut found = Vec::new();
         let depths = self.broker.depths().await?;
-        for queue in self.listeners(chosen)? {
+        for queue in self.listeners(filter)? {
             let name = dead(&queue);
-            let resting = depths.iter().find(|depth| depth.queue == name).map_or(0, |depth| depth.messages);
-            if resting == 0 {
+            let letters = depths.iter().find(|depth| depth.queue == name).map_or(0, |depth| depth.messages);
+            if letters == 0 {
                 continue;
             }
             let stop = CancellationToken::new();
-            let hands = u16::try_from(resting).unwrap_or(u16::MAX);
-            self.progress.expect(hands.into());
+            let count = u16::try_from(letters).unwrap_or(u16::MAX);
+            self.progress.expect(count.into());
             let source = Queue { name, kind: QueueKind::Dead };
-            let mut deliveries = self.broker.consume(&source, hands, stop.clone()).await?;
+            let mut deliveries = self.broker.consume(&source, count, stop.clone()).await?;
             let (mut kept, mut seen, mut failed) = (Vec::new(), HashSet::new(), None);
-            for _ in 0..hands {
-                let Ok(Some(delivery)) = timeout(HAND, deliveries.next()).await else { break };
+            for _ in 0..count {
+                let Ok(Some(delivery)) = timeout(DELIVERY_TIMEOUT, deliveries.next()).await else { break };
                 self.progress.advance(1);
                 let message = delivery.message().clone();
-                let meant = chosen.id.is_none_or(|id| id == message.id);
-                if fate != Fate::Rests && meant && failed.is_none() {
-                    match self.decide(&queue, &delivery, fate).await {
+                let meant = filter.id.is_none_or(|id| id == message.id);
+                if action != Action::Keep && meant && failed.is_none() {
+                    match self.apply(&queue, &delivery, action).await {
                         Ok(()) => drop(delivery),
                         Err(error) => {
                             failed = Some(error);
@@ -234,7 +234,7 @@ impl Operator {
                     found.push(DeadLetter { queue: queue.clone(), message });
                 }
             }
-            let back = kept.len();
+            let requeued = kept.len();
             for delivery in kept {
                 delivery.release().await;
             }
@@ -242,7 +242,7 @@ impl Operator {
             while let Some(delivery) = deliveries.next().await {
                 delivery.release().await;
             }
-            self.until_back(&source.name, back).await;
+            self.wait_requeued(&source.name, requeued).await;
             if let Some(error) = failed {
                 return Err(error);
             }
@@ -252,7 +252,7 @@ impl Operator {
 
     /// Waits until the letters that were put back can be seen: RabbitMQ does not say when it has them, and whoever looks next
     /// is to find them.
-    async fn until_back(&self, queue: &str, letters: usize) {
+    async fn wait_requeued(&self, queue: &str, letters: usize) {
         let seen = async {
             loop {
                 let depths = self.broker.depths().await.unwrap_or_default();
@@ -260,18 +260,18 @@ impl Operator {
                 if usize::try_from(resting).is_ok_and(|resting| resting >= letters) {
                     return;
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(REQUEUE_POLL).await;
             }
         };
-        let _ = timeout(HAND, seen).await;
+        let _ = timeout(DELIVERY_TIMEOUT, seen).await;
     }
 
     /// First what makes it safe, then it is taken away.
-    async fn decide(&self, queue: &str, delivery: &Delivery, fate: Fate) -> anyhow::Result<()> {
+    async fn apply(&self, queue: &str, delivery: &Delivery, action: Action) -> anyhow::Result<()> {
         let message = delivery.message();
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        if fate == Fate::GoesBack {
+        if action == Action::Redrive {
             let fresh = Message { attempt: 0, failure: None, ..message.clone() };
             let back = Publication { exchange: DEFAULT, routing_key: queue.to_owned(), message: fresh };
             match self.broker.publish(vec![back]).await.as_slice() {
@@ -284,7 +284,7 @@ impl Operator {
         }
         tx.commit().await?;
         let taken = delivery.ack().await.context("cannot take a dead letter away")?;
-        anyhow::ensure!(taken, "the dead letter {} was lost while it was in hand; try again", message.id);
+        anyhow::ensure!(taken, "the dead letter {} was lost before it was settled; try again", message.id);
         Ok(())
     }
 }

@@ -8,9 +8,9 @@ use bellhop::config::TopologyMode;
 use bellhop::db::{Db, Location};
 use bellhop::messaging::broker::embedded::Embedded;
 use bellhop::messaging::broker::rabbit::Rabbit;
-use bellhop::messaging::broker::{Broker, Deliveries, Delivery, Health, Publication, Published};
+use bellhop::messaging::broker::{Broker, BrokerHealth, Deliveries, Delivery, Publication, Published};
 use bellhop::messaging::message::{Failure, Message};
-use bellhop::messaging::notify::Wake;
+use bellhop::messaging::notify::Notifier;
 use bellhop::messaging::topology::{BROADCAST, DEFAULT, EVENTS, Exchange, Queue, QueueKind, RETRY, Topology};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -76,7 +76,7 @@ impl House {
             let db = Db::open(&location, 8).await.unwrap();
             db.migrate().await.unwrap();
             let topology = Arc::clone(&topology);
-            let embedded = Embedded::new(db.clone(), clock.clone(), Wake::default(), topology, tasks.clone());
+            let embedded = Embedded::new(db.clone(), clock.clone(), Notifier::default(), topology, tasks.clone());
             embedded.declare().await.unwrap();
             tasks.spawn(embedded.clone().run(stop.clone()));
             (Broker::Embedded(embedded), Some(db))
@@ -90,7 +90,7 @@ impl House {
                 (Broker::Rabbit(rabbit.unwrap()), None)
             }
         };
-        within("the broker to be up", async || broker.health().await == Health::Up).await;
+        within("the broker to be up", async || broker.health().await == BrokerHealth::Up).await;
         House { broker, topology, clock, place, db, tasks, stop }
     }
 

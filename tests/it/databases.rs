@@ -249,7 +249,7 @@ async fn a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back(hous
         postgres: "insert into inbox (listener, event_id, seen_at)
                    select 'old', gen_random_uuid(), $1 from generate_series(1, 12000)",
     })
-    .bind(clock.now() - inbox::RETENTION - Duration::from_secs(1))
+    .bind(clock.now() - inbox::INBOX_RETENTION - Duration::from_secs(1))
     .execute()
     .await
     .unwrap();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use bellhop::event::{self, Event, MailFact, Origin, Received, Refusal};
 use bellhop::messaging::broker::{Publication, Published};
 use bellhop::messaging::message::Message;
-use bellhop::messaging::outbox::Happening as _;
+use bellhop::messaging::outbox::OutboxEvent as _;
 use bellhop::messaging::topology::{DEFAULT, EVENTS, Exchange, Queue, QueueKind, dead};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};

@@ -12,7 +12,7 @@
 //!   just finished.
 //! * The look at the lease that counts is the one before the mail goes. After that, a record written without the lease
 //!   breaks nothing, and spares a copy.
-//! * The sweep heals more than a wiped broker: also a mark before the confirm and an early acknowledgement. So everything
+//! * The reconciler heals more than a wiped broker: also a mark before the confirm and an early acknowledgement. So everything
 //!   is checked without it as well, or it would hide them.
 //!
 //! What the model leaves out:
@@ -21,7 +21,7 @@
 //! * A transaction is one step, so a database that dies is a process that dies before or after it. Answers to requests,
 //!   and requests sent twice, are not here; neither are batches, retention, dead letters, and mails that are refused.
 //! * Time has no length. A claim or lease whose holder is dead ends; that one ends while its holder is paused is a fault,
-//!   and so is a sweep that comes while the message is still somewhere. Who checks the lease must have time enough left
+//!   and so is a reconciliation that comes while the message is still somewhere. Who checks the lease must have time enough left
 //!   for the mail: a pause between that look and the record counts as a crash, as does a 250 that is not heard.
 //! * The broker keeps what it confirmed until it is wiped. It has no order, and no routing that could be wrong. "Later" is
 //!   one step; a crash between its copy and its acknowledgement is a redelivery.
@@ -39,7 +39,7 @@ mod action;
 mod protocol;
 mod state;
 
-/// A bug, the event that shows it, the property that it breaks, and whether the sweep heals it.
+/// A bug, the event that shows it, the property that it breaks, and whether the reconciler heals it.
 const SEEDED: [(Bug, Event, &str, bool); 12] = [
     (Bug::EventAfterCommit, Event::Registration, NOTHING_LOST, false),
     (Bug::EventBeforeCommit, Event::Registration, NO_GHOST, false),
@@ -87,7 +87,7 @@ fn the_protocol_loses_nothing_and_doubles_no_row() {
 }
 
 #[test]
-fn the_protocol_needs_no_sweep_while_the_broker_keeps_what_it_has() {
+fn the_protocol_needs_no_reconciler_while_the_broker_keeps_what_it_has() {
     walk(Protocol { bug: None, events: &EVENTS, faults: 3, wipes: false });
 }
 
@@ -98,9 +98,9 @@ fn the_model_finds_each_seeded_bug() {
         let protocol = Protocol { bug: Some(*bug), events, faults: 2, wipes: *bug == Bug::NoSweep };
         println!("{bug:?} breaks \"{property}\":{}", shortest(protocol, property));
         assert_eq!(broken(protocol), [*property], "{bug:?}");
-        let swept = broken(Protocol { wipes: true, ..protocol });
+        let reconciled = broken(Protocol { wipes: true, ..protocol });
         let expected: &[&str] = if *healed { &[] } else { &[property] };
-        assert_eq!(swept, expected, "{bug:?} with the sweep");
+        assert_eq!(reconciled, expected, "{bug:?} with the reconciler");
     }
 }
 

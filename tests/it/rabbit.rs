@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellhop::config::TopologyMode;
-use bellhop::messaging::broker::rabbit::Deliveries;
-use bellhop::messaging::broker::rabbit::Delivery;
+use bellhop::messaging::broker::rabbit::AmqpDeliveries;
+use bellhop::messaging::broker::rabbit::AmqpDelivery;
 use bellhop::messaging::broker::rabbit::Rabbit;
-use bellhop::messaging::broker::{Health, Publication, Published};
+use bellhop::messaging::broker::{BrokerHealth, Publication, Published};
 use bellhop::messaging::message::Message;
 use bellhop::messaging::topology::{EVENTS, Exchange, Queue, QueueKind, TIERS, Topology};
 use lapin::{Connection, ConnectionProperties};
@@ -51,19 +51,19 @@ impl Process {
     }
 
     async fn until_up(&self) {
-        until("connected", async || self.rabbit.health().await == Health::Up).await;
+        until("connected", async || self.rabbit.health().await == BrokerHealth::Up).await;
     }
 
-    async fn consume(&self, queue: &str) -> Deliveries {
+    async fn consume(&self, queue: &str) -> AmqpDeliveries {
         self.consume_many(queue, 1).await
     }
 
-    async fn consume_many(&self, queue: &str, prefetch: u16) -> Deliveries {
+    async fn consume_many(&self, queue: &str, prefetch: u16) -> AmqpDeliveries {
         let queue = Queue { name: queue.into(), kind: QueueKind::Work };
         self.rabbit.consume(&queue, prefetch, self.stop.clone()).await.expect("running")
     }
 
-    async fn node_queue(&self, name: &str) -> Deliveries {
+    async fn node_queue(&self, name: &str) -> AmqpDeliveries {
         let queue = Queue { name: name.into(), kind: QueueKind::Node };
         let deliveries = self.rabbit.consume(&queue, 10, self.stop.clone()).await.expect("running");
         deliveries.subscribed().wait_for(Option::is_some).await.expect("a subscription");
@@ -140,13 +140,13 @@ fn events(messages: &[Message]) -> Vec<Publication> {
     messages.iter().map(event).collect()
 }
 
-async fn next(deliveries: &mut Deliveries) -> Delivery {
+async fn next(deliveries: &mut AmqpDeliveries) -> AmqpDelivery {
     let next = tokio::time::timeout(Duration::from_mins(1), deliveries.next()).await;
     next.expect("a delivery in time").expect("a subscription that goes on")
 }
 
 /// The next messages, acknowledged.
-async fn take(deliveries: &mut Deliveries, count: usize) -> BTreeSet<Uuid> {
+async fn take(deliveries: &mut AmqpDeliveries, count: usize) -> BTreeSet<Uuid> {
     let mut ids = BTreeSet::new();
     for _ in 0..count {
         let delivery = next(deliveries).await;

@@ -14,7 +14,7 @@ use crate::db::{BatchWrite, Db, Sql, WriteBatcher, timestamp_text};
 use crate::event::{Event, Received};
 use crate::failpoint;
 use crate::messaging::consumer::inbox;
-use crate::messaging::outbox::Happening as _;
+use crate::messaging::outbox::OutboxEvent as _;
 
 /// A row of the log.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]

@@ -16,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::http::state::Visitor;
 use crate::http::state::Web;
 use crate::http::state::query;
-use crate::messaging::operator::{Chosen, DeadLetter, QueueState};
+use crate::messaging::operator::{DeadLetter, DeadLetterFilter, QueueState};
 
 /// How every queue fares.
 #[derive(Serialize, ToSchema)]
@@ -48,7 +48,7 @@ pub struct Fares {
 
 impl From<QueueState> for Fares {
     fn from(state: QueueState) -> Self {
-        let QueueState { queue, depth, in_hand, waiting, dead, oldest, consumers, rate } = state;
+        let QueueState { queue, depth, unacked: in_hand, waiting, dead, oldest, consumers, rate } = state;
         Fares { queue, depth, in_hand, waiting, dead, oldest, consumers, rate }
     }
 }
@@ -124,7 +124,7 @@ pub async fn dead_letters(
     if queue.as_ref().is_some_and(|name| !is_there(name)) {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-parameter", "There is no such queue."));
     }
-    let letters = web.operator.dead_letters(&Chosen { queue, id: None }).await.map_err(Away)?;
+    let letters = web.operator.dead_letters(&DeadLetterFilter { queue, id: None }).await.map_err(Away)?;
     Ok(Answer(Letters { items: letters.into_iter().map(Letter::from).collect() }).into_response())
 }
 
@@ -154,10 +154,10 @@ pub async fn discard(State(web): State<Web>, visitor: Visitor, Path(id): Path<St
     done(web.operator.discard(&chosen).await, StatusCode::OK)
 }
 
-async fn chosen(web: &Web, visitor: &Visitor, id: &str) -> Result<Chosen, Problem> {
+async fn chosen(web: &Web, visitor: &Visitor, id: &str) -> Result<DeadLetterFilter, Problem> {
     admit(web, visitor).await?;
     let id = id.parse().map_err(|_| Problem::of(StatusCode::NOT_FOUND))?;
-    Ok(Chosen { queue: None, id: Some(id) })
+    Ok(DeadLetterFilter { queue: None, id: Some(id) })
 }
 
 fn done(letters: anyhow::Result<Vec<DeadLetter>>, status: StatusCode) -> Result<Response, Problem> {

@@ -5,59 +5,22 @@
 
 pub mod embedded;
 pub mod rabbit;
+pub mod types;
+
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::messaging::broker::embedded::Embedded;
-use crate::messaging::broker::rabbit::Rabbit;
+use self::embedded::{Embedded, LeasedDeliveries, LeasedDelivery, MESSAGE_LEASE};
+use self::rabbit::{AmqpDeliveries, AmqpDelivery, Rabbit};
+pub use self::types::{BrokerHealth, Publication, Published, QueueDepth};
 use crate::messaging::message::Message;
-use crate::messaging::topology::{Exchange, Queue};
+use crate::messaging::topology::Queue;
 
-/// A message and where it goes.
-#[derive(Clone, Debug)]
-pub struct Publication {
-    /// One of the constants of `topology`.
-    pub exchange: Exchange,
-    /// The event's type, or a queue's short name for the wait tiers, the retry and the default exchange.
-    pub routing_key: String,
-    /// What travels.
-    pub message: Message,
-}
-
-/// What became of a publication.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Published {
-    /// Every queue that it was routed to has it durably.
-    Confirmed,
-    /// No queue is bound for it.
-    Returned,
-    /// Not known to be stored; it may be. Publish again.
-    Failed(String),
-}
-
-/// How the broker is, for readiness and logs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Messages move.
-    Up,
-    /// They do not, for this reason; what is published waits in the outbox.
-    Degraded(String),
-}
-
-/// How full a queue is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Depth {
-    /// Short name.
-    pub queue: String,
-    /// Messages that are ready to be taken.
-    pub messages: u64,
-    /// Messages that a consumer has; none where the broker does not tell.
-    pub in_hand: Option<u64>,
-    /// Consumers, of all processes.
-    pub consumers: u64,
-}
+/// How often a queue that cannot be consumed is tried again.
+const CONSUME_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The broker of this process. Clones are the same broker.
 #[derive(Clone, Debug)]
@@ -78,7 +41,7 @@ impl Broker {
         }
     }
 
-    /// Hands out messages of a queue, at most `prefetch` (and at least one) unsettled at a time, until `stop`.
+    /// Delivers messages of a queue, at most `prefetch` (and at least one) unacknowledged at a time, until `stop`.
     ///
     /// # Errors
     /// When the queue cannot be consumed at all; interruptions later are waited out.
@@ -91,11 +54,38 @@ impl Broker {
         }
     }
 
+    /// As [`Broker::consume`], tried again until it can be; none when `stop` came first.
+    pub(super) async fn consume_when_possible(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+        stop: &CancellationToken,
+    ) -> Option<Deliveries> {
+        loop {
+            match self.consume(queue, prefetch, stop.clone()).await {
+                Ok(deliveries) => return Some(deliveries),
+                Err(error) => {
+                    tracing::warn!(queue = queue.name, error = format!("{error:#}"), "cannot consume, trying again");
+                }
+            }
+            stop.run_until_cancelled(tokio::time::sleep(CONSUME_RETRY_INTERVAL)).await?;
+        }
+    }
+
+    /// The queues, where they are in the database of the outbox: then events go from one into the other in one transaction,
+    /// without being published.
+    pub(super) fn transactional(&self) -> Option<&Embedded> {
+        match self {
+            Broker::Embedded(broker) => Some(broker),
+            Broker::Rabbit(_) => None,
+        }
+    }
+
     /// How it is.
-    pub async fn health(&self) -> Health {
+    pub async fn health(&self) -> BrokerHealth {
         match self {
             // it is as well as the database, which readiness asks by itself
-            Broker::Embedded(_) => Health::Up,
+            Broker::Embedded(_) => BrokerHealth::Up,
             Broker::Rabbit(broker) => broker.health().await,
         }
     }
@@ -104,7 +94,7 @@ impl Broker {
     ///
     /// # Errors
     /// When the broker is away.
-    pub async fn depths(&self) -> Result<Vec<Depth>> {
+    pub async fn depths(&self) -> Result<Vec<QueueDepth>> {
         match self {
             Broker::Embedded(broker) => broker.depths().await,
             Broker::Rabbit(broker) => broker.depths().await,
@@ -116,9 +106,9 @@ impl Broker {
 #[derive(Debug)]
 pub enum Deliveries {
     /// From our tables.
-    Embedded(Box<embedded::Deliveries>),
+    Embedded(Box<LeasedDeliveries>),
     /// From RabbitMQ.
-    Rabbit(rabbit::Deliveries),
+    Rabbit(AmqpDeliveries),
 }
 
 impl Deliveries {
@@ -140,13 +130,13 @@ impl Deliveries {
     }
 }
 
-/// A message in hand, to be settled by the consumer and nobody else.
+/// A message that is not settled yet, to be settled by the consumer and nobody else.
 #[derive(Debug)]
 pub enum Delivery {
     /// Leased from our tables.
-    Embedded(embedded::Delivery),
+    Embedded(LeasedDelivery),
     /// From RabbitMQ.
-    Rabbit(rabbit::Delivery),
+    Rabbit(AmqpDelivery),
 }
 
 impl Delivery {
@@ -190,6 +180,11 @@ impl Delivery {
         }
     }
 
+    /// How often it must be renewed while it is worked at, so that it is not lost.
+    pub(super) fn renewal_interval(&self) -> Duration {
+        MESSAGE_LEASE / 3
+    }
+
     /// Tells the broker that it is still being worked at; false if it was lost.
     ///
     /// # Errors
@@ -197,7 +192,7 @@ impl Delivery {
     pub(in crate::messaging) async fn renew(&self) -> Result<bool> {
         match self {
             Delivery::Embedded(delivery) => delivery.renew().await,
-            Delivery::Rabbit(delivery) => Ok(delivery.kept()),
+            Delivery::Rabbit(delivery) => Ok(delivery.is_held()),
         }
     }
 

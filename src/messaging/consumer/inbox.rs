@@ -10,14 +10,14 @@ use crate::db::purge::Purge;
 use crate::db::{Db, Sql, Tx};
 
 /// How long a mark stays; longer than an event can still come again.
-pub const RETENTION: Duration = Duration::from_hours(720);
+pub const INBOX_RETENTION: Duration = Duration::from_hours(720);
 
-/// Marks go after [`RETENTION`].
+/// Marks go after [`INBOX_RETENTION`].
 pub(super) const PURGE: Purge = Purge {
     name: "marks in the inbox",
     statement: "delete from inbox
                 where (listener, event_id) in (select listener, event_id from inbox where seen_at < $1 limit $2)",
-    keep: RETENTION,
+    keep: INBOX_RETENTION,
 };
 
 /// Marks an event as done by `listener`, in the transaction of its effect. False means that it was done before: the

@@ -1,328 +1,227 @@
-//! The stack around a listener, as tower layers, outermost first: trace, catch panic, inbox, retry, pace, timeout.
-//!
-//! The request is a [`Message`], the response an [`Outcome`], an error means "try again later".
+//! The stack around a listener, as tower layers. The response is an [`Outcome`]; an error is a failure that may pass.
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
-use tokio::time::Instant;
-use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Layer, Service, ServiceBuilder};
+use governor::{DefaultDirectRateLimiter, Quota};
+use tokio::time::Sleep;
+use tower::layer::layer_fn;
+use tower::retry::RetryLayer;
+use tower::timeout::TimeoutLayer;
+use tower::util::{BoxCloneSyncService, option_layer};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt as _, service_fn};
 use tracing::Instrument as _;
 
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::failpoint;
-use crate::messaging::consumer::lease::Asked;
-use crate::messaging::consumer::lease::LEASE;
-use crate::messaging::consumer::lease::Lease;
+use crate::messaging::backoff::Backoff;
+use crate::messaging::consumer::lease::{Acquired, EVENT_LEASE, Lease};
 use crate::messaging::message::{Message, Outcome};
 use crate::telemetry;
 
 /// A listener with its stack.
-pub type Stack = BoxCloneSyncService<Arc<Message>, Outcome, BoxError>;
+pub type Stack = Next<Arc<Message>>;
 
-/// How often a listener is tried again at once before its message is parked, and the first pause between.
-const QUICK: u32 = 2;
-const PAUSE: Duration = Duration::from_millis(50);
+/// What a listener or a layer answers.
+pub type Answer = Result<Outcome, BoxError>;
 
-/// An error that quick tries cannot help: somebody outside said "later".
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NotNow(pub String);
+/// The rest of a stack, as axum calls it.
+type Next<R> = BoxCloneSyncService<R, Outcome, BoxError>;
 
-/// When an event is marked as done by a listener.
+/// A message whose listener has an effect outside the database, with the right to have it.
 #[derive(Clone, Debug)]
-pub enum Inbox {
-    /// By the listener itself, in the transaction of its effect: exactly once.
-    InTransaction,
-    /// After it succeeded, for effects outside the database: at least once.
-    AfterSuccess(Db, Clock),
+pub struct LeasedMessage {
+    /// What travels.
+    pub message: Arc<Message>,
+    /// Asked in the last moment before the effect: [`Lease::is_held`].
+    pub lease: Arc<Lease>,
 }
 
-/// How fast calls go through: one every so often, whoever makes them. Clones share it.
+/// How many calls go through in a minute, evenly, whoever makes them. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Pace {
-    every: Duration,
-    next: Arc<Mutex<Instant>>,
-}
+pub struct RateLimit(Arc<DefaultDirectRateLimiter>);
 
-impl Pace {
-    /// So many a minute, evenly; to be made inside a runtime.
+impl RateLimit {
+    /// So many a minute, without a burst.
     #[must_use]
     pub fn per_minute(calls: NonZeroU32) -> Self {
-        Pace { every: Duration::from_mins(1) / calls.get(), next: Arc::new(Mutex::new(Instant::now())) }
-    }
-
-    /// Waits for the next turn.
-    async fn turn(&self) {
-        let turn = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let turn = (*next).max(Instant::now());
-            *next = turn + self.every;
-            turn
-        };
-        tokio::time::sleep_until(turn).await;
+        RateLimit(Arc::new(DefaultDirectRateLimiter::direct(Quota::per_minute(calls).allow_burst(NonZeroU32::MIN))))
     }
 }
 
-/// Puts the stack around a listener.
-pub fn stack<S>(queue: &'static str, inbox: Inbox, pace: Option<Pace>, limit: Duration, listener: S) -> Stack
+/// The stack around a listener that marks the event in the transaction of its effect: exactly once.
+pub fn transactional<F, A>(queue: &'static str, limit: Duration, listener: F) -> Stack
 where
-    S: Service<Arc<Message>, Response = Outcome, Error = BoxError, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    F: Fn(Arc<Message>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Answer> + Send + 'static,
 {
-    BoxCloneSyncService::new(
-        ServiceBuilder::new()
-            // a span named after the queue, in the trace of the request that caused the event
-            .layer(Around { queue, wrap: trace })
-            // a panic is an error of this message alone
-            .layer(Around { queue, wrap: catch_panic })
-            // what was done before is not done again
-            .layer(MarkLayer { queue, inbox })
-            // a hiccup is waited out here instead of in a queue
-            .layer(tower::retry::RetryLayer::new(Quick { left: QUICK }))
-            // who pays by the mail, or has a quota, says how fast
-            .layer(tower::util::option_layer(pace))
-            // a listener that hangs gives its consumer back
-            .layer(tower::timeout::TimeoutLayer::new(limit))
-            .service(listener),
-    )
+    let stack = ServiceBuilder::new()
+        // a span named after the queue, in the trace of the request that caused the event
+        .layer(from_fn(move |message, next| trace(queue, message, next)))
+        // a panic is an error of this message alone
+        .layer(from_fn(catch_panic))
+        // a hiccup is waited out here instead of in a queue
+        .layer(RetryLayer::new(ImmediateRetry::default()))
+        // a listener that hangs gives its consumer back
+        .layer(TimeoutLayer::new(limit));
+    Stack::new(stack.service(service_fn(listener)))
 }
 
-type Answer = Result<Outcome, BoxError>;
-type Wrap = fn(&'static str, &Message, BoxFuture<'static, Answer>) -> BoxFuture<'static, Answer>;
-
-/// A layer that wraps the future of each call.
-#[derive(Clone, Copy)]
-struct Around {
+/// The stack around a listener with an effect outside the database. The event is marked after it succeeded: at least once.
+pub fn after_success<F, A>(
     queue: &'static str,
-    wrap: Wrap,
-}
-
-#[derive(Clone)]
-struct AroundService<S> {
-    inner: S,
-    around: Around,
-}
-
-impl<S> Layer<S> for Around {
-    type Service = AroundService<S>;
-    fn layer(&self, inner: S) -> Self::Service {
-        AroundService { inner, around: *self }
-    }
-}
-
-impl<S> Service<Arc<Message>> for AroundService<S>
+    inbox: (Db, Clock),
+    rate: Option<RateLimit>,
+    limit: Duration,
+    listener: F,
+) -> Stack
 where
-    S: Service<Arc<Message>, Response = Outcome, Error = BoxError, Future: Send + 'static>,
+    F: Fn(LeasedMessage) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Answer> + Send + 'static,
 {
-    type Response = Outcome;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Answer>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, message: Arc<Message>) -> Self::Future {
-        let answer = self.inner.call(Arc::clone(&message)).boxed();
-        (self.around.wrap)(self.around.queue, &message, answer)
-    }
+    let stack = ServiceBuilder::new()
+        .layer(from_fn(move |message, next| trace(queue, message, next)))
+        .layer(from_fn(catch_panic))
+        // what was done before is not done again, and by one at a time
+        .layer(from_fn(move |message, next| once(inbox.clone(), queue, message, next)))
+        .layer(RetryLayer::new(ImmediateRetry::default()))
+        // who pays by the mail, or has a quota, says how fast
+        .layer(option_layer(rate.map(|rate| from_fn(move |message, next| wait_for_rate(rate.clone(), message, next)))))
+        .layer(TimeoutLayer::new(limit));
+    Stack::new(stack.service(service_fn(listener)))
 }
 
-fn trace(queue: &'static str, message: &Message, answer: BoxFuture<'static, Answer>) -> BoxFuture<'static, Answer> {
+/// A layer of an async function that is given the request and the rest of the stack.
+fn from_fn<Q, R, F, A, S>(
+    function: F,
+) -> impl Layer<
+    S,
+    Service = impl Service<Q, Response = Outcome, Error = BoxError, Future = A> + Clone + Send + Sync + use<Q, R, F, A, S>,
+> + Clone
++ use<Q, R, F, A, S>
+where
+    F: Fn(Q, Next<R>) -> A + Clone + Send + Sync,
+    A: Future<Output = Answer> + Send,
+    S: Service<R, Response = Outcome, Error = BoxError, Future: Send + 'static> + Clone + Send + Sync + 'static,
+    R: 'static,
+{
+    layer_fn(move |rest: S| {
+        let (function, next) = (function.clone(), Next::new(rest));
+        service_fn(move |request| function(request, next.clone()))
+    })
+}
+
+async fn trace(queue: &'static str, message: Arc<Message>, next: Next<Arc<Message>>) -> Answer {
     let span =
         tracing::info_span!("listener", queue, event = %message.id, kind = message.kind, attempt = message.attempt);
     let trace = message.traceparent.clone().unwrap_or_else(telemetry::new_traceparent);
-    telemetry::traced(trace, answer.instrument(span)).boxed()
+    telemetry::traced(trace, next.oneshot(message).instrument(span)).await
 }
 
-fn catch_panic(_: &'static str, _: &Message, answer: BoxFuture<'static, Answer>) -> BoxFuture<'static, Answer> {
-    AssertUnwindSafe(answer)
-        .catch_unwind()
-        .map(|caught| {
-            caught.unwrap_or_else(|panic| {
-                let text = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned());
-                // it would panic again: an operator must look at it
-                Ok(Outcome::Reject(format!("panicked: {}", text.unwrap_or_default())))
-            })
-        })
-        .boxed()
+async fn catch_panic(message: Arc<Message>, next: Next<Arc<Message>>) -> Answer {
+    // the call itself too: a listener may panic before its future exists
+    let answer = AssertUnwindSafe(async { next.oneshot(message).await }).catch_unwind().await;
+    answer.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        // it would panic again: an operator must look at it
+        Ok(Outcome::Reject(format!("panicked: {}", text.unwrap_or_default())))
+    })
 }
 
-/// A service whose calls wait for their turn.
-#[derive(Clone)]
-pub struct Paced<S> {
-    inner: S,
-    pace: Pace,
-}
-
-impl<S> Layer<S> for Pace {
-    type Service = Paced<S>;
-    fn layer(&self, inner: S) -> Self::Service {
-        Paced { inner, pace: self.clone() }
-    }
-}
-
-impl<S> Service<Arc<Message>> for Paced<S>
-where
-    S: Service<Arc<Message>, Response = Outcome, Error = BoxError, Future: Send + 'static> + Clone + Send + 'static,
-{
-    type Response = Outcome;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Answer>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, message: Arc<Message>) -> Self::Future {
-        let waiting = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, waiting);
-        let pace = self.pace.clone();
-        async move {
-            pace.turn().await;
-            inner.call(message).await
-        }
-        .boxed()
-    }
-}
-
-#[derive(Clone)]
-struct MarkLayer {
+async fn once(
+    (db, clock): (Db, Clock),
     queue: &'static str,
-    inbox: Inbox,
-}
-
-#[derive(Clone)]
-struct Mark<S> {
-    inner: S,
-    layer: MarkLayer,
-}
-
-impl<S> Layer<S> for MarkLayer {
-    type Service = Mark<S>;
-    fn layer(&self, inner: S) -> Self::Service {
-        Mark { inner, layer: self.clone() }
-    }
-}
-
-impl<S> Service<Arc<Message>> for Mark<S>
-where
-    S: Service<Arc<Message>, Response = Outcome, Error = BoxError, Future: Send + 'static> + Clone + Send + 'static,
-{
-    type Response = Outcome;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Answer>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, message: Arc<Message>) -> Self::Future {
-        let Inbox::AfterSuccess(db, clock) = self.layer.inbox.clone() else { return self.inner.call(message).boxed() };
-        let queue = self.layer.queue;
-        // the one that is ready goes into the future, its clone waits for the next call
-        let waiting = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, waiting);
-        async move {
-            let lease = match Lease::ask(&db, &clock, queue, message.id).await? {
-                Asked::Taken(lease) => Arc::new(lease),
-                Asked::Done => return Ok(Outcome::Ack),
-                // somebody else is at it, or ended while at it: whichever, this one's turn is when the lease ends
-                Asked::Theirs(until) => return Ok(Outcome::Later((until - clock.now()).to_std().unwrap_or_default())),
-            };
-            failpoint::reach("lease.taken");
-            let outcome = lease.hold(inner.call(message)).await;
-            match outcome {
-                Some(Ok(Outcome::Ack)) => mark_done(&lease).await,
-                Some(other) => {
-                    // it ends by itself where this cannot be said
-                    if let Err(error) = lease.give_up().await {
-                        tracing::debug!(%error, queue, "cannot give a lease up");
-                    }
-                    other
-                }
-                // somebody else has taken this event over
-                None => Ok(Outcome::Later(LEASE)),
-            }
+    message: Arc<Message>,
+    next: Next<LeasedMessage>,
+) -> Answer {
+    let lease = match Lease::acquire(&db, &clock, queue, message.id).await? {
+        Acquired::Held(lease) => Arc::new(lease),
+        Acquired::Done => return Ok(Outcome::Ack),
+        // somebody else is at it, or ended while at it: whichever, it is tried when the lease ends
+        Acquired::Contended(until) => return Ok(Outcome::Snooze((until - clock.now()).to_std().unwrap_or_default())),
+    };
+    failpoint::reach("lease.taken");
+    let call = next.oneshot(LeasedMessage { message, lease: Arc::clone(&lease) });
+    match lease.renewed_during(call).await {
+        Some(Ok(Outcome::Ack)) => {
+            retry_until_recorded(|| lease.mark()).await?;
+            failpoint::reach("inbox.marked");
+            Ok(Outcome::Ack)
         }
-        .boxed()
+        Some(answer) => {
+            // it ends by itself where this cannot be said
+            if let Err(error) = lease.release().await {
+                tracing::debug!(%error, queue, "cannot release a lease");
+            }
+            answer
+        }
+        // somebody else has taken this event over
+        None => Ok(Outcome::Snooze(EVENT_LEASE)),
     }
 }
 
-async fn mark_done(lease: &Lease) -> Answer {
-    insist(|| lease.mark()).await?;
-    failpoint::reach("inbox.marked");
-    Ok(Outcome::Ack)
+async fn wait_for_rate<R>(rate: RateLimit, request: R, next: Next<R>) -> Answer {
+    rate.0.until_ready().await;
+    next.oneshot(request).await
 }
 
-/// Writes down an effect that is in the world. Not being able to say so would repeat it, so this is worth some patience: about
-/// a quarter of a minute.
+/// Writes down an effect that is in the world. Not being able to say so would repeat it, so it is retried for about a
+/// quarter of a minute.
 ///
 /// # Errors
 /// The last one of `write`.
-pub async fn insist<E, W>(write: impl Fn() -> W) -> Result<(), E>
+pub async fn retry_until_recorded<E, W>(write: impl Fn() -> W) -> Result<(), E>
 where
     E: fmt::Display,
     W: Future<Output = Result<(), E>>,
 {
-    let mut pause = PAUSE;
-    loop {
+    for pause in Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).take(8) {
         match write().await {
-            Err(error) if pause <= Duration::from_secs(10) => {
-                tracing::warn!(error = format!("{error:#}"), "done, but cannot write it down; trying again");
-            }
-            done => return done,
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "done, but cannot write it down; trying again"),
         }
         tokio::time::sleep(pause).await;
-        pause *= 2;
+    }
+    write().await
+}
+
+/// Two tries more, at once, before a message is parked.
+#[derive(Clone)]
+struct ImmediateRetry(std::iter::Take<Backoff>);
+
+impl Default for ImmediateRetry {
+    fn default() -> Self {
+        ImmediateRetry(Backoff::new(Duration::from_millis(100), Duration::from_secs(1)).take(2))
     }
 }
 
-/// A few quick tries.
-#[derive(Clone, Copy)]
-struct Quick {
-    left: u32,
-}
+impl<R: Clone> tower::retry::Policy<R, Outcome, BoxError> for ImmediateRetry {
+    type Future = Sleep;
 
-impl tower::retry::Policy<Arc<Message>, Outcome, BoxError> for Quick {
-    type Future = BoxFuture<'static, ()>;
-
-    fn retry(&mut self, _: &mut Arc<Message>, result: &mut Answer) -> Option<Self::Future> {
-        let error = result.as_ref().err()?;
+    fn retry(&mut self, _: &mut R, answer: &mut Answer) -> Option<Sleep> {
+        let error = answer.as_ref().err()?;
         // a listener that hung once will not be quick the second time
-        if self.left == 0 || error.is::<tower::timeout::error::Elapsed>() || error.is::<NotNow>() {
+        if error.is::<tower::timeout::error::Elapsed>() {
             return None;
         }
-        let pause = PAUSE * 4_u32.pow(QUICK - self.left);
-        self.left -= 1;
+        let pause = self.0.next()?;
         tracing::debug!(error, "trying again at once");
-        Some(tokio::time::sleep(pause).boxed())
+        Some(tokio::time::sleep(pause))
     }
 
-    fn clone_request(&mut self, message: &Arc<Message>) -> Option<Arc<Message>> {
-        Some(Arc::clone(message))
+    fn clone_request(&mut self, request: &R) -> Option<R> {
+        Some(request.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tower::ServiceExt as _;
-
     use super::*;
 
     fn message() -> Arc<Message> {
@@ -330,22 +229,12 @@ mod tests {
         Arc::new(Message { id, kind, body: Vec::new(), traceparent: None, attempt: 0, failure: None })
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_pace_is_even_and_shared() {
-        let pace = Pace::per_minute(NonZeroU32::new(120).unwrap());
-        let done = tower::service_fn(|_: Arc<Message>| async { Ok::<_, BoxError>(Outcome::Ack) });
-        let (one, other) = (pace.layer(done), pace.layer(done));
-        let began = Instant::now();
-        let calls = (0..6).map(|n| if n % 2 == 0 { one.clone() } else { other.clone() }.oneshot(message()));
-        for outcome in futures_util::future::join_all(calls).await {
-            assert_eq!(outcome.unwrap(), Outcome::Ack);
-        }
-        assert_eq!(began.elapsed(), Duration::from_millis(2_500), "the first at once, the others every half second");
-        tokio::time::sleep(Duration::from_mins(5)).await;
-        let later = Instant::now();
-        one.clone().oneshot(message()).await.unwrap();
-        assert_eq!(later.elapsed(), Duration::ZERO, "a quiet time is not saved up");
-        one.oneshot(message()).await.unwrap();
-        assert_eq!(later.elapsed(), Duration::from_millis(500));
+    #[tokio::test]
+    async fn a_rate_limit_is_shared_by_its_clones_and_has_no_burst() {
+        let rate = RateLimit::per_minute(NonZeroU32::MIN);
+        let ack = |_: Arc<Message>| async { Ok::<_, BoxError>(Outcome::Ack) };
+        let limited = |rate: RateLimit| wait_for_rate(rate, message(), Next::new(service_fn(ack)));
+        assert_eq!(limited(rate.clone()).await.unwrap(), Outcome::Ack, "the first at once");
+        assert!(limited(rate).now_or_never().is_none(), "the second when its time has come");
     }
 }

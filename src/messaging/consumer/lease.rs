@@ -1,11 +1,10 @@
 //! Who may have an effect outside the database, such as a mail.
 //!
 //! A broker may hand a message to a second worker while the first is still at it: paused by its machine, or slow. Whoever is
-//! to act takes the event's lease before, renews it meanwhile, asks whether it still has it in the last moment before the effect
-//! ([`is_held`]), and can mark the event as done only with it. So a worker that was paused does not act twice; what
+//! to act acquires the event's lease before, renews it meanwhile, asks whether it still holds it in the last moment before the effect
+//! ([`Lease::is_held`]), and can mark the event as done only with it. So a worker that was paused does not act twice; what
 //! remains is a worker that ends between the effect and the mark.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -16,7 +15,7 @@ use crate::db::{Db, Tx};
 use crate::messaging::consumer::inbox;
 
 /// How long a lease is good for; whoever is still at work renews it in time.
-pub const LEASE: Duration = Duration::from_secs(15);
+pub const EVENT_LEASE: Duration = Duration::from_secs(15);
 
 /// Leases whose holders ended without a word go a day after they ran out.
 pub(super) const PURGE: Purge = Purge {
@@ -26,13 +25,9 @@ pub(super) const PURGE: Purge = Purge {
     keep: Duration::from_hours(24),
 };
 
-tokio::task_local! {
-    static HELD: Arc<Lease>;
-}
-
 /// The right of one worker to act on one event.
 #[derive(Debug)]
-pub(in crate::messaging) struct Lease {
+pub struct Lease {
     db: Db,
     clock: Clock,
     listener: &'static str,
@@ -40,37 +35,20 @@ pub(in crate::messaging) struct Lease {
     holder: Uuid,
 }
 
-/// Whether the worker that asks still has the lease of the event that it works at, for a whole [`LEASE`] from now; to be
-/// asked in the last moment before an effect that cannot be taken back. True where no lease was needed.
-///
-/// # Errors
-/// When the database is away, so that it cannot be known.
-pub async fn is_held() -> sqlx::Result<bool> {
-    match HELD.try_with(Arc::clone) {
-        Ok(lease) => lease.renew().await,
-        Err(_) => Ok(true),
-    }
-}
-
-/// What became of asking for a lease.
+/// What became of acquiring a lease.
 #[derive(Debug)]
-pub(in crate::messaging) enum Asked {
+pub(super) enum Acquired {
     /// It is ours.
-    Taken(Lease),
-    /// Somebody has it, until then unless it is renewed.
-    Theirs(Timestamp),
+    Held(Lease),
+    /// Somebody else holds it, until then unless it is renewed.
+    Contended(Timestamp),
     /// The event is done.
     Done,
 }
 
 impl Lease {
-    /// Asks for the lease of an event.
-    pub(in crate::messaging) async fn ask(
-        db: &Db,
-        clock: &Clock,
-        listener: &'static str,
-        event: Uuid,
-    ) -> sqlx::Result<Asked> {
+    /// Acquires the lease of an event.
+    pub(super) async fn acquire(db: &Db, clock: &Clock, listener: &'static str, event: Uuid) -> sqlx::Result<Acquired> {
         let lease = Lease { db: db.clone(), clock: clock.clone(), listener, event, holder: clock.new_id() };
         let now = clock.now();
         let mut tx = db.begin().await?;
@@ -84,19 +62,19 @@ impl Lease {
             .bind(listener.to_owned())
             .bind(event)
             .bind(lease.holder)
-            .bind(now + LEASE)
+            .bind(now + EVENT_LEASE)
             .bind(now)
             .execute()
             .await?;
         if taken == 0 {
-            let theirs: Option<(Timestamp,)> = tx
+            let contended: Option<(Timestamp,)> = tx
                 .query("select until from lease where listener = $1 and event_id = $2")
                 .bind(listener.to_owned())
                 .bind(event)
                 .optional()
                 .await?;
             tx.commit().await?;
-            return Ok(Asked::Theirs(theirs.map_or(now, |(until,)| until)));
+            return Ok(Acquired::Contended(contended.map_or(now, |(until,)| until)));
         }
         // in the same transaction: a lease is free also because its holder has just finished
         let done: Option<(i32,)> = tx
@@ -109,34 +87,39 @@ impl Lease {
             lease.end(&mut tx).await?;
         }
         tx.commit().await?;
-        Ok(if done.is_some() { Asked::Done } else { Asked::Taken(lease) })
+        Ok(if done.is_some() { Acquired::Done } else { Acquired::Held(lease) })
     }
 
-    /// Works under the lease, which [`is_held`] then speaks of; none when it was lost meanwhile.
-    pub(in crate::messaging) async fn hold<T>(self: &Arc<Self>, work: impl Future<Output = T>) -> Option<T> {
-        let keep = async {
+    /// Renews the lease while `work` is done; none when it was lost meanwhile.
+    pub(super) async fn renewed_during<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let lost = async {
             loop {
-                tokio::time::sleep(LEASE / 3).await;
+                tokio::time::sleep(EVENT_LEASE / 3).await;
                 // a database that is away says nothing: the last moment before the effect asks again
-                if let Ok(false) = self.renew().await {
+                if let Ok(false) = self.is_held().await {
                     return;
                 }
             }
         };
         tokio::select! {
-            done = HELD.scope(Arc::clone(self), work) => Some(done),
-            () = keep => None,
+            done = work => Some(done),
+            () = lost => None,
         }
     }
 
-    async fn renew(&self) -> sqlx::Result<bool> {
+    /// Whether it is still held, and then for a whole [`EVENT_LEASE`] from now; to be asked in the last moment before an
+    /// effect that cannot be taken back.
+    ///
+    /// # Errors
+    /// When the database is away, so that it cannot be known.
+    pub async fn is_held(&self) -> sqlx::Result<bool> {
         let mut tx = self.db.begin().await?;
         let kept = tx
             .query("update lease set until = $4 where listener = $1 and event_id = $2 and holder = $3")
             .bind(self.listener.to_owned())
             .bind(self.event)
             .bind(self.holder)
-            .bind(self.clock.now() + LEASE)
+            .bind(self.clock.now() + EVENT_LEASE)
             .execute()
             .await?;
         tx.commit().await?;
@@ -144,15 +127,15 @@ impl Lease {
     }
 
     /// Marks the event as done and ends the lease, in one transaction.
-    pub(in crate::messaging) async fn mark(&self) -> sqlx::Result<()> {
+    pub(super) async fn mark(&self) -> sqlx::Result<()> {
         let mut tx = self.db.begin().await?;
         self.end(&mut tx).await?;
         inbox::mark(&mut tx, &self.clock, self.listener, self.event).await?;
         tx.commit().await
     }
 
-    /// Gives the lease up, so that whoever tries again need not wait for its end.
-    pub(in crate::messaging) async fn give_up(&self) -> sqlx::Result<()> {
+    /// Ends the lease, so that whoever tries again need not wait for it.
+    pub(super) async fn release(&self) -> sqlx::Result<()> {
         let mut tx = self.db.begin().await?;
         self.end(&mut tx).await?;
         tx.commit().await

@@ -1,5 +1,6 @@
 //! The loop that owns a queue, and the one place that settles.
 
+pub mod ephemeral;
 pub mod inbox;
 pub mod layers;
 pub mod lease;
@@ -19,154 +20,136 @@ use crate::config::RetryPolicy;
 use crate::db::purge::Purge;
 use crate::db::{self, Db};
 use crate::failpoint;
-use crate::messaging::broker::embedded::LEASE;
+use crate::messaging::backpressure::{BACKLOG, Backpressure};
 use crate::messaging::broker::{Broker, Delivery, Publication, Published};
 use crate::messaging::consumer::layers::Stack;
 use crate::messaging::message::{Failure, Message, Outcome};
-use crate::messaging::throttle::{HEAP, Throttle};
 use crate::messaging::topology::{DEFAULT, Queue, QueueKind, Topology, dead};
 
 /// What of all that goes, and when.
 pub const PURGES: [Purge; 3] = [inbox::PURGE, retries::PURGE, lease::PURGE];
 
-/// How long a message that could not be put aside is held on to before it is given back.
-const REFUSED: Duration = Duration::from_secs(5);
-
-/// Messages of a node's own queue in hand at a time: they cost nothing.
-const NODE_PREFETCH: u16 = 100;
+/// How long a message that could not be parked is kept before it is given back.
+const REFUSED_DELAY: Duration = Duration::from_secs(5);
 
 /// Consumes a queue. Several may run on one queue; who is fast takes more.
 #[derive(Clone)]
 pub struct Consumer {
     /// Where the queue is.
     pub broker: Broker,
-    /// Where setbacks are written down.
+    /// Where retry state is written down.
     pub db: Db,
     /// For the age of failures.
     pub clock: Clock,
     /// For the waits.
     pub topology: Arc<Topology>,
     /// How long failing messages are tried.
-    pub patience: RetryPolicy,
+    pub retry: RetryPolicy,
     /// Short name of the queue.
     pub queue: &'static str,
     /// What is done about its messages.
     pub listener: Stack,
-    /// Messages in hand at a time.
+    /// Messages that are unacknowledged at a time.
     pub prefetch: u16,
     /// How many of them are worked at at the same time.
     pub at_once: usize,
-    /// For heaps: when all hands are full.
-    pub throttle: Throttle,
+    /// For backlogs: when as many messages as may be are worked at.
+    pub backpressure: Backpressure,
 }
 
 impl Consumer {
     /// Consumes until `stop`; what is worked at then is finished.
     pub async fn run(self, stop: CancellationToken) {
         let queue = Queue { name: self.queue.to_owned(), kind: QueueKind::Work };
-        let mut deliveries = loop {
-            match self.broker.consume(&queue, self.prefetch, stop.clone()).await {
-                Ok(deliveries) => break deliveries,
-                Err(error) => {
-                    tracing::warn!(queue = self.queue, error = format!("{error:#}"), "cannot consume, trying again");
-                }
-            }
-            if stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_none() {
-                return;
-            }
+        let Some(mut deliveries) = self.broker.consume_when_possible(&queue, self.prefetch, &stop).await else {
+            return;
         };
-        let mut at_work = FuturesUnordered::new();
-        let (mut full_since, mut rest_until) = (None, None);
+        let mut running = FuturesUnordered::new();
+        let (mut full_since, mut yield_until) = (None, None);
         loop {
             let next = async {
-                if let Some(rested) = rest_until {
-                    tokio::time::sleep_until(rested).await;
+                if let Some(until) = yield_until {
+                    tokio::time::sleep_until(until).await;
                 }
                 deliveries.next().await
             };
             tokio::select! {
                 // all that is there first: what is begun together can be written together
                 biased;
-                delivery = next, if at_work.len() < self.at_once => {
-                    rest_until = None;
+                delivery = next, if running.len() < self.at_once => {
+                    yield_until = None;
                     let Some(delivery) = delivery else { break };
                     let mut consumer = self.clone();
-                    at_work.push(async move { consumer.handle(delivery).await });
-                    if at_work.len() == self.at_once && self.at_once >= HEAP {
+                    running.push(async move { consumer.handle(delivery).await });
+                    if running.len() == self.at_once && self.at_once >= BACKLOG {
                         full_since = Some(Instant::now());
                     }
                 }
-                Some(()) = at_work.next() => {
-                    // everyone who is done, not just the first: their hands are filled again by one look instead of one each
-                    while at_work.next().now_or_never().flatten().is_some() {}
+                Some(()) = running.next() => {
+                    // everyone who is done, not just the first: their places are filled again by one look instead of one each
+                    while running.next().now_or_never().flatten().is_some() {}
                     let worked = full_since.take().map(|since: Instant| since.elapsed());
-                    rest_until = worked.map(|worked| Instant::now() + self.throttle.rest(worked)).or(rest_until);
+                    let pause = worked.map(|worked| self.backpressure.pause(worked));
+                    yield_until = pause.map(|pause| Instant::now() + pause).or(yield_until);
                 }
             }
         }
-        at_work.collect::<()>().await;
+        running.collect::<()>().await;
     }
 
-    /// Has the listener do its work, and settles.
+    /// Calls the listener, and settles.
     pub async fn handle(&mut self, delivery: Delivery) {
         if let Some(reason) = delivery.undecodable() {
             let reason = reason.to_owned();
-            return self.settle(delivery, Settlement::Dead(reason)).await;
+            return self.settle(delivery, Outcome::Reject(reason)).await;
         }
         failpoint::reach("consumer.taken");
         let message = Arc::new(delivery.message().clone());
         let listener = &mut self.listener;
         let call = async { listener.ready().await?.call(message).await };
-        let outcome = tokio::select! {
-            outcome = call => outcome,
-            () = keep(&delivery) => {
-                return tracing::warn!(queue = self.queue, "lost a message in hand; somebody else has it");
+        let answer = tokio::select! {
+            answer = call => answer,
+            () = lost(&delivery) => {
+                return tracing::warn!(queue = self.queue, "lost a message that was not settled; somebody else has it");
             }
         };
-        let settlement = match outcome {
-            Ok(Outcome::Ack) => Settlement::Done,
-            Ok(Outcome::Reject(reason)) => Settlement::Dead(reason),
-            Ok(Outcome::Later(wait)) => Settlement::Later(wait),
+        let outcome = match answer {
+            Ok(outcome) => outcome,
+            // that is no failure of this message: how long one waits depends on how often it has failed, and three short
+            // outages in a minute are no reason to keep a mail back for ten
             Err(error) if db::is_away(&*error) => {
                 tracing::warn!(queue = self.queue, error = describe(&*error), "the database is away; later");
-                Settlement::Later(Duration::ZERO)
+                Outcome::Snooze(Duration::ZERO)
             }
-            Err(error) => self.patience_with(delivery.message(), describe(&*error)),
+            Err(error) => Outcome::RetryLater(describe(&*error)),
         };
-        self.settle(delivery, settlement).await;
+        self.settle(delivery, outcome).await;
     }
 
-    /// A failure waits for another attempt, until it has been failing for too long.
-    fn patience_with(&self, message: &Message, error: String) -> Settlement {
-        let now = self.clock.now();
-        let first_at = message.failure.as_ref().map_or(now, |failure| failure.first_at);
-        if (now - first_at).to_std().unwrap_or_default() >= self.patience.total {
-            return Settlement::Dead(format!("gave up after {} attempts: {error}", message.attempt + 1));
-        }
-        let longest = self.patience.tiers.len() - 1;
-        let tier = usize::try_from(message.attempt).map_or(longest, |attempt| attempt.min(longest));
-        Settlement::Wait(self.patience.tiers.get(tier).copied().unwrap_or_default(), error)
-    }
-
-    /// The one place that settles: the message goes, waits or rests, and only when it has safely arrived there is it
-    /// taken from the queue.
-    async fn settle(&self, delivery: Delivery, settlement: Settlement) {
+    /// The one place that settles: the message goes, waits or becomes a dead letter, and only when it has safely arrived
+    /// there is it taken from the queue.
+    async fn settle(&self, delivery: Delivery, outcome: Outcome) {
         let message = delivery.message();
-        let (exchange, key, reason) = match settlement {
-            Settlement::Done => return self.ack(&delivery).await,
-            Settlement::Later(wait) => (self.topology.tier(wait), self.queue.to_owned(), None),
-            Settlement::Wait(wait, reason) => (self.topology.tier(wait), self.queue.to_owned(), Some(reason)),
-            Settlement::Dead(reason) => (DEFAULT, dead(self.queue), Some(reason)),
-        };
         let now = self.clock.now();
-        let message = match reason {
-            Some(reason) => self.failed(message, reason, exchange == DEFAULT, now),
-            None => message.clone(),
+        let (exchange, key, message) = match outcome {
+            Outcome::Ack => return self.ack(&delivery).await,
+            Outcome::Snooze(wait) => (self.topology.tier(wait), self.queue.to_owned(), message.clone()),
+            Outcome::RetryLater(reason) => match self.next_wait(message, now) {
+                Some(wait) => {
+                    tracing::warn!(queue = self.queue, event = %message.id, attempt = message.attempt, reason, "parked");
+                    (self.topology.tier(wait), self.queue.to_owned(), self.failed(message, reason, now))
+                }
+                None => {
+                    let reason = format!("gave up after {} attempts: {reason}", message.attempt + 1);
+                    (DEFAULT, dead(self.queue), self.dead_letter(message, reason, now))
+                }
+            },
+            Outcome::Reject(reason) => (DEFAULT, dead(self.queue), self.dead_letter(message, reason, now)),
         };
         let due = (exchange != DEFAULT).then(|| now + self.topology.wait(&exchange));
         // known beside the message, not instead of it: without it, it may be missed too early, and come twice
         if let Err(error) = retries::record(&self.db, &self.clock, self.queue, &message, due).await {
-            tracing::warn!(queue = self.queue, %error, "cannot write a setback down");
+            tracing::warn!(queue = self.queue, %error, "cannot write retry state down");
         }
         let publication = Publication { exchange, routing_key: key, message };
         match self.broker.publish(vec![publication]).await.as_slice() {
@@ -175,27 +158,33 @@ impl Consumer {
                 self.ack(&delivery).await;
             }
             other => {
-                tracing::warn!(queue = self.queue, ?other, "cannot put a message aside; giving it back");
+                tracing::warn!(queue = self.queue, ?other, "cannot park a message; giving it back");
                 // not at once, or a broker that refuses would be asked as fast as it can answer
-                tokio::time::sleep(REFUSED).await;
+                tokio::time::sleep(REFUSED_DELAY).await;
                 delivery.release().await;
             }
         }
     }
 
-    /// The message with one failure more.
-    fn failed(&self, message: &Message, reason: String, for_good: bool, now: Timestamp) -> Message {
-        if for_good {
-            tracing::error!(queue = self.queue, event = %message.id, reason, "dead letter");
-        } else {
-            tracing::warn!(queue = self.queue, event = %message.id, attempt = message.attempt, reason, "parked");
+    /// How long a message that failed again waits; none when it has been failing for too long.
+    fn next_wait(&self, message: &Message, now: Timestamp) -> Option<Duration> {
+        let first_at = message.failure.as_ref().map_or(now, |failure| failure.first_at);
+        if (now - first_at).to_std().unwrap_or_default() >= self.retry.total {
+            return None;
         }
-        let failure = Failure {
-            queue: self.queue.to_owned(),
-            reason,
-            first_at: message.failure.as_ref().map_or(now, |failure| failure.first_at),
-            last_at: now,
-        };
+        let attempt = usize::try_from(message.attempt).unwrap_or(usize::MAX);
+        self.retry.tiers.get(attempt).or(self.retry.tiers.last()).copied()
+    }
+
+    fn dead_letter(&self, message: &Message, reason: String, now: Timestamp) -> Message {
+        tracing::error!(queue = self.queue, event = %message.id, reason, "dead letter");
+        self.failed(message, reason, now)
+    }
+
+    /// The message with one failure more.
+    fn failed(&self, message: &Message, reason: String, now: Timestamp) -> Message {
+        let first_at = message.failure.as_ref().map_or(now, |failure| failure.first_at);
+        let failure = Failure { queue: self.queue.to_owned(), reason, first_at, last_at: now };
         Message { attempt: message.attempt + 1, failure: Some(failure), ..message.clone() }
     }
 
@@ -210,64 +199,10 @@ impl Consumer {
     }
 }
 
-/// Hands every message of a running node's own queue to `each` until `stop`, and takes it from the queue: what only
-/// keeps a memory fresh is not tried again. `subscribed` is told about every gap before the messages after it come.
-pub async fn follow(
-    broker: Broker,
-    queue: Queue,
-    stop: CancellationToken,
-    subscribed: impl Fn(Option<u64>),
-    each: impl Fn(&Message),
-) {
-    let mut deliveries = loop {
-        match broker.consume(&queue, NODE_PREFETCH, stop.clone()).await {
-            Ok(deliveries) => break deliveries,
-            Err(error) => {
-                tracing::warn!(queue = queue.name, error = format!("{error:#}"), "cannot consume, trying again");
-            }
-        }
-        if stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_none() {
-            return;
-        }
-    };
-    let mut generation = deliveries.subscribed();
-    subscribed(*generation.borrow_and_update());
+/// Renews a delivery for as long as it is worked at; returns when it was lost.
+async fn lost(delivery: &Delivery) {
     loop {
-        tokio::select! {
-            biased;
-            changed = generation.changed() => {
-                if changed.is_err() {
-                    break;
-                }
-                subscribed(*generation.borrow_and_update());
-            }
-            delivery = deliveries.next() => {
-                let Some(delivery) = delivery else { break };
-                each(delivery.message());
-                if let Err(error) = delivery.ack().await {
-                    tracing::debug!(queue = queue.name, error = format!("{error:#}"), "cannot acknowledge");
-                }
-            }
-        }
-    }
-    subscribed(None);
-}
-
-/// What becomes of a message.
-#[derive(Debug)]
-enum Settlement {
-    Done,
-    /// It is not its turn, or the database is away. It has not failed: how long a message waits depends on how often it
-    /// has, and three short outages in a minute are no reason to keep a mail back for ten.
-    Later(Duration),
-    Wait(Duration, String),
-    Dead(String),
-}
-
-/// Holds on to a message for as long as it is worked at; returns when it was lost.
-async fn keep(delivery: &Delivery) {
-    loop {
-        tokio::time::sleep(LEASE / 3).await;
+        tokio::time::sleep(delivery.renewal_interval()).await;
         if let Ok(false) = delivery.renew().await {
             return;
         }

@@ -1,8 +1,8 @@
-//! What listeners have not managed yet: which events wait for another attempt, and which rest as dead letters.
+//! The retry state of events: which wait for another attempt of which listener, and which are dead letters.
 //!
-//! The message itself is with the broker. Its setback is written down beside it, so that one that the broker lost is missed,
-//! one that only waits is not, and both are counted without asking the broker. A setback ends with the mark in the inbox, which
-//! is why nothing here stands in the way of a listener that succeeds.
+//! The message itself is with the broker. Its retry state is written down beside it, so that one that the broker lost is missed,
+//! one that only waits is not, and both are counted without asking the broker. It ends with the mark in the
+//! inbox, which is why nothing here stands in the way of a listener that succeeds.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use crate::db::purge::Purge;
 use crate::db::{Db, Sql, Tx};
 use crate::messaging::message::Message;
 
-/// How long a setback is known; longer than an event can still come again.
-pub const RETENTION: Duration = Duration::from_hours(720);
+/// How long retry state is kept; longer than an event can still come again.
+pub const RETRY_RETENTION: Duration = Duration::from_hours(720);
 
-/// Setbacks go when they were overcome, at the latest after [`RETENTION`].
+/// Retry state goes when the event is done, at the latest after [`RETRY_RETENTION`].
 pub(super) const PURGE: Purge = Purge {
-    name: "setbacks",
+    name: "retry state",
     statement: "delete from setback
                 where (listener, event_id) in (
                   select s.listener, s.event_id from setback s
                   where s.last_at < $1
                     or exists (select 1 from inbox i where i.listener = s.listener and i.event_id = s.event_id)
                   limit $2)",
-    keep: RETENTION,
+    keep: RETRY_RETENTION,
 };
 
-/// Writes down that `listener` has put a message aside: until `due`, or until an operator decides.
+/// Writes down that a message waits for `listener` until `due`, or is its dead letter until an operator decides.
 ///
 /// # Errors
 /// When the database is away.
@@ -60,7 +60,7 @@ pub(in crate::messaging) async fn record(
     tx.commit().await
 }
 
-/// Writes down that events were published again to `listener` at `now`, and are not to be missed before `due`.
+/// Writes down that events were published again to `listener` at `now`, and are not missed before `due`.
 ///
 /// # Errors
 /// When the database is away.

@@ -2,7 +2,7 @@
 //!
 //! A row is either there with the change it tells of or neither is; a publish failure can never undo an account and a
 //! crash can never lose an event. The relay takes rows from here to the broker and marks them; they stay for
-//! [`RETENTION`] as the log of truth.
+//! [`OUTBOX_RETENTION`] as the log of truth.
 
 pub mod reconciler;
 pub mod relay;
@@ -16,27 +16,26 @@ use uuid::Uuid;
 use crate::clock::{Clock, Timestamp};
 use crate::db::purge::Purge;
 use crate::db::{Db, Sql, Tx};
+use crate::messaging::claim::claim;
 use crate::messaging::message::Message;
+use crate::messaging::notify::OUTBOX_CHANNEL;
 use crate::telemetry;
 
 /// How long published rows stay.
-pub const RETENTION: Duration = Duration::from_hours(168);
+pub const OUTBOX_RETENTION: Duration = Duration::from_hours(168);
 
-/// Published rows go after [`RETENTION`].
+/// Published rows go after [`OUTBOX_RETENTION`].
 pub const PURGE: Purge = Purge {
     name: "published events",
     statement: "delete from outbox where id in (select id from outbox where published_at < $1 limit $2)",
-    keep: RETENTION,
+    keep: OUTBOX_RETENTION,
 };
 
 /// How long a relay may hold a row before another one may take it; longer than a publish may last.
-const CLAIM: Duration = Duration::from_secs(30);
-
-/// The channel on which `PostgreSQL` tells relays of other processes that there is something to carry.
-pub const CHANNEL: &str = "bellhop_outbox";
+const CLAIM_LEASE: Duration = Duration::from_secs(30);
 
 /// Something that happened, in the form in which it travels.
-pub trait Happening {
+pub trait OutboxEvent {
     /// Its type and routing key: `user.registered`.
     fn kind(&self) -> &'static str;
     /// Its body, `CloudEvents` 1.0 JSON.
@@ -47,31 +46,31 @@ pub trait Happening {
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn append(tx: &mut Tx, clock: &Clock, happening: &impl Happening) -> anyhow::Result<Uuid> {
-    append_at(tx, clock, happening, clock.now()).await
+pub async fn append(tx: &mut Tx, clock: &Clock, event: &impl OutboxEvent) -> anyhow::Result<Uuid> {
+    append_at(tx, clock, event, clock.now()).await
 }
 
 /// As [`append`], for something that is to happen at `due`: the event stays here until then, and its time is that one. By
-/// then the world may be another, so whoever hears it looks at the present state; nothing needs to be called off.
+/// then the world may be another, so whoever hears it looks at the present state; nothing needs to be cancelled.
 ///
 /// # Errors
 /// When the database refuses or is away.
-pub async fn append_at(tx: &mut Tx, clock: &Clock, happening: &impl Happening, due: Timestamp) -> anyhow::Result<Uuid> {
+pub async fn append_at(tx: &mut Tx, clock: &Clock, event: &impl OutboxEvent, due: Timestamp) -> anyhow::Result<Uuid> {
     let id = clock.new_id();
     tx.query(
         "insert into outbox (id, type, body, traceparent, created_at, due_at, attempts)
          values ($1, $2, $3, $4, $5, $6, 0)",
     )
     .bind(id)
-    .bind(happening.kind())
-    .bind(happening.body(id, due))
+    .bind(event.kind())
+    .bind(event.body(id, due))
     .bind(telemetry::current_trace())
     .bind(clock.now())
     .bind(due)
     .execute_deferred()
     .await
     .context("cannot write the event down")?;
-    tx.notify(CHANNEL).await?;
+    tx.notify(OUTBOX_CHANNEL).await?;
     Ok(id)
 }
 
@@ -94,6 +93,24 @@ pub(in crate::messaging) async fn next_due(db: &Db, clock: &Clock) -> anyhow::Re
     Ok(next.map(|(due,)| due))
 }
 
+/// Sets `$set` of at most `$2` events that are due at `$1` and that no relay has, oldest first.
+macro_rules! claim_due {
+    ($set:literal, $returning:literal) => {
+        claim!(
+            concat!(
+                "update outbox set ",
+                $set,
+                " where id in (
+                    select id from outbox
+                    where published_at is null and due_at <= $1 and (claimed_until is null or claimed_until <= $1)
+                    order by due_at, id
+                    limit $2"
+            ),
+            concat!(") returning ", $returning)
+        )
+    };
+}
+
 /// Takes up to `limit` due events out for good, for whoever puts them into their queues in the same transaction: their
 /// ids and types, oldest first.
 ///
@@ -102,27 +119,10 @@ pub(in crate::messaging) async fn next_due(db: &Db, clock: &Clock) -> anyhow::Re
 pub(in crate::messaging) async fn take(tx: &mut Tx, clock: &Clock, limit: i64) -> anyhow::Result<Vec<(Uuid, String)>> {
     tx.in_index_order().await?;
     let mut taken: Vec<(Uuid, String)> = tx
-        .query(Sql {
-            sqlite: "update outbox
-                     set published_at = $1, claimed_until = null, last_error = null, attempts = attempts + 1
-                     where id in (
-                       select id from outbox
-                       where published_at is null and due_at <= $1
-                         and (claimed_until is null or claimed_until <= $1)
-                       order by due_at, id
-                       limit $2)
-                     returning id, type",
-            postgres: "update outbox
-                       set published_at = $1, claimed_until = null, last_error = null, attempts = attempts + 1
-                       where id in (
-                         select id from outbox
-                         where published_at is null and due_at <= $1
-                           and (claimed_until is null or claimed_until <= $1)
-                         order by due_at, id
-                         limit $2
-                         for update skip locked)
-                       returning id, type",
-        })
+        .query(claim_due!(
+            "published_at = $1, claimed_until = null, last_error = null, attempts = attempts + 1",
+            "id, type"
+        ))
         .bind(clock.now())
         .bind(limit)
         .all()
@@ -141,7 +141,7 @@ struct Claimed {
     traceparent: Option<String>,
 }
 
-/// Takes up to `limit` due events for publishing, oldest first; nobody else gets them for [`CLAIM`].
+/// Takes up to `limit` due events for publishing, oldest first; nobody else gets them for [`CLAIM_LEASE`].
 ///
 /// # Errors
 /// When the database is away.
@@ -150,30 +150,10 @@ pub(in crate::messaging) async fn claim(db: &Db, clock: &Clock, limit: i64) -> a
     let mut tx = db.begin().await?;
     tx.in_index_order().await?;
     let rows: Vec<Claimed> = tx
-        .query(Sql {
-            sqlite: "update outbox
-                     set claimed_until = $2, attempts = attempts + 1
-                     where id in (
-                       select id from outbox
-                       where published_at is null and due_at <= $1
-                         and (claimed_until is null or claimed_until <= $1)
-                       order by due_at, id
-                       limit $3)
-                     returning id, type, body, traceparent",
-            postgres: "update outbox
-                       set claimed_until = $2, attempts = attempts + 1
-                       where id in (
-                         select id from outbox
-                         where published_at is null and due_at <= $1
-                           and (claimed_until is null or claimed_until <= $1)
-                         order by due_at, id
-                         limit $3
-                         for update skip locked)
-                       returning id, type, body, traceparent",
-        })
+        .query(claim_due!("claimed_until = $3, attempts = attempts + 1", "id, type, body, traceparent"))
         .bind(now)
-        .bind(now + CLAIM)
         .bind(limit)
+        .bind(now + CLAIM_LEASE)
         .all()
         .await
         .context("cannot claim events")?;

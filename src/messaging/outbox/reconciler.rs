@@ -1,7 +1,7 @@
 //! What was published and never done: found by comparing the outbox with the inboxes, and published again.
 //!
 //! Published events stay in the outbox for a week, so the broker is only transport: one that lost everything loses nothing.
-//! An event is missed by a listener that is bound to it when it has recorded neither success nor a setback that still holds, a
+//! An event is missed by a listener that is bound to it when it has recorded neither success nor a retry state that still holds, a
 //! while after it was published. It goes again to that listener's queue alone, through the exchange that brings parked
 //! messages back; what comes twice for it is folded by the inbox.
 
@@ -22,18 +22,18 @@ use crate::messaging::outbox;
 use crate::messaging::topology::{self, QueueKind, RETRY, Topology};
 use crate::progress::Progress;
 
-/// How often the last hour is looked at …
-const OFTEN: Duration = Duration::from_mins(1);
-const RECENT: Duration = Duration::from_hours(1);
-/// … and after how many of these looks, and at the start, all that is kept.
-const SELDOM: u32 = 60;
+/// How often the last hour is compared …
+const RECENT_INTERVAL: Duration = Duration::from_mins(1);
+const RECENT_WINDOW: Duration = Duration::from_hours(1);
+/// … and at every how manieth time, and at the start, all that is kept.
+const FULL_EVERY: u32 = 60;
 
 /// How many events go in one batch.
 const BATCH: i64 = 250;
 
 /// Publishes again what was missed.
 #[derive(Clone, Debug)]
-pub struct Sweep {
+pub struct Reconciler {
     /// Where outbox and inboxes are.
     pub db: Db,
     /// What time it is.
@@ -49,7 +49,7 @@ pub struct Sweep {
 }
 
 #[derive(FromRow)]
-struct Missed {
+struct MissedEvent {
     id: Uuid,
     #[sqlx(rename = "type")]
     kind: String,
@@ -57,47 +57,49 @@ struct Missed {
     traceparent: Option<String>,
 }
 
-/// What is looked for.
+/// Which events are compared.
 #[derive(Clone, Copy, Debug)]
-struct Sought {
+struct Window {
     since: Timestamp,
-    /// Published by then, and without a setback that is to end later.
+    /// Published by then, and without a retry state that ends later.
     until: Timestamp,
-    /// Also what rests as a dead letter.
+    /// Also what is a dead letter.
     dead_too: bool,
 }
 
-impl Sweep {
-    /// Sweeps until `stop`.
+impl Reconciler {
+    /// Reconciles until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        for look in 0_u32.. {
-            let window = if look % SELDOM == 0 { outbox::RETENTION } else { RECENT };
-            match self.sweep(window).await {
+        for pass in 0_u32.. {
+            let age = if pass % FULL_EVERY == 0 { outbox::OUTBOX_RETENTION } else { RECENT_WINDOW };
+            match self.reconcile(age).await {
                 Ok(0) => {}
                 Ok(events) => tracing::warn!(events, "published again what no listener had recorded"),
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "cannot look for what was missed"),
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "cannot compare the outbox with the inboxes")
+                }
             }
-            if stop.run_until_cancelled(tokio::time::sleep(OFTEN)).await.is_none() {
+            if stop.run_until_cancelled(tokio::time::sleep(RECENT_INTERVAL)).await.is_none() {
                 return;
             }
         }
     }
 
-    /// Publishes again what was published within the last `window`, longer ago than the grace, and was missed; tells how
+    /// Publishes again what was published within the last `age`, longer ago than the grace, and was missed; tells how
     /// many that were. A queue in which messages wait is left alone: what is in it is not missing.
     ///
     /// # Errors
     /// When the database or the broker is away.
-    pub async fn sweep(&self, window: Duration) -> anyhow::Result<usize> {
+    pub async fn reconcile(&self, age: Duration) -> anyhow::Result<usize> {
         let (now, mut found) = (self.clock.now(), 0);
-        let sought = Sought { since: now - window, until: now - self.grace, dead_too: false };
+        let window = Window { since: now - age, until: now - self.grace, dead_too: false };
         for (listener, keys) in self.listeners() {
-            let since = sought.since.max(self.known_since(listener).await?);
-            let sought = Sought { since, ..sought };
-            if self.missed(listener, &keys, sought, 1).await?.is_empty() || self.is_backlogged(listener).await? {
+            let since = window.since.max(self.known_since(listener).await?);
+            let window = Window { since, ..window };
+            if self.missed(listener, &keys, window, 1).await?.is_empty() || self.is_backlogged(listener).await? {
                 continue;
             }
-            found += self.publish_again(listener, &keys, sought).await?;
+            found += self.publish_again(listener, &keys, window).await?;
         }
         Ok(found)
     }
@@ -108,13 +110,13 @@ impl Sweep {
     /// # Errors
     /// A listener that there is not; otherwise when the database or the broker is away.
     pub async fn replay(&self, since: Timestamp, only: Option<&str>) -> anyhow::Result<Vec<(String, usize)>> {
-        let chosen: Vec<_> =
+        let listeners: Vec<_> =
             self.listeners().into_iter().filter(|(name, _)| only.is_none_or(|only| only == *name)).collect();
-        anyhow::ensure!(!chosen.is_empty(), "there is no listener {:?}", only.unwrap_or_default());
+        anyhow::ensure!(!listeners.is_empty(), "there is no listener {:?}", only.unwrap_or_default());
         let mut found = Vec::new();
-        for (listener, keys) in chosen {
-            let sought = Sought { since, until: self.clock.now(), dead_too: true };
-            found.push((listener.to_owned(), self.publish_again(listener, &keys, sought).await?));
+        for (listener, keys) in listeners {
+            let window = Window { since, until: self.clock.now(), dead_too: true };
+            found.push((listener.to_owned(), self.publish_again(listener, &keys, window).await?));
         }
         Ok(found)
     }
@@ -149,10 +151,10 @@ impl Sweep {
         Ok(depths.iter().any(|depth| depth.queue == listener && depth.messages > 0))
     }
 
-    async fn publish_again(&self, listener: &str, keys: &[&str], sought: Sought) -> anyhow::Result<usize> {
+    async fn publish_again(&self, listener: &str, keys: &[&str], window: Window) -> anyhow::Result<usize> {
         let mut found = 0;
         loop {
-            let missed = self.missed(listener, keys, sought, BATCH).await?;
+            let missed = self.missed(listener, keys, window, BATCH).await?;
             if missed.is_empty() {
                 return Ok(found);
             }
@@ -179,7 +181,7 @@ impl Sweep {
                 .collect();
             let now = self.clock.now();
             let mut tx = self.db.begin().await?;
-            // twice the grace: long enough to be done, and past what this search looks for
+            // twice the grace: long enough to be done, and past what this pass compares
             retries::published_again(&mut tx, listener, &done, now, now + self.grace * 2).await?;
             tx.commit().await?;
             found += done.len();
@@ -191,10 +193,16 @@ impl Sweep {
     }
 
     /// At most `limit` events that `listener` is bound to and has not recorded, oldest first.
-    async fn missed(&self, listener: &str, keys: &[&str], sought: Sought, limit: i64) -> anyhow::Result<Vec<Missed>> {
+    async fn missed(
+        &self,
+        listener: &str,
+        keys: &[&str],
+        window: Window,
+        limit: i64,
+    ) -> anyhow::Result<Vec<MissedEvent>> {
         let mut all = Vec::new();
         for key in keys {
-            let missed: Vec<Missed> = self
+            let missed: Vec<MissedEvent> = self
                 .db
                 .query(
                     "select o.id, o.type, o.body, o.traceparent from outbox o
@@ -208,12 +216,12 @@ impl Sweep {
                      order by o.published_at
                      limit $6",
                 )
-                .bind(sought.since)
-                .bind(sought.until)
+                .bind(window.since)
+                .bind(window.until)
                 // wider than the key: what a star stands for is looked at below
                 .bind(topology::like(key))
                 .bind(listener.to_owned())
-                .bind(sought.dead_too)
+                .bind(window.dead_too)
                 .bind(limit)
                 .all()
                 .await

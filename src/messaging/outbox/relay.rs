@@ -17,54 +17,51 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::failpoint;
+use crate::messaging::backoff::Backoff;
+use crate::messaging::backpressure::Backpressure;
 use crate::messaging::broker::embedded::Embedded;
 use crate::messaging::broker::{Broker, Publication, Published};
-use crate::messaging::notify::POLL;
-use crate::messaging::notify::Wake;
+use crate::messaging::message::Message;
+use crate::messaging::notify::{Notifier, POLL_INTERVAL};
 use crate::messaging::outbox;
-use crate::messaging::throttle::Throttle;
 use crate::messaging::topology::{EVENTS, Topology};
 
 /// How many events are under way at once: as fast as more would be, with less in doubt after a crash.
 const BATCH: i64 = 250;
 
-/// The pause after a broker that did not answer, doubled up to [`LONGEST`].
-const SHORTEST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(15);
-
 /// From the beginning of one batch to that of the next. An event that comes alone goes at once; where several had come
-/// together, the next batch waits twice as long as the last one, up to this, so that many go at the price of one.
-const PACE: Duration = Duration::from_millis(100);
+/// together, the next batch lingers twice as long as the last one, up to this, so that many go at the price of one.
+const MAX_LINGER: Duration = Duration::from_millis(100);
 /// The first such wait.
-const STEP: Duration = Duration::from_micros(12_500);
+const FIRST_LINGER: Duration = Duration::from_micros(12_500);
 
 /// How soon an event that the broker did not take is published again: meanwhile those behind it have their turn.
-const ASIDE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// How soon an event that no queue took is published again.
-const UNROUTABLE: Duration = Duration::from_mins(1);
-const NO_QUEUE: &str = "unroutable: no queue took it";
+const UNROUTABLE_DELAY: Duration = Duration::from_mins(1);
+const UNROUTABLE: &str = "unroutable: no queue took it";
 
-/// Carries events.
+/// Publishes events.
 #[derive(Clone, Debug)]
 pub struct Relay {
     /// Where the outbox is.
     pub db: Db,
     /// For due times and claims.
     pub clock: Clock,
-    /// Rung by whoever appends.
-    pub wake: Wake,
+    /// Signalled by whoever appends.
+    pub notifier: Notifier,
     /// Where events go.
     pub broker: Broker,
     /// Tells an event that nobody wants from one that got lost.
     pub topology: Arc<Topology>,
-    /// For heaps.
-    pub throttle: Throttle,
+    /// For backlogs.
+    pub backpressure: Backpressure,
 }
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Carried {
+pub struct BatchResult {
     /// The broker has them.
     pub published: usize,
     /// They stay in the outbox for now.
@@ -76,69 +73,67 @@ pub struct Carried {
 }
 
 impl Relay {
-    /// Carries until `stop`; what is under way then is finished.
+    /// Publishes until `stop`; what is under way then is finished.
     pub async fn run(self, stop: CancellationToken) {
-        // subscribe before looking: what is appended while we look rings the bell we already hear
-        let mut ear = self.wake.on_outbox();
-        let mut pause = SHORTEST;
-        let (mut batch, mut pace) = (Instant::now(), Duration::ZERO);
+        // subscribed before the first look: what is appended meanwhile is not missed
+        let mut subscription = self.notifier.subscribe_outbox();
+        let mut backoff = Backoff::SERVER;
+        let (mut batch_began, mut linger) = (Instant::now(), Duration::ZERO);
         while !stop.is_cancelled() {
             let began = Instant::now();
-            let mut carried = self.carry().await;
-            if let Ok(Carried { more: true, kept: 0, .. }) = carried {
-                carried = self.carry_heap(&stop).await;
+            let mut result = self.drain_batch().await;
+            if let Ok(BatchResult { more: true, kept: 0, .. }) = result {
+                result = self.drain_backlog(&stop).await;
             }
-            match carried {
-                // that was all: what comes now rings the bell
-                Ok(Carried { published, kept: 0, more: false, until_next }) => {
-                    pause = SHORTEST;
-                    // a look that found nothing is no batch; on PostgreSQL there is one after each, for it rings a second
-                    // time for what this process wrote
+            match result {
+                // that was all: what comes now is signalled
+                Ok(BatchResult { published, kept: 0, more: false, until_next }) => {
+                    backoff.reset();
+                    // a look that found nothing is no batch; on PostgreSQL there is one after each, which is signalled a
+                    // second time for what this process wrote
                     if published > 0 {
-                        batch = began;
-                        pace = next_pace(pace, published);
+                        batch_began = began;
+                        linger = next_linger(linger, published);
                     }
                     let gather = async {
-                        ear.wait(until_next.map_or(POLL, |next| next.min(POLL))).await;
-                        tokio::time::sleep_until(batch + pace).await;
+                        subscription.wait(until_next.map_or(POLL_INTERVAL, |next| next.min(POLL_INTERVAL))).await;
+                        tokio::time::sleep_until(batch_began + linger).await;
                     };
                     stop.run_until_cancelled(gather).await;
                 }
-                Ok(Carried { published: 0, .. }) => {
-                    stop.run_until_cancelled(tokio::time::sleep(jittered(pause))).await;
-                    pause = (pause * 2).min(LONGEST);
+                Ok(BatchResult { published: 0, .. }) => {
+                    stop.run_until_cancelled(tokio::time::sleep(backoff.jittered())).await;
                 }
-                Ok(_) => pause = SHORTEST,
+                Ok(_) => backoff.reset(),
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "the relay cannot work, trying again");
-                    stop.run_until_cancelled(tokio::time::sleep(jittered(pause))).await;
-                    pause = (pause * 2).min(LONGEST);
+                    stop.run_until_cancelled(tokio::time::sleep(backoff.jittered())).await;
                 }
             }
         }
     }
 
-    /// Carries what is behind a full batch. Where a network is between, two batches are under way: one is claimed or marked
-    /// while the other one is published.
-    async fn carry_heap(&self, stop: &CancellationToken) -> Result<Carried> {
-        let lane = async |lanes: u32| loop {
+    /// Publishes what is behind a full batch. Where a network is between, two batches are under way: one is claimed or
+    /// marked while the other one is published.
+    async fn drain_backlog(&self, stop: &CancellationToken) -> Result<BatchResult> {
+        let worker = async |workers: u32| loop {
             let began = Instant::now();
-            let carried = self.carry().await?;
-            if !carried.more || carried.kept > 0 {
-                return Ok(carried);
+            let result = self.drain_batch().await?;
+            if !result.more || result.kept > 0 {
+                return Ok(result);
             }
-            let rest = tokio::time::sleep(self.throttle.rest(began.elapsed() * lanes));
-            if stop.run_until_cancelled(rest).await.is_none() {
-                return Ok(carried);
+            let pause = tokio::time::sleep(self.backpressure.pause(began.elapsed() * workers));
+            if stop.run_until_cancelled(pause).await.is_none() {
+                return Ok(result);
             }
         };
-        if let Broker::Embedded(_) = self.broker {
-            return lane(1).await;
+        if self.broker.transactional().is_some() {
+            return worker(1).await;
         }
         // both to their ends: what is claimed by a batch that is left in the middle nobody takes for a while
-        let (one, other): (Result<Carried>, Result<Carried>) = tokio::join!(lane(2), lane(2));
+        let (one, other): (Result<BatchResult>, Result<BatchResult>) = tokio::join!(worker(2), worker(2));
         let (one, other) = (one?, other?);
-        Ok(Carried {
+        Ok(BatchResult {
             published: one.published + other.published,
             kept: one.kept + other.kept,
             more: one.more || other.more,
@@ -146,48 +141,49 @@ impl Relay {
         })
     }
 
-    /// Carries one batch of what is due.
+    /// Publishes one batch of what is due.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn carry(&self) -> Result<Carried> {
+    pub async fn drain_batch(&self) -> Result<BatchResult> {
         let now = self.clock.now();
         match outbox::next_due(&self.db, &self.clock).await? {
             Some(due) if due <= now => {}
             later => {
                 let until_next = later.and_then(|due| (due - now).to_std().ok());
-                return Ok(Carried { until_next, ..Carried::default() });
+                return Ok(BatchResult { until_next, ..BatchResult::default() });
             }
         }
-        if let Broker::Embedded(embedded) = &self.broker {
-            return self.hand_over(embedded).await;
+        if let Some(queues) = self.broker.transactional() {
+            return self.transfer(queues).await;
         }
         let messages = outbox::claim(&self.db, &self.clock, BATCH).await?;
         if messages.is_empty() {
-            return Ok(Carried::default());
+            return Ok(BatchResult::default());
         }
         failpoint::reach("relay.claimed");
         let span = tracing::debug_span!("relay.publish", events = messages.len());
         self.publish(messages).instrument(span).await
     }
 
-    async fn hand_over(&self, embedded: &Embedded) -> Result<Carried> {
+    /// Out of the outbox and into the queues in one transaction.
+    async fn transfer(&self, queues: &Embedded) -> Result<BatchResult> {
         let mut tx = self.db.begin().await?;
         let events = outbox::take(&mut tx, &self.clock, BATCH).await?;
-        let (filled, homeless) = embedded.enqueue_events(&mut tx, &events).await?;
+        let (filled, untaken) = queues.enqueue_events(&mut tx, &events).await?;
         let unroutable: Vec<Uuid> =
-            homeless.into_iter().filter(|(id, key)| self.is_missed(*id, key)).map(|(id, _)| *id).collect();
+            untaken.into_iter().filter(|(id, key)| self.is_missed(*id, key)).map(|(id, _)| *id).collect();
         if !unroutable.is_empty() {
-            outbox::failed(&mut tx, &self.clock, &unroutable, NO_QUEUE, UNROUTABLE).await?;
+            outbox::failed(&mut tx, &self.clock, &unroutable, UNROUTABLE, UNROUTABLE_DELAY).await?;
         }
         failpoint::reach("handover.before_commit");
         tx.commit().await?;
         failpoint::reach("handover.committed");
         for queue in filled {
-            self.wake.queue(&queue);
+            self.notifier.signal_queue(&queue);
         }
         let kept = unroutable.len();
-        Ok(Carried { published: events.len() - kept, kept, more: is_full(events.len()), until_next: None })
+        Ok(BatchResult { published: events.len() - kept, kept, more: is_full(events.len()), until_next: None })
     }
 
     /// Whether an event that no queue took was meant for one.
@@ -199,7 +195,7 @@ impl Relay {
         missed
     }
 
-    async fn publish(&self, messages: Vec<crate::messaging::message::Message>) -> Result<Carried> {
+    async fn publish(&self, messages: Vec<Message>) -> Result<BatchResult> {
         let keys: Vec<(Uuid, String)> = messages.iter().map(|message| (message.id, message.kind.clone())).collect();
         let publications = messages
             .into_iter()
@@ -222,7 +218,9 @@ impl Relay {
         }
         failpoint::reach("relay.confirmed");
         let mut tx = self.db.begin().await?;
-        for (ids, error, pause) in [(&failed, reason.as_str(), ASIDE), (&unroutable, NO_QUEUE, UNROUTABLE)] {
+        for (ids, error, pause) in
+            [(&failed, reason.as_str(), RETRY_DELAY), (&unroutable, UNROUTABLE, UNROUTABLE_DELAY)]
+        {
             if !ids.is_empty() {
                 outbox::failed(&mut tx, &self.clock, ids, error, pause).await?;
             }
@@ -233,16 +231,16 @@ impl Relay {
         tx.commit().await?;
         failpoint::reach("relay.marked");
         let (published, kept) = (done.len(), failed.len() + unroutable.len());
-        Ok(Carried { published, kept, more: is_full(published + kept), until_next: None })
+        Ok(BatchResult { published, kept, more: is_full(published + kept), until_next: None })
     }
 }
 
-/// The pace after a batch of so many.
-fn next_pace(pace: Duration, events: usize) -> Duration {
+/// How long the batch after one of so many lingers.
+fn next_linger(linger: Duration, events: usize) -> Duration {
     match events {
-        0 | 1 if pace <= STEP => Duration::ZERO,
-        0 | 1 => pace / 2,
-        _ => (pace * 2).clamp(STEP, PACE),
+        0 | 1 if linger <= FIRST_LINGER => Duration::ZERO,
+        0 | 1 => linger / 2,
+        _ => (linger * 2).clamp(FIRST_LINGER, MAX_LINGER),
     }
 }
 
@@ -250,23 +248,17 @@ fn is_full(batch: usize) -> bool {
     i64::try_from(batch).is_ok_and(|batch| batch >= BATCH)
 }
 
-/// Somewhere from nothing to `longest`, so that many who lost the same server do not all come back at once.
-pub(in crate::messaging) fn jittered(longest: Duration) -> Duration {
-    let random = f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX);
-    longest.mul_f64(random)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn who_comes_alone_goes_at_once_and_a_crowd_goes_together() {
-        let after = |sizes: &[usize]| sizes.iter().fold(Duration::ZERO, |pace, size| next_pace(pace, *size));
+    fn an_event_that_comes_alone_goes_at_once_and_many_go_together() {
+        let after = |sizes: &[usize]| sizes.iter().fold(Duration::ZERO, |linger, size| next_linger(linger, *size));
         assert_eq!(after(&[1, 1, 1]), Duration::ZERO);
-        assert_eq!(after(&[2]), STEP);
+        assert_eq!(after(&[2]), FIRST_LINGER);
         assert_eq!(after(&[2, 1]), Duration::ZERO);
-        assert_eq!(after(&[2, 3, 5, 9, 9]), PACE);
-        assert_eq!(after(&[2, 3, 5, 9, 9, 1]), PACE / 2);
+        assert_eq!(after(&[2, 3, 5, 9, 9]), MAX_LINGER);
+        assert_eq!(after(&[2, 3, 5, 9, 9, 1]), MAX_LINGER / 2);
     }
 }

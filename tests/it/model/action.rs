@@ -68,9 +68,9 @@ pub enum Passing {
     /// Of a worker that is gone.
     EndLease,
     /// Published, not recorded, and nobody has it: it is published again.
-    Sweep,
-    /// The same while somebody has it: the sweep did not wait long enough.
-    SweepEarly,
+    Reconcile,
+    /// The same while somebody has it: the reconciler did not wait long enough.
+    ReconcileEarly,
 }
 
 impl Action {
@@ -84,7 +84,7 @@ impl Action {
             Self::Worker(_, work) => {
                 matches!(work, Work::Crash | Work::LoseAnswer | Work::Redeliver | Work::OutlastLease)
             }
-            Self::Time(_, passing) => passing == Passing::SweepEarly,
+            Self::Time(_, passing) => passing == Passing::ReconcileEarly,
             // happens once, and is counted apart
             Self::WipeBroker => false,
         }

@@ -56,7 +56,7 @@ pub struct Protocol {
     pub events: &'static [Event],
     /// How many faults there may be, of any kind and at any time.
     pub faults: u8,
-    /// Whether the broker may be wiped, once and beyond those faults. Then, and only then, there is the sweep.
+    /// Whether the broker may be wiped, once and beyond those faults. Then, and only then, there is the reconciler.
     pub wipes: bool,
 }
 
@@ -65,7 +65,7 @@ impl Protocol {
         self.bug == Some(bug)
     }
 
-    fn sweeps(&self) -> bool {
+    fn reconciles(&self) -> bool {
         self.wipes && !self.has(Bug::NoSweep)
     }
 
@@ -98,8 +98,8 @@ impl Protocol {
                 steps.push(Action::Time(event, Passing::EndLease));
             }
             let is_gone = trail.queued == 0 && !state.is_worked_at(event);
-            if self.sweeps() && trail.row == Row::Published && !trail.recorded && is_gone {
-                steps.push(Action::Time(event, Passing::Sweep));
+            if self.reconciles() && trail.row == Row::Published && !trail.recorded && is_gone {
+                steps.push(Action::Time(event, Passing::Reconcile));
             }
         }
         for (number, relay) in state.relays.iter().enumerate() {
@@ -178,8 +178,8 @@ impl Protocol {
         for event in EVENTS {
             let trail = state.of(event);
             let is_there = trail.queued > 0 || state.is_worked_at(event);
-            if self.sweeps() && trail.row == Row::Published && !trail.recorded && is_there {
-                faults.push(Action::Time(event, Passing::SweepEarly));
+            if self.reconciles() && trail.row == Row::Published && !trail.recorded && is_there {
+                faults.push(Action::Time(event, Passing::ReconcileEarly));
             }
         }
     }
@@ -349,7 +349,7 @@ impl Model for Protocol {
             Action::Relay(number, carry) => self.carry(&mut next, number, carry),
             Action::Worker(number, work) => self.work(&mut next, number, work),
             Action::Time(event, Passing::EndLease) => next.of_mut(event).lease = Lease::Free,
-            Action::Time(event, Passing::EndClaim | Passing::Sweep | Passing::SweepEarly) => {
+            Action::Time(event, Passing::EndClaim | Passing::Reconcile | Passing::ReconcileEarly) => {
                 next.of_mut(event).row = Row::Due;
             }
             Action::WipeBroker => {

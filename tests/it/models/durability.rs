@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bellhop::config::TopologyMode;
-use bellhop::messaging::broker::embedded::LEASE;
+use bellhop::messaging::broker::embedded::MESSAGE_LEASE;
 use bellhop::messaging::broker::rabbit::Rabbit;
-use bellhop::messaging::broker::{Health, Published};
+use bellhop::messaging::broker::{BrokerHealth, Published};
 use bellhop::messaging::topology::{DEFAULT, EVENTS, Topology};
 use lapin::ExchangeKind;
 use lapin::options::{BasicGetOptions, ExchangeDeclareOptions};
@@ -39,7 +39,7 @@ async fn messages_outlive_the_process_that_published_them_and_one_that_held_them
     drop((in_hand, consumer));
 
     let house = house.restart(topology()).await;
-    house.clock.advance(LEASE);
+    house.clock.advance(MESSAGE_LEASE);
     let mut consumer = house.consume("letters", 1).await;
     for (id, redelivered) in [(held, true), (waiting, false)] {
         let delivery = consumer.next().await;
@@ -101,7 +101,7 @@ async fn all_that_bellhop_declares_and_publishes_is_there_after_rabbitmq_was_res
         tasks.wait().await;
     };
     let (rabbit, tasks, stop) = process(TopologyMode::Apply).await;
-    within("the broker to be up", async || rabbit.health().await == Health::Up).await;
+    within("the broker to be up", async || rabbit.health().await == BrokerHealth::Up).await;
     let sent = super::event("user.registered");
     assert_eq!(rabbit.publish(vec![sent.clone()]).await, [Published::Confirmed]);
     end(tasks, stop).await;
@@ -111,7 +111,7 @@ async fn all_that_bellhop_declares_and_publishes_is_there_after_rabbitmq_was_res
 
     // declares nothing: what is missing would be reported
     let (rabbit, tasks, stop) = process(TopologyMode::Verify).await;
-    within("the broker to be up, with everything there", async || rabbit.health().await == Health::Up).await;
+    within("the broker to be up, with everything there", async || rabbit.health().await == BrokerHealth::Up).await;
     let more = super::event("user.registered");
     assert_eq!(rabbit.publish(vec![more]).await, [Published::Confirmed], "the binding is there");
     within("both messages", async || {

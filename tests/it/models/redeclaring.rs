@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bellhop::config::TopologyMode;
 use bellhop::messaging::broker::rabbit::Rabbit;
-use bellhop::messaging::broker::{Health, Published};
+use bellhop::messaging::broker::{BrokerHealth, Published};
 use bellhop::messaging::topology::{EVENTS, Exchange, ExchangeKind, Topology};
 use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
 use lapin::types::FieldTable;
@@ -27,7 +27,7 @@ async fn report(url: &str, tasks: &TaskTracker, stop: &CancellationToken) -> (St
     let bellhop = Rabbit::start(url.into(), "test", topology, mode, tasks, stop.clone()).expect("a URL");
     let mut report = String::new();
     within("a report", async || match bellhop.health().await {
-        Health::Degraded(text) if text.contains("other arguments") => {
+        BrokerHealth::Degraded(text) if text.contains("other arguments") => {
             report = text;
             true
         }
@@ -66,7 +66,7 @@ async fn a_queue_that_an_older_program_did_not_make_durable_is_named_with_the_co
     within("the queue to be as it should", async || {
         // misses the queue, and has it declared again
         bellhop.publish(vec![event("user.registered")]).await;
-        bellhop.health().await == Health::Up
+        bellhop.health().await == BrokerHealth::Up
     })
     .await;
     end(tasks, stop).await;
@@ -94,7 +94,7 @@ async fn an_exchange_of_another_type_is_named_with_both_types_and_the_command_th
     channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.expect("a channel");
     within("the exchange to be as it should", async || {
         bellhop.publish(vec![event("user.registered")]).await;
-        bellhop.health().await == Health::Up
+        bellhop.health().await == BrokerHealth::Up
     })
     .await;
     assert_eq!(bellhop.publish(vec![event("user.a.b")]).await, [Published::Confirmed], "its patterns are patterns");

@@ -1,7 +1,7 @@
 //! Simple: one queue, by its name, and what becomes of a message whose consumer fails.
 
 use bellhop::messaging::broker::Published;
-use bellhop::messaging::broker::embedded::LEASE;
+use bellhop::messaging::broker::embedded::MESSAGE_LEASE;
 use bellhop::messaging::topology::{BROADCAST, DEFAULT, Topology};
 use lapin::options::{BasicConsumeOptions, BasicGetOptions};
 use lapin::types::{FieldTable, ShortString};
@@ -29,7 +29,7 @@ async fn a_message_outlives_the_consumer_that_fails_with_it(house: House) {
     // it is neither acknowledged nor given back
     drop((in_hand, first));
     // RabbitMQ notices at once; on the embedded broker the lease must end
-    house.clock.advance(LEASE);
+    house.clock.advance(MESSAGE_LEASE);
     let again = house.consume("letters", 1).await.next().await;
     assert_eq!((again.message().id, again.redelivered()), (id, true));
     assert!(again.ack().await.unwrap());
@@ -43,7 +43,7 @@ async fn what_a_nodes_own_queue_has_handed_out_never_comes_again(house: House) {
     let mut node = node(&house).await;
     house.publish(BROADCAST, "session.revoked").await;
     drop(hear(&mut node).await);
-    house.clock.advance(LEASE);
+    house.clock.advance(MESSAGE_LEASE);
     let (second, answer) = house.publish(BROADCAST, "session.revoked").await;
     assert_eq!(answer, Published::Confirmed);
     assert_eq!(hear_out(&mut node).await, second, "the first one is gone");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bellhop::config::TopologyMode;
-use bellhop::messaging::broker::{Health, Published};
+use bellhop::messaging::broker::{BrokerHealth, Published};
 use bellhop::messaging::message::Message;
 use bellhop::messaging::topology::EVENTS;
 use lapin::BasicProperties;
@@ -38,11 +38,11 @@ async fn a_cut_connection_gives_back_what_was_in_hand_and_the_subscription_retur
 
     proxy.set(Way::Cut);
     subscribed.wait_for(Option::is_none).await.expect("told");
-    until("away", async || process.rabbit.health().await != Health::Up).await;
+    until("away", async || process.rabbit.health().await != BrokerHealth::Up).await;
     let since = Instant::now();
     assert!(matches!(process.publish(EVENTS, "user.registered", &sent).await, Published::Failed(_)));
     assert!(since.elapsed() < Duration::from_secs(1), "fails fast while the broker is away");
-    assert!(!in_hand.kept());
+    assert!(!in_hand.is_held());
     assert!(!in_hand.ack().await.unwrap_or(false), "what is lost cannot be acknowledged");
 
     proxy.set(Way::Open);
@@ -137,7 +137,7 @@ async fn a_queue_with_other_arguments_is_reported_used_and_mended_by_the_command
     let process = Process::start(&url, &prefix, topology(), TopologyMode::Apply);
     let mut report = String::new();
     until("a report", async || match process.rabbit.health().await {
-        Health::Degraded(text) if text.contains("other arguments") => {
+        BrokerHealth::Degraded(text) if text.contains("other arguments") => {
             report = text;
             true
         }
@@ -170,11 +170,11 @@ async fn a_queue_with_other_arguments_is_reported_used_and_mended_by_the_command
 async fn verifying_makes_nothing_and_names_what_is_missing() {
     let process = Process::start(&broker_url(), &fresh_prefix(), topology(), TopologyMode::Verify);
     until("a report", async || match process.rabbit.health().await {
-        Health::Degraded(text) => {
+        BrokerHealth::Degraded(text) => {
             text.contains(&format!("queue {}work does not exist", process.prefix))
                 && text.contains(&format!("exchange {}events does not exist", process.prefix))
         }
-        Health::Up => false,
+        BrokerHealth::Up => false,
     })
     .await;
     assert_eq!(process.rabbit.depths().await.expect("connected"), []);
@@ -218,7 +218,7 @@ async fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
     let goal = count(&confirmed) + 500;
     until("under way", async || count(&confirmed) > goal).await;
     node.kill9().await;
-    until("noticed", async || process.rabbit.health().await != Health::Up).await;
+    until("noticed", async || process.rabbit.health().await != BrokerHealth::Up).await;
     let since = Instant::now();
     let answer = process.publish(EVENTS, "user.registered", &message("user.registered")).await;
     assert!(matches!(answer, Published::Failed(_)));
@@ -259,7 +259,7 @@ async fn a_queue_that_answers_no_more_holds_up_no_other() {
 
     let mut held_up = process.consume("stuck").await;
     until("a report", async || {
-        matches!(process.rabbit.health().await, Health::Degraded(text) if text.contains("nothing is consumed from stuck"))
+        matches!(process.rabbit.health().await, BrokerHealth::Degraded(text) if text.contains("nothing is consumed from stuck"))
     })
     .await;
     let registered = message("user.registered");
@@ -285,7 +285,7 @@ async fn an_alarm_of_the_broker_fails_publications_and_lets_consumers_work() {
     node.ctl(&["set_vm_memory_high_watermark", "absolute", "10MB"]).await;
     let sent = message("user.registered");
     assert!(matches!(process.publish(EVENTS, "user.registered", &sent).await, Published::Failed(_)));
-    let told = |health| matches!(health, Health::Degraded(text) if text.contains("takes no messages"));
+    let told = |health| matches!(health, BrokerHealth::Degraded(text) if text.contains("takes no messages"));
     assert!(told(process.rabbit.health().await));
     let since = Instant::now();
     assert!(matches!(process.publish(EVENTS, "user.registered", &sent).await, Published::Failed(_)));

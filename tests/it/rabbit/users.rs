@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use bellhop::app::Parts;
 use bellhop::config::TopologyMode;
 use bellhop::listeners;
-use bellhop::messaging::broker::{Health, Publication, Published};
+use bellhop::messaging::broker::{BrokerHealth, Publication, Published};
 use bellhop::messaging::message::Message;
-use bellhop::messaging::operator::Chosen;
+use bellhop::messaging::operator::DeadLetterFilter;
 use bellhop::messaging::topology::{EVENTS, Queue, QueueKind, Topology, dead};
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeBindOptions, ExchangeDeclareOptions,
@@ -79,7 +79,7 @@ impl House {
         })
         .await;
         app.app.depths().await.expect("connected");
-        assert_eq!(app.app.broker.health().await, Health::Up);
+        assert_eq!(app.app.broker.health().await, BrokerHealth::Up);
     }
 }
 
@@ -158,23 +158,23 @@ async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
     let operator = web.node(idle, config).await.unfinished();
     operator.app.depths().await.expect("connected");
     let hands = operator.app.operator();
-    assert_eq!(hands.dead_letters(&Chosen::default()).await.expect("seen").len(), 2);
-    let of = |queue: &str| Chosen { queue: Some(queue.into()), id: None };
+    assert_eq!(hands.dead_letters(&DeadLetterFilter::default()).await.expect("seen").len(), 2);
+    let of = |queue: &str| DeadLetterFilter { queue: Some(queue.into()), id: None };
     assert_eq!(hands.redrive(&of("login-log")).await.expect("put back").len(), 1);
     until("it to rest again", async || hands.dead_letters(&of("login-log")).await.expect("seen").len() == 1).await;
     assert_eq!(hands.discard(&of("confirmation")).await.expect("given up").len(), 1);
     // the relay may bring to a queue what its listener has missed
     let since = web.clock().now() - std::time::Duration::from_hours(1);
-    others["relay"].app.sweep().replay(since, None).await.expect("looked");
+    others["relay"].app.reconciler().replay(since, None).await.expect("looked");
 
     // a node hears
     let node = Queue { name: "node.another".into(), kind: QueueKind::Node };
     let hears = web.app.broker.consume(&node, 1, tokio_util::sync::CancellationToken::new()).await.expect("running");
     hears.subscribed().wait_for(Option::is_some).await.expect("a subscription");
     for (part, node) in &others {
-        assert_eq!(node.app.broker.health().await, Health::Up, "{part}");
+        assert_eq!(node.app.broker.health().await, BrokerHealth::Up, "{part}");
     }
-    assert_eq!(web.app.broker.health().await, Health::Up);
+    assert_eq!(web.app.broker.health().await, BrokerHealth::Up);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,7 +187,7 @@ async fn a_right_that_is_missing_is_told_until_it_is_given() {
     })
     .await;
     let broker = &app.app.broker;
-    until("connected", async || broker.health().await == Health::Up).await;
+    until("connected", async || broker.health().await == BrokerHealth::Up).await;
     let publish = async || {
         let message = super::message("login.succeeded");
         let publication = Publication { exchange: EVENTS, routing_key: message.kind.clone(), message };
@@ -195,13 +195,13 @@ async fn a_right_that_is_missing_is_told_until_it_is_given() {
     };
     let Published::Failed(reason) = publish().await else { panic!("it may not") };
     assert!(reason.contains("ACCESS_REFUSED"), "{reason}");
-    let Health::Degraded(told) = broker.health().await else { panic!("not told") };
+    let BrokerHealth::Degraded(told) = broker.health().await else { panic!("not told") };
     assert!(told.contains(r#"nothing can be published to "events""#) && told.contains(&reason), "{told}");
 
     let vhost = house.vhost.path().trim_start_matches('/');
     rabbit::ctl(&["set_permissions", "-p", vhost, "bellhop-web", "^bellhop", "^bellhop", "^bellhop"]).await;
     until("published", async || publish().await == Published::Confirmed).await;
-    assert_eq!(broker.health().await, Health::Up);
+    assert_eq!(broker.health().await, BrokerHealth::Up);
 }
 
 /// Something that somebody may try on the broker.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bellhop::app::Parts;
 use bellhop::event::{Event, Origin};
+use bellhop::messaging::backpressure::Backpressure;
 use bellhop::messaging::outbox;
-use bellhop::messaging::throttle::Throttle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ async fn carry_out_a_heap(stack: Stack) {
     tx.commit().await.unwrap();
 
     let asked = Arc::new(AtomicUsize::new(0));
-    let throttle = Throttle::new({
+    let backpressure = Backpressure::new({
         let asked = Arc::clone(&asked);
         move || {
             asked.fetch_add(1, Ordering::SeqCst);
@@ -48,7 +48,7 @@ async fn carry_out_a_heap(stack: Stack) {
     });
     let (stop, mut running) = (CancellationToken::new(), JoinSet::new());
     let mut relay = app.app.relay();
-    relay.throttle = throttle.clone();
+    relay.backpressure = backpressure.clone();
     running.spawn(relay.run(stop.clone()));
     within("everything to be published", async || {
         let unpublished = "select count(*) from outbox where published_at is null";
@@ -61,7 +61,7 @@ async fn carry_out_a_heap(stack: Stack) {
     asked.store(0, Ordering::SeqCst);
     for mut consumer in app.app.consumers(&Parts::only(["listener:login-log"]).unwrap()) {
         assert!(consumer.at_once > 1, "rows are written together");
-        consumer.throttle = throttle.clone();
+        consumer.backpressure = backpressure.clone();
         running.spawn(consumer.run(stop.clone()));
     }
     within("all rows", async || {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bellhop::app::Parts;
 use bellhop::messaging::broker::{Broker, Publication, Published};
 use bellhop::messaging::message::Message;
-use bellhop::messaging::operator::Chosen;
+use bellhop::messaging::operator::DeadLetterFilter;
 use bellhop::messaging::outbox;
 use bellhop::messaging::topology::RETRY;
 use lapin::{Connection, ConnectionProperties};
@@ -20,7 +20,7 @@ on_both_stacks!(
     a_dead_letter_is_seen_put_back_and_given_up_by_administrators_alone,
     a_queue_is_counted_while_nobody_works_and_when_all_is_done,
     what_the_broker_lost_is_published_again_to_who_missed_it,
-    a_replay_brings_back_what_a_sweep_leaves_alone,
+    a_replay_brings_back_what_reconciling_leaves_alone,
     an_event_with_a_due_time_happens_then_and_meets_the_present,
     a_worker_that_was_paused_does_not_send_what_another_has_sent,
 );
@@ -91,7 +91,7 @@ async fn a_dead_letter_is_seen_put_back_and_given_up_by_administrators_alone(app
     // who is none any more is none at once
     assert!(bellhop::account::user::set_admin(&app.app.accounts, "root@example.org", false).await.unwrap());
     assert_eq!(admin.get("/api/v1/admin/queues").await.status, 404);
-    app.app.operator().discard(&Chosen::default()).await.unwrap();
+    app.app.operator().discard(&DeadLetterFilter::default()).await.unwrap();
     app.settle().await;
 }
 
@@ -156,7 +156,7 @@ async fn depth(app: &TestApp, queue: &str) -> u64 {
 async fn without_listeners(app: &TestApp) -> TestApp {
     let parts = Parts::only(["web", "relay"]).unwrap();
     let quiet = TestApp::start_with(app.stack, |options| options.parts = parts).await;
-    assert_eq!(quiet.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0);
+    assert_eq!(quiet.app.reconciler().reconcile(outbox::OUTBOX_RETENTION).await.unwrap(), 0);
     quiet
 }
 
@@ -171,21 +171,25 @@ async fn what_the_broker_lost_is_published_again_to_who_missed_it(app: TestApp) 
     })
     .await;
     quiet.clock().advance(quiet.app.config.messaging.retry.grace + Duration::from_secs(1));
-    assert_eq!(quiet.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0, "what is in a queue is not missing");
+    assert_eq!(
+        quiet.app.reconciler().reconcile(outbox::OUTBOX_RETENTION).await.unwrap(),
+        0,
+        "what is in a queue is not missing"
+    );
 
     lose(&quiet, "login-log").await;
     // RabbitMQ may count what is gone for a moment longer, and what is in a queue is not missing
-    let sweep = quiet.app.sweep();
-    within("it to be missed", async || sweep.sweep(outbox::RETENTION).await.unwrap() == 3).await;
+    let reconciler = quiet.app.reconciler();
+    within("it to be missed", async || reconciler.reconcile(outbox::OUTBOX_RETENTION).await.unwrap() == 3).await;
     within("what was lost to be there again", async || depth(&quiet, "login-log").await == 3).await;
     assert_eq!(depth(&quiet, "confirmation").await, 3, "nobody else gets it");
     lose(&quiet, "login-log").await;
-    assert_eq!(quiet.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0, "it is given its time");
+    assert_eq!(quiet.app.reconciler().reconcile(outbox::OUTBOX_RETENTION).await.unwrap(), 0, "it is given its time");
     quiet.clock().advance(quiet.app.config.messaging.retry.grace * 4);
     lose(&quiet, "confirmation").await;
     let mut missed = 0;
     within("all to be missed", async || {
-        missed += sweep.sweep(outbox::RETENTION).await.unwrap();
+        missed += reconciler.reconcile(outbox::OUTBOX_RETENTION).await.unwrap();
         missed == 6
     })
     .await;
@@ -197,7 +201,7 @@ async fn what_the_broker_lost_is_published_again_to_who_missed_it(app: TestApp) 
     drop(listeners);
 }
 
-async fn a_replay_brings_back_what_a_sweep_leaves_alone(app: TestApp) {
+async fn a_replay_brings_back_what_reconciling_leaves_alone(app: TestApp) {
     let quiet = without_listeners(&app).await;
     let before = quiet.clock().now();
     for _ in 0..2 {
@@ -205,17 +209,17 @@ async fn a_replay_brings_back_what_a_sweep_leaves_alone(app: TestApp) {
     }
     within("both to be in the queue", async || depth(&quiet, "login-log").await == 2).await;
     lose(&quiet, "login-log").await;
-    let sweep = quiet.app.sweep();
-    assert!(sweep.replay(before, Some("kitchen")).await.is_err(), "there is none");
-    let none = sweep.replay(quiet.clock().now(), None).await.unwrap();
+    let reconciler = quiet.app.reconciler();
+    assert!(reconciler.replay(before, Some("kitchen")).await.is_err(), "there is none");
+    let none = reconciler.replay(quiet.clock().now(), None).await.unwrap();
     assert!(none.iter().all(|(_, events)| *events == 0), "nothing since then: {none:?}");
-    let brought = sweep.replay(before, Some("login-log")).await.unwrap();
-    assert_eq!(brought, [("login-log".to_owned(), 2)], "at once, without the grace of a sweep");
-    let again = sweep.replay(before, Some("login-log")).await.unwrap();
+    let brought = reconciler.replay(before, Some("login-log")).await.unwrap();
+    assert_eq!(brought, [("login-log".to_owned(), 2)], "at once, without the grace of reconciling");
+    let again = reconciler.replay(before, Some("login-log")).await.unwrap();
     assert_eq!(again, [("login-log".to_owned(), 0)], "they are on their way");
     let listeners = quiet.another_node(Parts::only(["listeners"]).unwrap()).await.unfinished();
     quiet.settle().await;
-    assert_eq!(sweep.replay(before, None).await.unwrap().iter().map(|(_, events)| events).sum::<usize>(), 0);
+    assert_eq!(reconciler.replay(before, None).await.unwrap().iter().map(|(_, events)| events).sum::<usize>(), 0);
     drop(listeners);
 }
 
@@ -242,8 +246,8 @@ async fn an_event_with_a_due_time_happens_then_and_meets_the_present(app: TestAp
         app.db().query(sql).bind(app.clock().now()).one::<(i64,)>().await.unwrap().0
     };
     assert_eq!(scheduled().await, 2);
-    assert_eq!(app.app.relay().carry().await.unwrap().published, 0, "their time has not come");
-    let until_next = app.app.relay().carry().await.unwrap().until_next.expect("something waits");
+    assert_eq!(app.app.relay().drain_batch().await.unwrap().published, 0, "their time has not come");
+    let until_next = app.app.relay().drain_batch().await.unwrap().until_next.expect("something waits");
     assert!(until_next > Duration::from_hours(23) && until_next <= Duration::from_hours(24), "{until_next:?}");
     // Ann confirms meanwhile: by the time it happens, there is nothing to be reminded of
     let token = app.mails_to("ann@example.org").await[0].token().unwrap();
@@ -288,15 +292,13 @@ async fn a_lease_is_one_workers(app: &TestApp) {
     app.settle().await;
     let (leases,): (i64,) = app.db().query("select count(*) from lease").one().await.unwrap();
     assert_eq!((leases, app.mails().await.len()), (0, 1), "given back with the mark");
-    let held = bellhop::messaging::consumer::lease::is_held().await.unwrap();
-    assert!(held, "who needs none has what it needs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_or_rests_is_not_missed_until_it_is_asked_for() {
     let app = TestApp::start(Stack::Large).await;
     let sink = app.sink.as_ref().unwrap();
-    assert_eq!(app.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0);
+    assert_eq!(app.app.reconciler().reconcile(outbox::OUTBOX_RETENTION).await.unwrap(), 0);
     let before = app.clock().now();
     sink.set(Script::default().on(Phase::Mail, Step::reply("451 4.3.0 later")));
     app.guest().register("bob@example.org", PASSWORD, "Bob").await;
@@ -305,14 +307,14 @@ async fn what_waits_or_rests_is_not_missed_until_it_is_asked_for() {
     app.clock().advance(Duration::from_hours(72));
     within("it to rest", async || setbacks("select count(*) from setback where due_at is null").await == 1).await;
     within("it to rest", async || dead(&app, "confirmation").await == 1).await;
-    assert_eq!(app.app.sweep().sweep(outbox::RETENTION).await.unwrap(), 0, "an operator decides");
+    assert_eq!(app.app.reconciler().reconcile(outbox::OUTBOX_RETENTION).await.unwrap(), 0, "an operator decides");
     sink.set(Script::default());
-    let brought = app.app.sweep().replay(before, Some("confirmation")).await.unwrap();
+    let brought = app.app.reconciler().replay(before, Some("confirmation")).await.unwrap();
     assert_eq!(brought, [("confirmation".to_owned(), 1)]);
     app.settle().await;
     within("the mail", async || app.mails_to("bob@example.org").await.len() == 1).await;
     // put back beside it, it has been done
-    assert_eq!(app.app.operator().redrive(&Chosen::default()).await.unwrap().len(), 1);
+    assert_eq!(app.app.operator().redrive(&DeadLetterFilter::default()).await.unwrap().len(), 1);
     within("it to be gone", async || dead(&app, "confirmation").await + depth(&app, "confirmation").await == 0).await;
     assert_eq!(app.mails_to("bob@example.org").await.len(), 1);
 }
@@ -331,10 +333,10 @@ async fn a_mail_that_was_given_up_is_sent_when_it_is_put_back() {
     within("it to be given up", async || dead(&app, "confirmation").await == 1).await;
     sink.restart().await;
     app.sink = Some(sink);
-    let redriven = app.app.operator().redrive(&Chosen::default()).await.unwrap();
+    let redriven = app.app.operator().redrive(&DeadLetterFilter::default()).await.unwrap();
     assert_eq!(redriven.len(), 1);
     within("the mail", async || app.mails().await.len() == 1).await;
-    assert_eq!(app.app.operator().redrive(&Chosen::default()).await.unwrap(), []);
+    assert_eq!(app.app.operator().redrive(&DeadLetterFilter::default()).await.unwrap(), []);
     app.settle().await;
     assert_eq!(dead(&app, "confirmation").await, 0);
 }

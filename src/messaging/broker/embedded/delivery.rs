@@ -1,24 +1,28 @@
-//! From a queue into a consumer's hands and back: messages are lent, and whoever is still at one renews its lease.
+//! From a queue to a consumer and back: messages are leased, and whoever is still at one renews its lease.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::FromRow;
-use sqlx::types::Json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{CHANNEL, CONSUMER, Embedded, LEASE, NODE};
+use super::store::{CONSUMER_TTL, Embedded, NODE_TTL};
 use crate::clock::Timestamp;
-use crate::db::{BatchWrite, Db, Sql};
+use crate::messaging::claim::claim;
 use crate::messaging::message::{Failure, Message};
-use crate::messaging::notify::Ear;
-use crate::messaging::notify::POLL;
+use crate::messaging::notify::{POLL_INTERVAL, QUEUES_CHANNEL, Subscription};
 use crate::messaging::topology::{Queue, QueueKind};
+
+/// How long a message is leased; a consumer that is still at it renews it in time.
+pub const MESSAGE_LEASE: Duration = Duration::from_mins(1);
+
+/// How long before a node shows that its queue is still wanted.
+const NODE_REFRESH: Duration = Duration::from_secs(10);
 
 /// What [`Stored`] is made of.
 macro_rules! columns {
@@ -27,31 +31,35 @@ macro_rules! columns {
     };
 }
 
-/// Lends what is ready; `$lock` keeps two who look at once apart.
-macro_rules! lend {
-    ($lock:literal) => {
-        concat!(
-            "update broker_message
-             set lease = $1, leased_until = $2, deliveries = deliveries + 1
-             where id in (
-               select id from broker_message
-               where queue = $3 and available_at <= $4 and (leased_until is null or leased_until <= $4)
-               order by available_at, id
-               limit $5 ",
-            $lock,
-            ") returning ",
-            columns!()
-        )
-    };
-}
-
 impl Embedded {
-    /// Lends as many messages as there are `hands`, if they are ready. Those of a node's own queue are given for good: when the node goes,
-    /// nobody else wants them, and a look that failed is a gap that the node is told of.
-    pub(super) async fn claim(&self, queue: &Queue, mut hands: OwnedSemaphorePermit) -> anyhow::Result<Vec<Delivery>> {
+    /// Hands out messages of a queue, at most `prefetch` (and at least one) unsettled at a time, until `stop`.
+    ///
+    /// A node's queue is made by this call, bound to the broadcast exchange, and goes with the consumer.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn consume(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+        stop: CancellationToken,
+    ) -> anyhow::Result<LeasedDeliveries> {
+        if queue.kind == QueueKind::Node {
+            self.refresh_node(&queue.name).await?;
+        }
+        Ok(LeasedDeliveries::new(self.clone(), queue.clone(), prefetch, stop))
+    }
+
+    /// Leases as many messages as there are `permits`, if they are ready. Those of a node's own queue are taken for good:
+    /// when the node goes, nobody else wants them, and a poll that failed is a gap that the node is told of.
+    pub(super) async fn claim(
+        &self,
+        queue: &Queue,
+        mut permits: OwnedSemaphorePermit,
+    ) -> anyhow::Result<Vec<LeasedDelivery>> {
         let now = self.clock.now();
-        let limit = i64::try_from(hands.num_permits()).unwrap_or(i64::MAX);
-        // look before taking the write lock: most looks find nothing
+        let limit = i64::try_from(permits.num_permits()).unwrap_or(i64::MAX);
+        // looked before taking the write lock: most polls find nothing
         let ready: Option<(i32,)> = self
             .db
             .query(
@@ -68,7 +76,7 @@ impl Embedded {
         }
         let mut tx = self.db.begin().await?;
         let (lease, stored) = if queue.kind == QueueKind::Node {
-            let given = tx
+            let taken = tx
                 .query(concat!(
                     "delete from broker_message
                      where id in (
@@ -82,59 +90,35 @@ impl Embedded {
                 .bind(queue.name.clone())
                 .bind(now)
                 .bind(limit);
-            (None, given.all().await)
+            (None, taken.all().await)
         } else {
             let lease = self.clock.new_id();
-            let lent = tx
-                .query(Sql { sqlite: lend!(""), postgres: lend!("for update skip locked") })
+            let leased = tx
+                .query(claim!(
+                    "update broker_message
+                     set lease = $1, leased_until = $2, deliveries = deliveries + 1
+                     where id in (
+                       select id from broker_message
+                       where queue = $3 and available_at <= $4 and (leased_until is null or leased_until <= $4)
+                       order by available_at, id
+                       limit $5",
+                    concat!(") returning ", columns!())
+                ))
                 .bind(lease)
-                .bind(now + LEASE)
+                .bind(now + MESSAGE_LEASE)
                 .bind(queue.name.clone())
                 .bind(now)
                 .bind(limit);
-            (Some(lease), lent.all().await)
+            (Some(lease), leased.all().await)
         };
         let mut rows: Vec<Stored> = stored.context("cannot take messages")?;
         tx.commit().await?;
         rows.sort_unstable_by_key(|row| row.id);
         let delivery = |row: Stored| {
-            let hand = hands.split(1)?;
-            Some(row.delivery(self, &queue.name, lease, now, hand))
+            let permit = permits.split(1)?;
+            Some(row.delivery(self, &queue.name, lease, now, permit))
         };
         Ok(rows.into_iter().filter_map(delivery).collect())
-    }
-}
-
-/// Takes messages that are done out of their queues; whoever lost the lease of one is told so.
-#[derive(Debug)]
-pub(super) struct Acks(pub(super) Db);
-
-impl BatchWrite for Acks {
-    /// The row and the lease.
-    type Item = (Uuid, Uuid);
-    type Output = bool;
-
-    async fn write(&self, items: &[(Uuid, Uuid)]) -> anyhow::Result<Vec<bool>> {
-        let mut tx = self.0.begin().await?;
-        let pairs: Vec<[String; 2]> =
-            items.iter().map(|(row, lease)| [row, lease].map(|id| id.simple().to_string())).collect();
-        let gone: Vec<(Uuid, Uuid)> = tx
-            .query(Sql {
-                sqlite: "delete from broker_message
-                         where (id, lease) in (select unhex(value ->> 0), unhex(value ->> 1) from json_each($1))
-                         returning id, lease",
-                postgres: "delete from broker_message
-                           where (id, lease) in (
-                             select (value ->> 0)::uuid, (value ->> 1)::uuid from jsonb_array_elements($1))
-                           returning id, lease",
-            })
-            .bind(Json(pairs))
-            .all()
-            .await
-            .context("cannot take messages out of their queues")?;
-        tx.commit().await?;
-        let gone: HashSet<_> = gone.into_iter().collect();
-        Ok(items.iter().map(|item| gone.contains(item)).collect())
     }
 }
 
@@ -161,15 +145,15 @@ impl Stored {
         queue: &str,
         lease: Option<Uuid>,
         leased_at: Timestamp,
-        hand: OwnedSemaphorePermit,
-    ) -> Delivery {
+        permit: OwnedSemaphorePermit,
+    ) -> LeasedDelivery {
         let failure = match (self.failed_queue, self.reason, self.first_at, self.last_at) {
             (Some(queue), Some(reason), Some(first_at), Some(last_at)) => {
                 Some(Failure { queue, reason, first_at, last_at })
             }
             _ => None,
         };
-        Delivery {
+        LeasedDelivery {
             message: Message {
                 id: self.message_id,
                 kind: self.kind,
@@ -184,33 +168,33 @@ impl Stored {
             lease,
             leased_at,
             broker: broker.clone(),
-            hand: Mutex::new(Some(hand)),
+            permit: Mutex::new(Some(permit)),
         }
     }
 }
 
-/// What a look found.
+/// What a poll found.
 #[derive(Debug, Default)]
-struct Found {
-    messages: Vec<Delivery>,
+struct Polled {
+    messages: Vec<LeasedDelivery>,
     /// There was less than could be taken.
-    all: bool,
+    drained: bool,
 }
 
 /// The messages of a queue, one after the other.
 #[derive(Debug)]
-pub struct Deliveries {
+pub struct LeasedDeliveries {
     broker: Embedded,
     queue: Queue,
-    /// One for each message that may be handed out and not settled.
-    hands: Arc<Semaphore>,
-    ready: VecDeque<Delivery>,
-    ear: Ear,
-    /// The last look found all there was: what comes since rings the bell.
-    dry: bool,
-    /// A look into the queue that has begun. It runs by itself, so that whoever stops waiting for the next message neither
-    /// loses what is just being handed out nor leaves a transaction open half-way.
-    looking: Option<JoinHandle<anyhow::Result<Found>>>,
+    /// One for each message that may be delivered and not settled.
+    permits: Arc<Semaphore>,
+    ready: VecDeque<LeasedDelivery>,
+    subscription: Subscription,
+    /// The last poll found all there was: what comes since is signalled.
+    drained: bool,
+    /// A poll that has begun. It runs by itself, so that whoever stops waiting for the next message neither
+    /// loses what is just being delivered nor leaves a transaction open half-way.
+    polling: Option<JoinHandle<anyhow::Result<Polled>>>,
     refreshed_at: Timestamp,
     /// As which consumer it is counted.
     id: Uuid,
@@ -220,19 +204,19 @@ pub struct Deliveries {
     stop: CancellationToken,
 }
 
-impl Deliveries {
+impl LeasedDeliveries {
     pub(super) fn new(broker: Embedded, queue: Queue, prefetch: u16, stop: CancellationToken) -> Self {
-        Deliveries {
+        LeasedDeliveries {
             refreshed_at: broker.clock.now(),
             id: broker.clock.new_id(),
             counted_at: None,
-            ear: broker.wake.on_queue(&queue.name),
+            subscription: broker.notifier.subscribe_queue(&queue.name),
             broker,
             queue,
-            hands: Arc::new(Semaphore::new(usize::from(prefetch.max(1)))),
-            dry: false,
+            permits: Arc::new(Semaphore::new(usize::from(prefetch.max(1)))),
+            drained: false,
             ready: VecDeque::new(),
-            looking: None,
+            polling: None,
             subscribed: watch::Sender::new(Some(0)),
             gaps: 0,
             stop,
@@ -241,10 +225,10 @@ impl Deliveries {
 
     /// The next message, or none once stopped. Errors of the database are waited out. Nothing is lost when this future is
     /// dropped.
-    pub async fn next(&mut self) -> Option<Delivery> {
+    pub async fn next(&mut self) -> Option<LeasedDelivery> {
         loop {
             if self.stop.is_cancelled() {
-                self.leave().await;
+                self.shutdown().await;
                 return None;
             }
             if self.drop_lost().await
@@ -252,11 +236,11 @@ impl Deliveries {
             {
                 return Some(delivery);
             }
-            if std::mem::take(&mut self.dry) {
-                self.stop.run_until_cancelled(self.ear.wait(POLL)).await;
+            if std::mem::take(&mut self.drained) {
+                self.stop.run_until_cancelled(self.subscription.wait(POLL_INTERVAL)).await;
                 continue;
             }
-            match self.look().await {
+            match self.poll().await {
                 Ok(()) => {
                     let flowing = Some(self.gaps);
                     self.subscribed.send_if_modified(|known| std::mem::replace(known, flowing) != flowing);
@@ -265,7 +249,7 @@ impl Deliveries {
                     tracing::warn!(queue = self.queue.name, error = format!("{error:#}"), "cannot take messages");
                     self.gaps += 1;
                     self.subscribed.send_replace(None);
-                    self.stop.run_until_cancelled(tokio::time::sleep(POLL)).await;
+                    self.stop.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await;
                 }
             }
         }
@@ -276,7 +260,7 @@ impl Deliveries {
     async fn drop_lost(&mut self) -> bool {
         while let Some(next) = self.ready.front_mut() {
             let now = self.broker.clock.now();
-            if (now - next.leased_at).to_std().is_ok_and(|age| age < LEASE / 3) {
+            if (now - next.leased_at).to_std().is_ok_and(|age| age < MESSAGE_LEASE / 3) {
                 break;
             }
             match next.renew().await {
@@ -293,58 +277,58 @@ impl Deliveries {
         true
     }
 
-    async fn look(&mut self) -> anyhow::Result<()> {
+    async fn poll(&mut self) -> anyhow::Result<()> {
         let now = self.broker.clock.now();
-        let counts = self.counted_at.is_some_and(|at| (now - at).to_std().is_ok_and(|age| age < CONSUMER / 3));
-        if self.queue.kind != QueueKind::Node && !counts {
+        let is_counted = self.counted_at.is_some_and(|at| (now - at).to_std().is_ok_and(|age| age < CONSUMER_TTL / 3));
+        if self.queue.kind != QueueKind::Node && !is_counted {
             self.broker.refresh_consumer(self.id, &self.queue.name).await?;
             self.counted_at = Some(now);
         }
         let silent = now - self.refreshed_at;
-        if self.queue.kind == QueueKind::Node && silent > chrono::Duration::seconds(10) {
+        if self.queue.kind == QueueKind::Node && silent.to_std().is_ok_and(|silent| silent > NODE_REFRESH) {
             self.broker.refresh_node(&self.queue.name).await?;
             // from before the refresh: our queue lives at least as long as we think
             self.refreshed_at = now;
             // we were stopped for so long that somebody removed our queue, and with it what was in it
-            if silent.to_std().is_ok_and(|silent| silent > NODE) {
+            if silent.to_std().is_ok_and(|silent| silent > NODE_TTL) {
                 self.gaps += 1;
             }
         }
-        if self.looking.is_none() {
-            let Some(hands) = self.free_hands().await? else { return Ok(()) };
+        if self.polling.is_none() {
+            let Some(permits) = self.free_permits().await? else { return Ok(()) };
             let (broker, queue) = (self.broker.clone(), self.queue.clone());
-            let look = async move {
-                let most = hands.num_permits();
-                let messages = broker.claim(&queue, hands).await?;
-                Ok(Found { all: messages.len() < most, messages })
+            let poll = async move {
+                let most = permits.num_permits();
+                let messages = broker.claim(&queue, permits).await?;
+                Ok(Polled { drained: messages.len() < most, messages })
             };
-            self.looking = Some(self.broker.tasks.spawn(look));
+            self.polling = Some(self.broker.tasks.spawn(poll));
         }
-        let Some(looking) = &mut self.looking else { return Ok(()) };
-        let found = looking.await;
-        self.looking = None;
-        let Found { messages, all } = found??;
-        self.dry = all;
+        let Some(polling) = &mut self.polling else { return Ok(()) };
+        let polled = polling.await;
+        self.polling = None;
+        let Polled { messages, drained } = polled??;
+        self.drained = drained;
         self.ready.extend(messages);
         Ok(())
     }
 
-    /// Every hand that is free, at least one; none once stopped.
-    async fn free_hands(&self) -> anyhow::Result<Option<OwnedSemaphorePermit>> {
-        let first = Arc::clone(&self.hands).acquire_owned();
-        let Some(hands) = self.stop.run_until_cancelled(first).await else { return Ok(None) };
-        let mut hands = hands?;
-        let others = u32::try_from(self.hands.available_permits()).unwrap_or(u32::MAX);
-        if let Ok(others) = Arc::clone(&self.hands).try_acquire_many_owned(others) {
-            hands.merge(others);
+    /// Every permit that is free, at least one; none once stopped.
+    async fn free_permits(&self) -> anyhow::Result<Option<OwnedSemaphorePermit>> {
+        let first = Arc::clone(&self.permits).acquire_owned();
+        let Some(permits) = self.stop.run_until_cancelled(first).await else { return Ok(None) };
+        let mut permits = permits?;
+        let others = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        if let Ok(others) = Arc::clone(&self.permits).try_acquire_many_owned(others) {
+            permits.merge(others);
         }
-        Ok(Some(hands))
+        Ok(Some(permits))
     }
 
     /// Gives back what nobody has taken, and takes a node's queue away with the node.
-    async fn leave(&mut self) {
-        if let Some(looking) = self.looking.take() {
-            self.ready.extend(looking.await.ok().and_then(Result::ok).unwrap_or_default().messages);
+    async fn shutdown(&mut self) {
+        if let Some(polling) = self.polling.take() {
+            self.ready.extend(polling.await.ok().and_then(Result::ok).unwrap_or_default().messages);
         }
         for delivery in self.ready.drain(..) {
             delivery.release().await;
@@ -370,9 +354,9 @@ impl Deliveries {
     }
 }
 
-/// A message in hand. Dropped without an answer it comes again when its lease ends.
+/// A message that is not settled yet. Dropped without an answer it comes again when its lease ends.
 #[derive(Debug)]
-pub struct Delivery {
+pub struct LeasedDelivery {
     /// What travels.
     pub message: Message,
     /// Where it was taken from, short name.
@@ -380,15 +364,15 @@ pub struct Delivery {
     /// Whether somebody had it before.
     pub redelivered: bool,
     row: Uuid,
-    /// None when it was given for good.
+    /// None when it was taken for good.
     lease: Option<Uuid>,
     leased_at: Timestamp,
     broker: Embedded,
     /// Free again when this one is acknowledged or dropped.
-    hand: Mutex<Option<OwnedSemaphorePermit>>,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
-impl Delivery {
+impl LeasedDelivery {
     /// It is done; false if the lease was lost meanwhile, so that somebody else has it.
     ///
     /// # Errors
@@ -398,11 +382,11 @@ impl Delivery {
             Some(lease) => self.broker.acks.write((self.row, lease), Duration::ZERO).await?,
             None => true,
         };
-        drop(self.hand.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(done)
     }
 
-    /// Keeps it for another [`LEASE`]; false if it was lost.
+    /// Keeps it for another [`MESSAGE_LEASE`]; false if it was lost.
     ///
     /// # Errors
     /// When the database is away.
@@ -413,7 +397,7 @@ impl Delivery {
             .query("update broker_message set leased_until = $3 where id = $1 and lease = $2")
             .bind(self.row)
             .bind(lease)
-            .bind(self.broker.clock.now() + LEASE)
+            .bind(self.broker.clock.now() + MESSAGE_LEASE)
             .execute()
             .await?;
         tx.commit().await?;
@@ -430,11 +414,11 @@ impl Delivery {
                 .bind(lease)
                 .execute_deferred()
                 .await?;
-            tx.notify(CHANNEL).await?;
+            tx.notify(QUEUES_CHANNEL).await?;
             tx.commit().await
         };
         match released.await {
-            Ok(()) => self.broker.wake.queue(&self.queue),
+            Ok(()) => self.broker.notifier.signal_queue(&self.queue),
             // the lease ends by itself
             Err(error) => tracing::debug!(%error, "cannot give a message back"),
         }

@@ -1,9 +1,17 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::db::Location;
+use crate::clock::Clock;
+use crate::db::{Db, Location};
+use crate::messaging::broker::types::{Publication, Published};
 use crate::messaging::message::Message;
-use crate::messaging::topology::{EVENTS, Exchange, TIERS};
+use crate::messaging::notify::Notifier;
+use crate::messaging::topology::{EVENTS, Exchange, Queue, QueueKind, TIERS, Topology};
 
 async fn open() -> (TempDir, Embedded, Clock) {
     let folder = tempfile::tempdir().unwrap();
@@ -11,7 +19,7 @@ async fn open() -> (TempDir, Embedded, Clock) {
     db.migrate().await.unwrap();
     let topology = Arc::new(Topology::new([("work", &["#"][..])], &[], [Duration::from_secs(10); TIERS.len()]));
     let clock = Clock::default();
-    let broker = Embedded::new(db, clock.clone(), Wake::default(), topology, TaskTracker::new());
+    let broker = Embedded::new(db, clock.clone(), Notifier::default(), topology, TaskTracker::new());
     broker.declare().await.unwrap();
     (folder, broker, clock)
 }
@@ -29,20 +37,20 @@ async fn publish(broker: &Embedded, exchange: Exchange, key: &str) {
     assert_eq!(broker.publish(vec![publication]).await, [Published::Confirmed]);
 }
 
-async fn consume(broker: &Embedded, prefetch: u16) -> Deliveries {
+async fn consume(broker: &Embedded, prefetch: u16) -> LeasedDeliveries {
     let queue = Queue { name: "work".to_owned(), kind: QueueKind::Work };
     broker.consume(&queue, prefetch, CancellationToken::new()).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_prefetched_message_whose_lease_has_ended_is_handed_out_once() {
+async fn a_prefetched_message_whose_lease_has_ended_is_delivered_once() {
     let (_folder, broker, clock) = open().await;
     publish(&broker, EVENTS, "user.registered").await;
     publish(&broker, EVENTS, "user.registered").await;
     let mut slow = consume(&broker, 2).await;
     let first = slow.next().await.unwrap();
-    // it works at the first one for longer than the second one was lent
-    clock.advance(LEASE * 2);
+    // it works at the first one for longer than the second one was leased
+    clock.advance(MESSAGE_LEASE * 2);
     assert!(first.renew().await.unwrap());
     let second = consume(&broker, 1).await.next().await.unwrap();
     assert_ne!(second.message.id, first.message.id);
@@ -58,14 +66,14 @@ async fn a_prefetched_message_that_nobody_took_is_kept() {
     publish(&broker, EVENTS, "user.registered").await;
     let mut slow = consume(&broker, 2).await;
     assert!(slow.next().await.unwrap().ack().await.unwrap());
-    clock.advance(LEASE / 2);
+    clock.advance(MESSAGE_LEASE / 2);
     let second = slow.next().await.unwrap();
-    clock.advance(LEASE * 3 / 4);
-    let hand = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+    clock.advance(MESSAGE_LEASE * 3 / 4);
+    let permit = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
     assert_eq!(
-        broker.claim(&Queue { name: "work".into(), kind: QueueKind::Work }, hand).await.unwrap().len(),
+        broker.claim(&Queue { name: "work".into(), kind: QueueKind::Work }, permit).await.unwrap().len(),
         0,
-        "the lease was renewed when it was handed out"
+        "the lease was renewed when it was delivered"
     );
     assert!(second.ack().await.unwrap());
 }
@@ -77,7 +85,7 @@ async fn a_message_that_waits_for_a_missing_queue_is_in_nobodys_way() {
     publish(&broker, tier, "gone").await;
     publish(&broker, tier, "work").await;
     clock.advance(Duration::from_secs(20));
-    assert_eq!(broker.tend().await.unwrap(), 1, "the one with a queue goes on");
-    assert_eq!(broker.tend().await.unwrap(), 0, "and there is nothing to hurry for");
+    assert_eq!(broker.maintain().await.unwrap(), 1, "the one with a queue goes on");
+    assert_eq!(broker.maintain().await.unwrap(), 0, "and there is nothing to hurry for");
     assert_eq!(broker.depths().await.unwrap().iter().map(|depth| depth.messages).sum::<u64>(), 2, "both are kept");
 }

@@ -17,27 +17,29 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::connection::{Backoff, GRACE, Live};
-use super::{ANSWER, Fault, Shared, declare, wire, within};
+use super::fault::{ANSWER_TIMEOUT, Fault, within};
+use super::link::{LiveConnection, SETTLE_TIMEOUT, Shared, suspect_if_late};
+use super::{declare, wire};
+use crate::messaging::backoff::Backoff;
 use crate::messaging::message::Message;
 use crate::messaging::topology::{BROADCAST, Queue, QueueKind};
 
 /// After a cancel, for the rest of what the broker had already sent.
-const REST: Duration = Duration::from_secs(2);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What comes out of a queue, across all reconnects. Dropping it ends the subscription, and gives what was prefetched
 /// back to the queue.
 #[derive(Debug)]
-pub struct Deliveries {
-    prefetched: mpsc::UnboundedReceiver<Delivery>,
+pub struct AmqpDeliveries {
+    prefetched: mpsc::UnboundedReceiver<AmqpDelivery>,
     subscribed: watch::Receiver<Option<u64>>,
 }
 
-impl Deliveries {
+impl AmqpDeliveries {
     /// The next delivery; waits for one however long the broker is away. `None` once the subscription has ended, by
-    /// one of the `stop`s, and all that was prefetched has been handed out. Nothing is lost when this
+    /// one of the `stop`s, and all that was prefetched has been delivered. Nothing is lost when this
     /// future is dropped.
-    pub async fn next(&mut self) -> Option<Delivery> {
+    pub async fn next(&mut self) -> Option<AmqpDelivery> {
         loop {
             let delivery = self.prefetched.recv().await?;
             // the broker has given it to somebody else since
@@ -56,9 +58,9 @@ impl Deliveries {
     }
 }
 
-/// A message in hand. Dropped without being settled, it stays with this process until its subscription ends; then it
+/// A message that is not settled yet. Dropped without being settled, it stays with this process until its subscription ends; then it
 /// goes back to the queue.
-pub struct Delivery {
+pub struct AmqpDelivery {
     /// The message, complete as far as it could be read.
     pub message: Message,
     /// Why it is not one of ours (no id or no type, from another program): to be rejected with this reason. `None` on
@@ -66,24 +68,24 @@ pub struct Delivery {
     pub undecodable: Option<String>,
     /// The queue it came out of (short name).
     pub queue: String,
-    /// It was handed out before and not settled.
+    /// It was delivered before and not settled.
     pub redelivered: bool,
     acker: Acker,
-    live: Arc<Live>,
+    live: Arc<LiveConnection>,
     /// Until it is settled or dropped.
-    in_hand: Mutex<Option<TaskTrackerToken>>,
+    unacked: Mutex<Option<TaskTrackerToken>>,
 }
 
-impl fmt::Debug for Delivery {
+impl fmt::Debug for AmqpDelivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery")
+        f.debug_struct("AmqpDelivery")
             .field("queue", &self.queue)
             .field("message", &self.message.id)
             .finish_non_exhaustive()
     }
 }
 
-impl Delivery {
+impl AmqpDelivery {
     /// The effect is done: the message goes. `Ok(false)` when that could not be said any more because the
     /// subscription has failed meanwhile: the message comes again.
     ///
@@ -94,9 +96,9 @@ impl Delivery {
         self.settle("acknowledging", self.acker.ack(BasicAckOptions::default())).await
     }
 
-    /// Whether it is still in hand: the broker asks for no sign of life beside the connection's.
+    /// Whether it is still ours: the broker asks for no sign of life beside the connection's.
     #[must_use]
-    pub fn kept(&self) -> bool {
+    pub fn is_held(&self) -> bool {
         self.acker.usable() && !self.live.over.is_cancelled()
     }
 
@@ -113,43 +115,39 @@ impl Delivery {
         what: &'static str,
         asked: impl Future<Output = lapin::Result<bool>>,
     ) -> Result<bool, anyhow::Error> {
-        let answer = within(ANSWER, what, asked).await;
-        if matches!(answer, Err(Fault::TimedOut(_))) {
-            self.live.doubt();
-        }
-        let settled = answer?;
-        drop(self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let settled = suspect_if_late(&self.live, within(ANSWER_TIMEOUT, what, asked).await)?;
+        drop(self.unacked.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(settled)
     }
 }
 
-pub(super) fn start(shared: &Arc<Shared>, queue: Queue, prefetch: u16, stop: CancellationToken) -> Deliveries {
-    let (handed_out, prefetched) = mpsc::unbounded_channel();
+pub(super) fn start(shared: &Arc<Shared>, queue: Queue, prefetch: u16, stop: CancellationToken) -> AmqpDeliveries {
+    let (sender, prefetched) = mpsc::unbounded_channel();
     let (generation, subscribed) = watch::channel(None);
-    let subscription = Subscription {
+    let task = ConsumerTask {
         shared: Arc::clone(shared),
         queue,
         prefetch,
-        handed_out,
+        sender,
         generation,
         stop,
-        in_hand: TaskTracker::new(),
+        unacked: TaskTracker::new(),
         declared: 0,
     };
-    shared.tasks.spawn(shared.consuming.track_future(subscription.run()));
-    Deliveries { prefetched, subscribed }
+    shared.tasks.spawn(shared.consuming.track_future(task.run()));
+    AmqpDeliveries { prefetched, subscribed }
 }
 
-struct Subscription {
+struct ConsumerTask {
     shared: Arc<Shared>,
     queue: Queue,
     prefetch: u16,
     /// Unbounded, but never holds more than the prefetch of one channel that works.
-    handed_out: mpsc::UnboundedSender<Delivery>,
+    sender: mpsc::UnboundedSender<AmqpDelivery>,
     generation: watch::Sender<Option<u64>>,
     stop: CancellationToken,
     /// A token per delivery: the channel is kept while they are being settled.
-    in_hand: TaskTracker,
+    unacked: TaskTracker,
     /// How often a node's queue has been declared.
     declared: u64,
 }
@@ -161,21 +159,21 @@ enum End {
     Lost(Fault),
 }
 
-impl Subscription {
+impl ConsumerTask {
     async fn run(mut self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::SERVER;
         let mut generation = 0;
         while let Some(live) = self.live().await {
             let began = Instant::now();
             let fault = match self.subscribe(&live).await {
                 Ok((channel, consumer)) => {
                     generation += 1;
-                    self.tell(None);
+                    self.report(None);
                     self.generation.send_replace(Some(generation));
                     match self.forward(&live, &channel, consumer).await {
                         End::Wanted => {
                             self.generation.send_replace(None);
-                            return self.settle_down(&live, channel).await;
+                            return self.drain(&live, channel).await;
                         }
                         End::Lost(fault) => fault,
                     }
@@ -189,18 +187,18 @@ impl Subscription {
                 if fault.code() == Some(404) {
                     self.shared.redeclare.notify_one();
                 }
-                self.tell(Some(fault.to_string()));
+                self.report(Some(fault.to_string()));
             }
             tokio::select! {
-                () = sleep(backoff.pause(began.elapsed(), fault.is_refusal())) => {}
+                () = sleep(backoff.after(began.elapsed(), fault.is_refusal())) => {}
                 () = self.ended() => {}
             }
         }
-        self.tell(None);
+        self.report(None);
     }
 
     /// A connection, once the topology has been declared; `None` when the subscription is to end.
-    async fn live(&self) -> Option<Arc<Live>> {
+    async fn live(&self) -> Option<Arc<LiveConnection>> {
         let ready = async {
             let _ = self.shared.report.subscribe().wait_for(|report| report.declared).await;
             self.shared.consumer.next().await
@@ -216,35 +214,33 @@ impl Subscription {
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = self.shared.stop.cancelled() => {}
-            () = self.handed_out.closed() => {}
+            () = self.sender.closed() => {}
         }
     }
 
-    async fn subscribe(&mut self, live: &Live) -> Result<(Channel, Consumer), Fault> {
-        let subscribed = self.ask(live).await;
-        if matches!(subscribed, Err(Fault::TimedOut(_))) {
-            live.doubt();
-        }
-        subscribed
+    async fn subscribe(&mut self, live: &LiveConnection) -> Result<(Channel, Consumer), Fault> {
+        let subscribed = self.try_subscribe(live).await;
+        suspect_if_late(live, subscribed)
     }
 
-    async fn ask(&mut self, live: &Live) -> Result<(Channel, Consumer), Fault> {
-        let channel = within(ANSWER, "opening a channel", live.connection.create_channel()).await?;
+    async fn try_subscribe(&mut self, live: &LiveConnection) -> Result<(Channel, Consumer), Fault> {
+        let channel = within(ANSWER_TIMEOUT, "opening a channel", live.connection.create_channel()).await?;
         // per consumer: quorum queues end the connection of who asks for a global one
-        within(ANSWER, "setting the prefetch", channel.basic_qos(self.prefetch, BasicQosOptions::default())).await?;
+        within(ANSWER_TIMEOUT, "setting the prefetch", channel.basic_qos(self.prefetch, BasicQosOptions::default()))
+            .await?;
         let name = match self.queue.kind {
-            QueueKind::Node => self.make_node_queue(&channel).await?,
+            QueueKind::Node => self.declare_node_queue(&channel).await?,
             _ => self.shared.names.queue(&self.queue.name)?,
         };
         let tag = ShortString::default();
         let asked = channel.basic_consume(name, tag, BasicConsumeOptions::default(), FieldTable::default());
-        let consumer = within(ANSWER, "subscribing", asked).await?;
+        let consumer = within(ANSWER_TIMEOUT, "subscribing", asked).await?;
         Ok((channel, consumer))
     }
 
     /// Under a new name each time: the broker may not have noticed yet that the last connection is gone, and until
     /// then its exclusive queue is locked.
-    async fn make_node_queue(&mut self, channel: &Channel) -> Result<ShortString, Fault> {
+    async fn declare_node_queue(&mut self, channel: &Channel) -> Result<ShortString, Fault> {
         self.declared += 1;
         let names = &self.shared.names;
         let name = match self.declared {
@@ -253,71 +249,72 @@ impl Subscription {
         };
         let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
         let asked = channel.queue_declare(name.clone(), options, declare::node_arguments());
-        within(ANSWER, "declaring a node's queue", asked).await?;
+        within(ANSWER_TIMEOUT, "declaring a node's queue", asked).await?;
         let exchange = names.exchange(BROADCAST.name)?;
         let (key, options) = (ShortString::default(), QueueBindOptions::default());
         let asked = channel.queue_bind(name.clone(), exchange, key, options, FieldTable::default());
-        within(ANSWER, "binding a node's queue", asked).await?;
+        within(ANSWER_TIMEOUT, "binding a node's queue", asked).await?;
         Ok(name)
     }
 
-    /// Hands out what comes, until something ends it.
-    async fn forward(&self, live: &Arc<Live>, channel: &Channel, mut consumer: Consumer) -> End {
+    /// Passes on what comes, until something ends it.
+    async fn forward(&self, live: &Arc<LiveConnection>, channel: &Channel, mut consumer: Consumer) -> End {
         loop {
             tokio::select! {
                 biased;
                 () = self.ended() => break,
                 () = live.over.cancelled() => return End::Lost(Fault::Ended("the connection ended".into())),
                 next = consumer.next() => match next {
-                    Some(Ok(delivery)) => self.hand_out(live, delivery),
+                    Some(Ok(delivery)) => self.deliver(live, delivery),
                     Some(Err(error)) => return End::Lost(error.into()),
                     None => return End::Lost(Fault::Ended("cancelled by the broker: was the queue deleted?".into())),
                 }
             }
         }
         let tag = consumer.tag();
-        let cancelled = within(ANSWER, "cancelling", channel.basic_cancel(tag, BasicCancelOptions::default())).await;
+        let cancelled =
+            within(ANSWER_TIMEOUT, "cancelling", channel.basic_cancel(tag, BasicCancelOptions::default())).await;
         if cancelled.is_ok() {
-            let deadline = Instant::now() + REST;
+            let deadline = Instant::now() + CANCEL_TIMEOUT;
             while let Ok(Some(Ok(delivery))) = timeout_at(deadline, consumer.next()).await {
-                self.hand_out(live, delivery);
+                self.deliver(live, delivery);
             }
         }
         End::Wanted
     }
 
-    fn hand_out(&self, live: &Arc<Live>, mut delivery: lapin::message::Delivery) {
+    fn deliver(&self, live: &Arc<LiveConnection>, mut delivery: lapin::message::Delivery) {
         let (message, undecodable) = wire::read(&self.shared.names, &mut delivery);
         // when nobody listens any more, the channel's end gives it back
-        let _ = self.handed_out.send(Delivery {
+        let _ = self.sender.send(AmqpDelivery {
             message,
             undecodable,
             queue: self.queue.name.clone(),
             redelivered: delivery.redelivered,
             acker: delivery.acker,
             live: Arc::clone(live),
-            in_hand: Mutex::new(Some(self.in_hand.token())),
+            unacked: Mutex::new(Some(self.unacked.token())),
         });
     }
 
-    /// Nothing more comes; keeps the channel until what is in hand has been settled. Its end gives the rest back.
-    async fn settle_down(self, live: &Live, channel: Channel) {
-        let Self { handed_out, in_hand, .. } = self;
-        drop(handed_out);
-        in_hand.close();
+    /// Nothing more comes; keeps the channel until what was delivered has been settled. Its end gives the rest back.
+    async fn drain(self, live: &LiveConnection, channel: Channel) {
+        let Self { sender, unacked, .. } = self;
+        drop(sender);
+        unacked.close();
         tokio::select! {
-            _ = timeout(GRACE, in_hand.wait()) => {}
+            _ = timeout(SETTLE_TIMEOUT, unacked.wait()) => {}
             () = live.over.cancelled() => return,
         }
         // an ended channel is what is wanted, however it ended
-        let _ = within(ANSWER, "closing a channel", channel.close(200, "done".into())).await;
+        let _ = within(ANSWER_TIMEOUT, "closing a channel", channel.close(200, "done".into())).await;
     }
 
-    fn tell(&self, trouble: Option<String>) {
+    fn report(&self, trouble: Option<String>) {
         let queue = &self.queue.name;
         self.shared.report.send_if_modified(|report| match trouble {
-            Some(reason) => report.unsubscribed.insert(queue.clone(), reason.clone()).as_ref() != Some(&reason),
-            None => report.unsubscribed.remove(queue).is_some(),
+            Some(reason) => report.not_consumed.insert(queue.clone(), reason.clone()).as_ref() != Some(&reason),
+            None => report.not_consumed.remove(queue).is_some(),
         });
     }
 }

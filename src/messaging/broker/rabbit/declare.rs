@@ -7,25 +7,26 @@ use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptio
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind as AmqpKind};
 
-use super::connection::Live;
+use super::fault::{ANSWER_TIMEOUT, Fault, within};
+use super::link::{LiveConnection, Shared};
 use super::wire::Names;
-use super::{ANSWER, Fault, Shared, TopologyMode, within};
+use crate::config::TopologyMode;
 use crate::messaging::topology::{Binding, Exchange, ExchangeKind, Queue, QueueKind, RETRY, Target, dead};
 
 /// Deliveries before the broker moves a message to `<queue>.dead` by itself. Only a process that dies with the message
 /// in hand raises the count that far: failures of a listener are counted by ourselves, and far lower.
-const CRASHES: i64 = 20;
+const DELIVERY_LIMIT: i64 = 20;
 /// Dead letters stay however often somebody looks at them; `RabbitMQ` 4 would drop them after 20 times.
-const UNLIMITED: i64 = 1_000_000;
+const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 
 /// A channel that is replaced when an error has closed it.
-pub(super) struct Scratch<'a> {
-    live: &'a Live,
+pub(super) struct ReopeningChannel<'a> {
+    live: &'a LiveConnection,
     channel: Option<Channel>,
 }
 
-impl<'a> Scratch<'a> {
-    pub(super) fn new(live: &'a Live) -> Self {
+impl<'a> ReopeningChannel<'a> {
+    pub(super) fn new(live: &'a LiveConnection) -> Self {
         Self { live, channel: None }
     }
 
@@ -33,7 +34,7 @@ impl<'a> Scratch<'a> {
         if let Some(channel) = self.channel.as_ref().filter(|channel| channel.status().connected()) {
             return Ok(channel.clone());
         }
-        let channel = within(ANSWER, "opening a channel", self.live.connection.create_channel()).await?;
+        let channel = within(ANSWER_TIMEOUT, "opening a channel", self.live.connection.create_channel()).await?;
         self.channel = Some(channel.clone());
         Ok(channel)
     }
@@ -46,32 +47,32 @@ impl<'a> Scratch<'a> {
     pub(super) async fn close(self) {
         if let Some(channel) = self.channel.filter(|channel| channel.status().connected()) {
             // closed by being dropped otherwise
-            let _ = within(ANSWER, "closing a channel", channel.close(200, "done".into())).await;
+            let _ = within(ANSWER_TIMEOUT, "closing a channel", channel.close(200, "done".into())).await;
         }
     }
 }
 
 /// Declares or verifies the whole topology, and puts what is wrong with it into the report.
-pub(super) async fn all(shared: &Shared, live: &Live) -> Result<(), Fault> {
-    let mut pass = Pass {
+pub(super) async fn all(shared: &Shared, live: &LiveConnection) -> Result<(), Fault> {
+    let mut declarer = Declarer {
         shared,
-        scratch: Scratch::new(live),
+        channel: ReopeningChannel::new(live),
         vhost: live.connection.status().vhost().to_string(),
         findings: Vec::new(),
     };
     for exchange in &shared.topology.exchanges {
-        pass.exchange(exchange).await?;
+        declarer.exchange(exchange).await?;
     }
     for queue in shared.topology.queues.iter().filter(|queue| queue.kind != QueueKind::Node) {
-        pass.queue(queue).await?;
+        declarer.queue(queue).await?;
     }
     if shared.mode == TopologyMode::Apply {
         for binding in &shared.topology.bindings {
-            pass.binding(binding).await?;
+            declarer.binding(binding).await?;
         }
     }
-    let Pass { scratch, findings, .. } = pass;
-    scratch.close().await;
+    let Declarer { channel, findings, .. } = declarer;
+    channel.close().await;
     for finding in findings.iter().filter(|finding| !shared.report.borrow().findings.contains(finding)) {
         tracing::error!("{finding}");
     }
@@ -82,14 +83,14 @@ pub(super) async fn all(shared: &Shared, live: &Live) -> Result<(), Fault> {
     Ok(())
 }
 
-struct Pass<'a> {
+struct Declarer<'a> {
     shared: &'a Shared,
-    scratch: Scratch<'a>,
+    channel: ReopeningChannel<'a>,
     vhost: String,
     findings: Vec<String>,
 }
 
-impl Pass<'_> {
+impl Declarer<'_> {
     async fn exchange(&mut self, exchange: &Exchange) -> Result<(), Fault> {
         let name = self.shared.names.exchange(exchange.name)?;
         let (kind, called) = match exchange.kind {
@@ -107,10 +108,10 @@ impl Pass<'_> {
         let mut refused = None;
         loop {
             let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
-            let channel = self.scratch.channel().await?;
+            let channel = self.channel.channel().await?;
             let asked = channel.exchange_declare(name.clone(), kind.clone(), options, FieldTable::default());
-            let answer = within(ANSWER, "declaring an exchange", asked).await;
-            match self.judge(&object, answer, passive, &mut refused)? {
+            let answer = within(ANSWER_TIMEOUT, "declaring an exchange", asked).await;
+            match self.classify(&object, answer, passive, &mut refused)? {
                 Next::Done => return Ok(()),
                 Next::LookOnly => passive = true,
             }
@@ -132,10 +133,10 @@ impl Pass<'_> {
         let mut refused = None;
         loop {
             let options = QueueDeclareOptions { passive, ..QueueDeclareOptions::durable() };
-            let channel = self.scratch.channel().await?;
+            let channel = self.channel.channel().await?;
             let asked = channel.queue_declare(name.clone(), options, arguments.clone());
-            let answer = within(ANSWER, "declaring a queue", asked).await.map(|_| ());
-            match self.judge(&object, answer, passive, &mut refused)? {
+            let answer = within(ANSWER_TIMEOUT, "declaring a queue", asked).await.map(|_| ());
+            match self.classify(&object, answer, passive, &mut refused)? {
                 Next::Done => return Ok(()),
                 Next::LookOnly => passive = true,
             }
@@ -148,7 +149,7 @@ impl Pass<'_> {
         // nothing that can be bound is the default exchange, so keys are as they are in the topology
         let key =
             lapin::types::ShortString::try_new(binding.key.clone()).map_err(|_| Fault::TooLong(binding.key.clone()))?;
-        let channel = self.scratch.channel().await?;
+        let channel = self.channel.channel().await?;
         let (to, answer) = match &binding.to {
             Target::Queue(to) => {
                 let to = names.queue(to)?;
@@ -159,7 +160,7 @@ impl Pass<'_> {
                     QueueBindOptions::default(),
                     FieldTable::default(),
                 );
-                (to, within(ANSWER, "binding a queue", asked).await)
+                (to, within(ANSWER_TIMEOUT, "binding a queue", asked).await)
             }
             Target::Exchange(to) => {
                 let to = names.exchange(to)?;
@@ -170,7 +171,7 @@ impl Pass<'_> {
                     ExchangeBindOptions::default(),
                     FieldTable::default(),
                 );
-                (to, within(ANSWER, "binding an exchange", asked).await)
+                (to, within(ANSWER_TIMEOUT, "binding an exchange", asked).await)
             }
         };
         match answer {
@@ -184,7 +185,7 @@ impl Pass<'_> {
         }
     }
 
-    fn judge(
+    fn classify(
         &mut self,
         object: &Object,
         answer: Result<(), Fault>,
@@ -222,7 +223,7 @@ impl Pass<'_> {
             }
             // a queue without a leader must not keep the others from being used
             None if matches!(fault, Fault::TimedOut(_)) => {
-                self.scratch.abandon();
+                self.channel.abandon();
                 self.findings.push(format!("{what} {name} does not answer"));
             }
             Some(403 | 405) => self.findings.push(format!("{what} {name} cannot be looked at: {text}")),
@@ -258,10 +259,10 @@ pub(super) fn arguments(names: &Names, queue: &Queue) -> Result<FieldTable, Faul
             text("x-dead-letter-routing-key", names.queue(&dead(&queue.name))?.as_str());
             text("x-dead-letter-strategy", "at-least-once");
             text("x-overflow", "reject-publish");
-            table.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(CRASHES));
+            table.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERY_LIMIT));
         }
         QueueKind::Dead => {
-            table.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(UNLIMITED));
+            table.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(NO_DELIVERY_LIMIT));
         }
         QueueKind::Wait { ttl } => {
             // without a routing key of its own, so that the key says which queue the message comes back to

@@ -1,5 +1,7 @@
 //! The topology on `RabbitMQ` (3.10 and later), over AMQP 0-9-1.
 //!
+//! * `link`: what all of them share
+//! * `fault`: why something was not done, and the limit on every wait
 //! * `connection`: one supervisor for the publisher's connection and one for the consumers'
 //! * `declare`: makes or checks exchanges, queues and bindings, and reports what is different
 //! * `publisher`: batches on one confirm channel
@@ -12,36 +14,33 @@
 mod connection;
 mod consumer;
 mod declare;
+mod fault;
+mod link;
 mod publisher;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::ensure;
-use lapin::ErrorKind;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{Mutex, Notify, watch};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::connection::{Link, Role, State};
-pub use self::consumer::{Deliveries, Delivery};
+pub use self::consumer::{AmqpDeliveries, AmqpDelivery};
+use self::fault::{ANSWER_TIMEOUT, within};
+use self::link::{Link, Role, Shared};
 use self::wire::Names;
 use crate::config::TopologyMode;
-use crate::messaging::broker::{Depth, Health, Publication, Published};
+use crate::messaging::broker::types::{BrokerHealth, Publication, Published, QueueDepth};
 use crate::messaging::topology::{Queue, QueueKind, Topology};
 
 /// Before every name of ours on the broker.
 pub const PREFIX: &str = "bellhop.";
-
-/// For any single question to the broker; a confirm may take [`publisher::CONFIRM`].
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// A handle on the broker; clones share their connections.
 #[derive(Clone)]
@@ -60,48 +59,11 @@ impl fmt::Debug for Rabbit {
     }
 }
 
-/// What the handles, the supervisors and the consumers' tasks share.
-struct Shared {
-    url: SecretString,
-    name: String,
-    names: Names,
-    topology: Arc<Topology>,
-    mode: TopologyMode,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    report: watch::Sender<Report>,
-    publisher: Link,
-    consumer: Link,
-    /// Held by whoever publishes.
-    desk: Mutex<publisher::Desk>,
-    /// The consumers' tasks: connections are kept for what they have in hand.
-    consuming: TaskTracker,
-    /// Somebody missed an exchange or a queue.
-    redeclare: Notify,
-}
-
-/// What is known about the broker.
-#[derive(Default)]
-struct Report {
-    publisher: Option<State>,
-    consumer: Option<State>,
-    /// Why the broker takes no messages.
-    blocked: Option<String>,
-    /// The topology has been declared once.
-    declared: bool,
-    /// What is wrong with the topology, a text each.
-    findings: Vec<String>,
-    /// Queues (short names) that should be consumed from and are not, with the reason.
-    unsubscribed: BTreeMap<String, String>,
-    /// Exchanges (short names) that the user may not publish to and had to, with the broker's words.
-    refused: BTreeMap<&'static str, String>,
-}
-
 impl Rabbit {
     /// Starts connecting, and returns at once: while the broker is away, publications fail and [`health`](Self::health)
     /// says why. Names on the broker are prefixed with `bellhop.`; `name` is how the connections are called there.
     ///
-    /// Ends when `stop` is cancelled: consumers are cancelled, what they have in hand may be settled for up to 25 s,
+    /// Ends when `stop` is cancelled: consumers are cancelled, what was delivered may be settled for up to 25 s,
     /// then the connections are closed. Runs on `tasks`.
     ///
     /// # Errors
@@ -144,7 +106,7 @@ impl Rabbit {
             report: watch::Sender::default(),
             publisher: Link::new(),
             consumer: Link::new(),
-            desk: Mutex::default(),
+            publishing: Mutex::default(),
             consuming: TaskTracker::new(),
             redeclare: Notify::new(),
         });
@@ -154,14 +116,14 @@ impl Rabbit {
 
     /// Publishes, and waits until the broker has confirmed: one answer per publication, in order.
     ///
-    /// At most 10 s per 250 publications, and 2 s more for what goes to a queue that did not answer lately; while the broker is away or takes no messages, all answers are
-    /// [`Published::Failed`] at once. Batches of several callers go one after the other.
+    /// At most 10 s per 250 publications, and 2 s more for what goes to a queue that did not answer lately; while the
+    /// broker is away or takes no messages, all answers are [`Published::Failed`] at once. Batches of several callers go one after the other.
     pub async fn publish(&self, publications: Vec<Publication>) -> Vec<Published> {
         publisher::publish(&self.shared, &publications).await
     }
 
-    /// Subscribes to a queue until `stop`, for as long as the [`Deliveries`] live and across all reconnects; at most
-    /// `prefetch` (and at least one) deliveries are in hand at a time. Returns at once, even while the broker is away.
+    /// Subscribes to a queue until `stop`, for as long as the [`AmqpDeliveries`] live and across all reconnects; at most
+    /// `prefetch` (and at least one) deliveries are unacknowledged at a time. Returns at once, even while the broker is away.
     ///
     /// A [`QueueKind::Node`] queue is made by this call, bound to the broadcast exchange, and goes with the subscription.
     ///
@@ -174,7 +136,7 @@ impl Rabbit {
         queue: &Queue,
         prefetch: u16,
         stop: CancellationToken,
-    ) -> Result<Deliveries, anyhow::Error> {
+    ) -> Result<AmqpDeliveries, anyhow::Error> {
         ensure!(!self.shared.stop.is_cancelled(), "no subscription to {:?}: stopping", queue.name);
         connection::start(&self.shared, Role::Consumer);
         Ok(consumer::start(&self.shared, queue.clone(), prefetch.max(1), stop))
@@ -182,7 +144,7 @@ impl Rabbit {
 
     /// What the supervisors know; asks nobody, so it answers at once.
     #[expect(clippy::unused_async, reason = "the surface that the brokers share is asynchronous")]
-    pub async fn health(&self) -> Health {
+    pub async fn health(&self) -> BrokerHealth {
         self.shared.report.borrow().health()
     }
 
@@ -192,29 +154,30 @@ impl Rabbit {
     /// # Errors
     ///
     /// When the broker is away or does not answer.
-    pub async fn depths(&self) -> Result<Vec<Depth>, anyhow::Error> {
+    pub async fn depths(&self) -> Result<Vec<QueueDepth>, anyhow::Error> {
         let shared = &self.shared;
         // the consumers' connection first: it answers during an alarm too
         let live = shared.consumer.now().or_else(|| shared.publisher.now());
         let live = live.ok_or_else(|| anyhow::anyhow!("the broker is away"))?;
-        let mut scratch = declare::Scratch::new(&live);
+        let mut channel = declare::ReopeningChannel::new(&live);
         let mut depths = Vec::new();
         for queue in shared.topology.queues.iter().filter(|queue| queue.kind != QueueKind::Node) {
             let name = shared.names.queue(&queue.name)?;
             let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let channel = scratch.channel().await?;
-            match within(ANSWER, "counting", channel.queue_declare(name, passive, FieldTable::default())).await {
-                Ok(found) => depths.push(Depth {
+            let channel = channel.channel().await?;
+            match within(ANSWER_TIMEOUT, "counting", channel.queue_declare(name, passive, FieldTable::default())).await
+            {
+                Ok(found) => depths.push(QueueDepth {
                     queue: queue.name.clone(),
                     messages: found.message_count().into(),
-                    in_hand: None,
+                    unacked: None,
                     consumers: found.consumer_count().into(),
                 }),
                 Err(fault) if fault.code() == Some(404) => {}
                 Err(fault) => return Err(fault.into()),
             }
         }
-        scratch.close().await;
+        channel.close().await;
         Ok(depths)
     }
 }
@@ -240,107 +203,6 @@ fn check(url: &str) -> Result<(), anyhow::Error> {
     let host = url::Url::parse(url).ok().and_then(|url| url.host().map(|host| host.to_owned()));
     ensure!(matches!(host, Some(url::Host::Domain(_))), "{FORM}, and an IPv6 address must be given as a host name");
     Ok(())
-}
-
-impl Shared {
-    fn link(&self, role: Role) -> &Link {
-        match role {
-            Role::Publisher => &self.publisher,
-            Role::Consumer => &self.consumer,
-        }
-    }
-
-    fn tell(&self, role: Role, state: State) {
-        self.report.send_modify(|report| match role {
-            Role::Publisher => {
-                report.publisher = Some(state);
-                report.blocked = None;
-            }
-            Role::Consumer => report.consumer = Some(state),
-        });
-    }
-
-    fn found_wrong(&self) -> bool {
-        !self.report.borrow().findings.is_empty()
-    }
-}
-
-impl Report {
-    fn health(&self) -> Health {
-        let mut troubles = Vec::new();
-        match (&self.publisher, &self.consumer) {
-            (Some(State::Away(reason)), _) => troubles.push(format!("the broker is away: {reason}")),
-            (_, Some(State::Away(reason))) => troubles.push(format!("no connection for consumers: {reason}")),
-            (None, _) => troubles.push("the broker is away: not connected yet".into()),
-            (Some(State::Up), None | Some(State::Up)) => {
-                for (queue, reason) in &self.unsubscribed {
-                    troubles.push(format!("nothing is consumed from {queue}: {reason}"));
-                }
-            }
-        }
-        if let Some(reason) = &self.blocked {
-            troubles.push(format!("the broker takes no messages: {reason}"));
-        }
-        for (exchange, reason) in &self.refused {
-            troubles.push(format!("nothing can be published to {exchange:?}: {reason}"));
-        }
-        troubles.extend(self.findings.iter().cloned());
-        if troubles.is_empty() { Health::Up } else { Health::Degraded(troubles.join("; ")) }
-    }
-}
-
-/// Why something was not done.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("{0} took too long")]
-    TimedOut(&'static str),
-    #[error(transparent)]
-    Broker(#[from] lapin::Error),
-    #[error("longer than AMQP allows: {0:?}")]
-    TooLong(String),
-    #[error("{0}")]
-    Ended(String),
-}
-
-impl Fault {
-    /// AMQP's reply code, if the broker gave one (0-9-1, section 1.2).
-    fn code(&self) -> Option<u16> {
-        match self {
-            Self::Broker(error) => match error.kind() {
-                ErrorKind::ProtocolError(error) => Some(error.get_id()),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// What the broker wrote, if it did.
-    fn text(&self) -> Option<String> {
-        match self {
-            Self::Broker(error) => match error.kind() {
-                ErrorKind::ProtocolError(error) => Some(error.get_message().to_string()),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// Wrong credentials (403), no such virtual host (530).
-    fn is_refusal(&self) -> bool {
-        matches!(self.code(), Some(403 | 530))
-    }
-}
-
-/// Waits for lapin, but not longer than `limit`.
-async fn within<T>(
-    limit: Duration,
-    what: &'static str,
-    asked: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, Fault> {
-    match timeout(limit, asked).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Fault::TimedOut(what)),
-    }
 }
 
 #[cfg(test)]

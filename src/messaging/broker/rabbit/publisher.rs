@@ -13,56 +13,43 @@ use lapin::types::ShortString;
 use lapin::{Channel, Confirmation, PublisherConfirm};
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::Live;
-use super::{ANSWER, Fault, Shared, wire, within};
+use super::fault::{ANSWER_TIMEOUT, Fault, within};
+use super::link::{Address, LiveConnection, Outgoing, PublisherState, Shared, address, suspect_if_late};
+use super::wire;
 use crate::failpoint;
-use crate::messaging::broker::{Publication, Published};
+use crate::messaging::broker::types::{Publication, Published};
 use crate::messaging::topology::EVENTS;
 
 /// Confirms under way at once: more raise the latency and what is in doubt after a crash, but not the throughput.
-const WINDOW: usize = 250;
+const CONFIRM_WINDOW: usize = 250;
 /// From the first byte of a batch to its last confirm. Under the broker's memory or disk alarm a confirm never comes.
-pub(super) const CONFIRM: Duration = Duration::from_secs(10);
+pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same where the last message was waited for in vain.
-const SECOND_CHANCE: Duration = Duration::from_secs(2);
-
-/// What the publisher keeps between batches.
-#[derive(Default)]
-pub(super) struct Desk {
-    /// The channel that no batch is under way on.
-    outgoing: Option<Outgoing>,
-    /// Where the first message went that a batch waited for in vain. All of a channel stands still behind a queue that
-    /// does not answer, so what goes there has a batch of its own, after the others, until it is confirmed again.
-    held_up: HashSet<Address>,
-}
-
-/// Exchange and routing key.
-type Address = (&'static str, String);
-
-/// A confirm channel with nothing under way, and the connection it belongs to.
-pub(super) struct Outgoing {
-    live: Arc<Live>,
-    channel: Channel,
-}
+const STALLED_CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn publish(shared: &Shared, publications: &[Publication]) -> Vec<Published> {
     let mut answers = vec![Published::Failed("not sent".into()); publications.len()];
-    let mut desk = shared.desk.lock().await;
-    for (window, answers) in publications.chunks(WINDOW).zip(answers.chunks_mut(WINDOW)) {
-        let mut sound: Vec<_> = window.iter().zip(answers).collect();
-        let held_up: Vec<_> =
-            sound.extract_if(.., |(publication, _)| desk.held_up.contains(&address(publication))).collect();
-        for (part, limit) in [(sound, CONFIRM), (held_up, SECOND_CHANCE)] {
+    let mut state = shared.publishing.lock().await;
+    for (window, answers) in publications.chunks(CONFIRM_WINDOW).zip(answers.chunks_mut(CONFIRM_WINDOW)) {
+        let mut prompt: Vec<_> = window.iter().zip(answers).collect();
+        let stalled: Vec<_> =
+            prompt.extract_if(.., |(publication, _)| state.stalled.contains(&address(publication))).collect();
+        for (part, limit) in [(prompt, CONFIRM_TIMEOUT), (stalled, STALLED_CONFIRM_TIMEOUT)] {
             if !part.is_empty() {
-                publish_part(shared, &mut desk, part, limit).await;
+                publish_part(shared, &mut state, part, limit).await;
             }
         }
     }
     answers
 }
 
-async fn publish_part(shared: &Shared, desk: &mut Desk, part: Vec<(&Publication, &mut Published)>, limit: Duration) {
-    let ready = match ready(shared, desk.outgoing.take()).await {
+async fn publish_part(
+    shared: &Shared,
+    state: &mut PublisherState,
+    part: Vec<(&Publication, &mut Published)>,
+    limit: Duration,
+) {
+    let ready = match ready(shared, state.outgoing.take()).await {
         Ok(ready) => ready,
         Err(reason) => {
             return part.into_iter().for_each(|(_, answer)| *answer = Published::Failed(reason.clone()));
@@ -71,11 +58,11 @@ async fn publish_part(shared: &Shared, desk: &mut Desk, part: Vec<(&Publication,
     let (publications, answers): (Vec<_>, Vec<_>) = part.into_iter().unzip();
     let Settled { published, first_late, completely } =
         batch(shared, &ready, &publications, Instant::now() + limit).await;
-    desk.outgoing = completely.then_some(ready);
-    desk.held_up.extend(first_late);
+    state.outgoing = completely.then_some(ready);
+    state.stalled.extend(first_late);
     for ((publication, answer), published) in publications.into_iter().zip(answers).zip(published) {
-        if published == Published::Confirmed && !desk.held_up.is_empty() {
-            desk.held_up.remove(&address(publication));
+        if published == Published::Confirmed && !state.stalled.is_empty() {
+            state.stalled.remove(&address(publication));
         }
         note_refusal(shared, &published, publication);
         if is_missed(shared, &published, publication) {
@@ -118,30 +105,25 @@ async fn ready(shared: &Shared, last: Option<Outgoing>) -> Result<Outgoing, Stri
     {
         return Ok(last);
     }
-    match confirming(&live).await {
+    match suspect_if_late(&live, confirming(&live).await) {
         Ok(channel) => Ok(Outgoing { live, channel }),
-        Err(fault) => {
-            if matches!(fault, Fault::TimedOut(_)) {
-                live.doubt();
-            }
-            Err(fault.to_string())
-        }
+        Err(fault) => Err(fault.to_string()),
     }
 }
 
-async fn confirming(live: &Live) -> Result<Channel, Fault> {
-    let channel = within(ANSWER, "opening a channel", live.connection.create_channel()).await?;
-    within(ANSWER, "asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+async fn confirming(live: &LiveConnection) -> Result<Channel, Fault> {
+    let channel = within(ANSWER_TIMEOUT, "opening a channel", live.connection.create_channel()).await?;
+    within(ANSWER_TIMEOUT, "asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }
 
 /// A message as a return names it: id, exchange, key.
 type Key = (ShortString, ShortString, ShortString);
 
-/// What the broker said about one publication.
-enum Said {
-    /// It is stored, or it was returned; `carried` if the confirm brought a return, of whichever message.
-    Acked { carried: bool },
+/// The broker's answer to one publication.
+enum Confirm {
+    /// It is stored, or it was returned; `with_return` if the confirm brought one, of whichever message.
+    Acked { with_return: bool },
     /// It could not be stored.
     Nacked,
     /// Nothing, for this reason.
@@ -156,7 +138,7 @@ struct Settled {
     completely: bool,
 }
 
-/// Publishes at most [`WINDOW`] messages and waits for their confirms.
+/// Publishes at most [`CONFIRM_WINDOW`] messages and waits for their confirms.
 async fn batch(shared: &Shared, outgoing: &Outgoing, window: &[&Publication], deadline: Instant) -> Settled {
     let mut pending = Vec::with_capacity(window.len());
     for publication in window {
@@ -164,7 +146,7 @@ async fn batch(shared: &Shared, outgoing: &Outgoing, window: &[&Publication], de
     }
     failpoint::reach("relay.published");
     let mut returned: HashSet<Key> = HashSet::new();
-    let mut said = Vec::with_capacity(window.len());
+    let mut confirms = Vec::with_capacity(window.len());
     let (mut completely, mut first_late) = (true, None);
     for (sent, publication) in pending.into_iter().zip(window) {
         let (key, confirm) = match sent {
@@ -179,12 +161,12 @@ async fn batch(shared: &Shared, outgoing: &Outgoing, window: &[&Publication], de
             },
             Err(fault) => Err(fault),
         };
-        let (verdict, message) = match confirmation {
-            Ok(Confirmation::Ack(message)) => (Said::Acked { carried: message.is_some() }, message),
-            Ok(Confirmation::Nack(message)) => (Said::Nacked, message),
+        let (confirm, message) = match confirmation {
+            Ok(Confirmation::Ack(message)) => (Confirm::Acked { with_return: message.is_some() }, message),
+            Ok(Confirmation::Nack(message)) => (Confirm::Nacked, message),
             Ok(Confirmation::NotRequested) => {
                 completely = false;
-                (Said::Nothing("the channel does not confirm".into()), None)
+                (Confirm::Nothing("the channel does not confirm".into()), None)
             }
             Err(fault) => {
                 // what is too long was never sent, so the channel owes nothing for it
@@ -192,36 +174,32 @@ async fn batch(shared: &Shared, outgoing: &Outgoing, window: &[&Publication], de
                 if matches!(fault, Fault::TimedOut(_)) {
                     first_late.get_or_insert_with(|| address(publication));
                 }
-                (Said::Nothing(fault.to_string()), None)
+                (Confirm::Nothing(fault.to_string()), None)
             }
         };
         if let Some(message) = message {
             let id = message.delivery.properties.message_id().clone().unwrap_or_default();
             returned.insert((id, message.delivery.exchange, message.delivery.routing_key));
         }
-        said.push((key, verdict));
+        confirms.push((key, confirm));
     }
     // a blocked connection is sound, and sends what was written to it as soon as it is unblocked
     if first_late.is_some() && !outgoing.live.connection.status().blocked() {
-        outgoing.live.doubt();
+        outgoing.live.suspect();
     }
     let is_returned = |key: Option<Key>| key.is_some_and(|key| returned.contains(&key));
-    let published = said.into_iter().map(|(key, said)| answer(is_returned(key), said, completely)).collect();
+    let published = confirms.into_iter().map(|(key, confirm)| answer(is_returned(key), confirm, completely)).collect();
     Settled { published, first_late, completely }
 }
 
-fn address(publication: &Publication) -> (&'static str, String) {
-    (publication.exchange.name, publication.routing_key.clone())
-}
-
-fn answer(returned: bool, said: Said, settled: bool) -> Published {
-    match said {
+fn answer(returned: bool, confirm: Confirm, settled: bool) -> Published {
+    match confirm {
         _ if returned => Published::Returned,
         // its own return may be with a confirm that did not come
-        Said::Acked { carried: true } if !settled => Published::Failed("in doubt: the batch was cut off".into()),
-        Said::Acked { .. } => Published::Confirmed,
-        Said::Nacked => Published::Failed("the broker could not store it".into()),
-        Said::Nothing(reason) => Published::Failed(reason),
+        Confirm::Acked { with_return: true } if !settled => Published::Failed("in doubt: the batch was cut off".into()),
+        Confirm::Acked { .. } => Published::Confirmed,
+        Confirm::Nacked => Published::Failed("the broker could not store it".into()),
+        Confirm::Nothing(reason) => Published::Failed(reason),
     }
 }
 

@@ -11,7 +11,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::Fault;
+use super::fault::Fault;
 use crate::clock::Timestamp;
 use crate::messaging::message::{Failure, Message};
 use crate::messaging::topology::{DEFAULT, Exchange};
@@ -21,7 +21,7 @@ const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// AMQP 0-9-1, `delivery-mode`: kept on disk.
 const PERSISTENT: u8 = 2;
 /// Characters of a reason that travel; the rest is in the log.
-const REASON: usize = 1_000;
+const MAX_REASON_CHARS: usize = 1_000;
 
 /// The names that exchanges and queues have on the broker: a prefix before the short name.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub(super) fn properties(message: &Message) -> Result<BasicProperties, Fault> {
         headers.insert("traceparent".into(), text(traceparent));
     }
     if let Some(failure) = &message.failure {
-        let reason: String = failure.reason.chars().take(REASON).collect();
+        let reason: String = failure.reason.chars().take(MAX_REASON_CHARS).collect();
         headers.insert("dead-queue".into(), text(&failure.queue));
         headers.insert("reason".into(), text(&reason));
         headers.insert("first-at".into(), text(&failure.first_at.to_rfc3339_opts(SecondsFormat::Micros, true)));

@@ -1,0 +1,48 @@
+//! What is said to a broker and what it answers, the same for each of them.
+
+use crate::messaging::message::Message;
+use crate::messaging::topology::Exchange;
+
+/// A message and where it goes.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// One of the constants of `topology`.
+    pub exchange: Exchange,
+    /// The event's type, or a queue's short name for the wait tiers, the retry and the default exchange.
+    pub routing_key: String,
+    /// What travels.
+    pub message: Message,
+}
+
+/// What became of a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// Every queue that it was routed to has it durably.
+    Confirmed,
+    /// No queue is bound for it.
+    Returned,
+    /// Not known to be stored; it may be. Publish again.
+    Failed(String),
+}
+
+/// How the broker is, for readiness and logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrokerHealth {
+    /// Messages move.
+    Up,
+    /// They do not, for this reason; what is published waits in the outbox.
+    Degraded(String),
+}
+
+/// How full a queue is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Short name.
+    pub queue: String,
+    /// Messages that are ready to be taken.
+    pub messages: u64,
+    /// Messages that a consumer has not settled; none where the broker does not tell.
+    pub unacked: Option<u64>,
+    /// Consumers, of all processes.
+    pub consumers: u64,
+}
