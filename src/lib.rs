@@ -8,7 +8,8 @@
 //! * inbound adapters, which never see each other: [`http`] for requests, [`listeners`] for messages
 //! * domain: [`account`], [`event`]
 //! * transport, which never sees an account: [`messaging`], [`mail`]
-//! * foundation: [`clock`], [`config`], [`db`], [`error`], [`failpoint`], [`locale`], [`net`], [`progress`], [`telemetry`], [`text`]
+//! * foundation: [`clock`], [`config`], [`db`], [`error`], [`failpoint`], [`locale`], [`net`], [`progress`], [`telemetry`],
+//!   [`text`]
 
 #![cfg_attr(
     test,
