@@ -164,13 +164,14 @@ async fn users_are_listed_page_by_page_and_found(house: Bellhop) {
     };
     let lines = list(&[]).await.out;
     let listed: Vec<&str> = lines.lines().skip(1).map(|line| line.split(' ').next().unwrap()).collect();
-    assert_eq!(listed, all, "everybody once, the newest last");
+    assert_eq!(listed.len(), all.len());
+    assert!(listed == all, "everybody once, the newest last: {lines}");
     assert!(lines.contains(r"Zoë \u{1b}[31m\u{202e}") && !lines.contains('\u{1b}'), "nothing that a terminal obeys");
     let emails = async |arguments: &[&str]| {
         let users = list(&[&["--json"], arguments].concat()).await.json();
         users.iter().map(|user| user["email"].as_str().unwrap().to_owned()).collect::<Vec<String>>()
     };
-    assert_eq!(emails(&[]).await, all);
+    assert!(emails(&[]).await == all);
     assert_eq!(emails(&["--limit", "1001"]).await, all[..1_001]);
     assert_eq!(emails(&["--limit", "0"]).await, Vec::<String>::new());
     assert_eq!(emails(&["--search", "ZOË"]).await, [all[1_700].clone()]);
