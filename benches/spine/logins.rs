@@ -20,7 +20,7 @@ pub async fn measure() -> anyhow::Result<Vec<Row>> {
     let dir = tempfile::tempdir()?;
     let (db, _) = node::inhabit(dir.path(), 64).await?;
     let stored = stored(&db).await?;
-    let (node, pool) = (Node::start(dir.path(), &[]).await?, node::pool()?);
+    let (node, pool) = (Node::start(dir.path(), &[]).await?, node::pool(bellhop::config::HashKernel::Auto)?);
     let requests: Vec<Vec<u8>> = (0..64).map(|number| node::login(node.address, number)).collect();
 
     // both warm: the threads have their blocks, the connections their statements

@@ -107,7 +107,7 @@ async fn rush(node: &Node, db: &Db, rested: f64) -> anyhow::Result<[Row; 2]> {
 }
 
 async fn one_hash(db: &Db) -> anyhow::Result<f64> {
-    let (pool, stored) = (node::pool()?, logins::stored(db).await?);
+    let (pool, stored) = (node::pool(bellhop::config::HashKernel::Auto)?, logins::stored(db).await?);
     let mut hashes = Vec::new();
     for _ in 0..50 {
         let start = Instant::now();

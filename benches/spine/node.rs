@@ -11,6 +11,7 @@ use bellhop::account::credentials::hasher::Cost;
 use bellhop::account::credentials::hasher::Hasher;
 use bellhop::account::credentials::policy::Password;
 use bellhop::clock::Clock;
+use bellhop::config::HashKernel;
 use bellhop::db::{Db, Location};
 use uuid::Uuid;
 
@@ -98,9 +99,9 @@ pub fn cpu(process: &str) -> anyhow::Result<f64> {
 }
 
 /// The pool alone, with a thread for each core as the service has it.
-pub fn pool() -> anyhow::Result<Hasher> {
+pub fn pool(kernel: HashKernel) -> anyhow::Result<Hasher> {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    Hasher::start(threads, 64 * threads.get(), COST)
+    Hasher::start(threads, 64 * threads.get(), COST, kernel)
 }
 
 pub fn password() -> anyhow::Result<Password> {
@@ -117,7 +118,7 @@ pub async fn inhabit(dir: &Path, people: usize) -> anyhow::Result<(Db, Vec<Uuid>
 /// Brings the schema up to date and puts `people` in, who all have [`PASSWORD`].
 pub async fn populate(db: &Db, people: usize) -> anyhow::Result<Vec<Uuid>> {
     db.migrate().await?;
-    let hash = pool()?.hash(password()?).await?;
+    let hash = pool(HashKernel::Auto)?.hash(password()?).await?;
     let clock = Clock::default();
     let mut tx = db.begin().await?;
     let mut ids = Vec::new();

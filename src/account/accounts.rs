@@ -37,7 +37,7 @@ impl Accounts {
     /// # Errors
     /// When the database is away or refuses.
     pub async fn commit(&self, tx: Tx) -> anyhow::Result<()> {
-        tx.commit_grouped(self.hasher.patience()).await.context("cannot commit")?;
+        tx.commit_grouped(self.hasher.commit_delay()).await.context("cannot commit")?;
         self.notifier.signal_outbox();
         Ok(())
     }

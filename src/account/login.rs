@@ -60,7 +60,7 @@ pub async fn login(
     replaces: Option<TokenHash>,
     origin: Origin,
 ) -> anyhow::Result<(NewSession, User)> {
-    let seat = accounts.hasher.seat()?;
+    let permit = accounts.hasher.acquire()?;
     let typed = Password::normalise(password).ok();
     let malformed = typed.is_none();
     // what cannot be a password costs a hash all the same
@@ -68,7 +68,7 @@ pub async fn login(
     let canonical = Address::parse(email).map_or_else(|_| String::new(), |address| address.canonical().to_owned());
 
     let row = look_up(accounts, &canonical).await?;
-    let (verdict, typed) = seat.verify(typed, row.password_hash.as_deref()).await?;
+    let (verdict, typed) = permit.verify(typed, row.password_hash.as_deref()).await?;
     let refusal = match &row {
         _ if malformed => Some(Refusal::Malformed),
         LoginRow { id: None, registrations: 0, .. } => Some(Refusal::UnknownAddress),
@@ -79,11 +79,11 @@ pub async fn login(
     };
     let rehashed = match refusal {
         // before the transaction begins, so that no row is locked meanwhile
-        None if verdict.outdated => Some(seat.hash(typed).await?),
+        None if verdict.outdated => Some(permit.hash(typed).await?),
         _ => None,
     };
     // frees the hash thread's queue while the rows are written
-    drop(seat);
+    drop(permit);
     let (None, Some(user)) = (refusal, row.user()) else {
         let attempted = accounts.keys.code(Purpose::Attempted, &[canonical_or(&canonical, email).as_bytes()]);
         let failed = Event::LoginFailed {

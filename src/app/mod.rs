@@ -24,7 +24,7 @@ use crate::account::credentials::keys::Keys;
 use crate::account::login_log::LoginLog;
 use crate::account::session::cache::SessionCache;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, PasswordConfig};
 use crate::db::{Db, Location};
 use crate::http::health::Readiness;
 use crate::http::middleware::Ground;
@@ -103,10 +103,11 @@ impl App {
         if config.data.migrate {
             db.migrate().await?;
         }
-        let cost = Cost { memory: config.passwords.hash_memory, passes: config.passwords.hash_passes };
+        let PasswordConfig { hash_threads, hash_queue, hash_memory, hash_passes, hash_kernel, .. } = config.passwords;
+        let cost = Cost { memory: hash_memory, passes: hash_passes };
         let accounts = Accounts {
             notifier: Notifier::default(),
-            hasher: Hasher::start(config.passwords.hash_threads, config.passwords.hash_queue, cost)?,
+            hasher: Hasher::start(hash_threads, hash_queue, cost, hash_kernel)?,
             keys: Arc::new(Keys::new(&root)),
             breached,
             site: config.http.public_url.host_str().unwrap_or_default().into(),

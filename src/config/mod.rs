@@ -28,7 +28,7 @@ pub use self::http::HttpConfig;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::mail::MailConfig;
 pub use self::messaging::{MessagingConfig, PerQueue, RetryPolicy, TopologyMode};
-pub use self::passwords::PasswordConfig;
+pub use self::passwords::{HashKernel, PasswordConfig};
 pub use self::secrets::{SecretsConfig, check_key};
 pub use self::setting::{ConfigError, Fallback, PREFIX, Section, Setting};
 use self::values::Values;

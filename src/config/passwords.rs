@@ -18,6 +18,11 @@ pub(super) const SECTION: Section = Section {
         Setting::new("HASH_MEMORY", Fallback::Value("19456"), "Argon2id memory in KiB, at least 19456"),
         Setting::new("HASH_PASSES", Fallback::Value("2"), "Argon2id passes, at least 2"),
         Setting::new(
+            "HASH_KERNEL",
+            Fallback::Value("auto"),
+            "`portable` for the one that runs everywhere; `auto` for the fastest that agrees with it",
+        ),
+        Setting::new(
             "BREACHED_PASSWORDS",
             Fallback::Described("only the built-in list"),
             "file of passwords that may not be chosen: sorted SHA-1 hashes, as Have I Been Pwned publishes them",
@@ -36,8 +41,19 @@ pub struct PasswordConfig {
     pub hash_memory: u32,
     /// `BELLHOP_HASH_PASSES`
     pub hash_passes: u32,
+    /// `BELLHOP_HASH_KERNEL`
+    pub hash_kernel: HashKernel,
     /// `BELLHOP_BREACHED_PASSWORDS`
     pub breached: Option<PathBuf>,
+}
+
+/// Which program computes the hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashKernel {
+    /// The fastest that this processor has the instructions for, if it agrees with the other one at the start.
+    Auto,
+    /// The one that runs everywhere.
+    Portable,
 }
 
 impl PasswordConfig {
@@ -53,6 +69,8 @@ impl PasswordConfig {
             // OWASP's floor for Argon2id; 4 GiB and 100 passes are past every sensible setting
             hash_memory: values.take_in("HASH_MEMORY", 19_456..=4_194_304, " KiB")?,
             hash_passes: values.take_in("HASH_PASSES", 2..=100, "")?,
+            hash_kernel: values
+                .take_word("HASH_KERNEL", &[("auto", HashKernel::Auto), ("portable", HashKernel::Portable)])?,
             breached: values.take_optional("BREACHED_PASSWORDS")?,
         })
     }

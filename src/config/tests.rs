@@ -31,6 +31,7 @@ fn a_wrong_setting_is_named_in_one_line() {
         ("BELLHOP_TRUSTED_PROXIES", "10.0.0.0/8, x", "\"x\""),
         ("BELLHOP_HASH_MEMORY", "8192", "19456"),
         ("BELLHOP_HASH_PASSES", "1", "from 2"),
+        ("BELLHOP_HASH_KERNEL", "fast", "not one of auto, portable"),
         ("BELLHOP_HASH_THREADS", "0", "BELLHOP_HASH_THREADS"),
         ("BELLHOP_TOPOLOGY", "maybe", "apply, verify"),
         ("BELLHOP_PREFETCH_CONFIRMATION", "0", "at least 1"),

@@ -153,7 +153,7 @@ fn every_step_that_can_fail_is_in_the_list_and_in_the_program() {
 #[test]
 fn only_login_and_confirm_compare_passwords() {
     let mut callers = lines_with("hasher.verify(");
-    callers.extend(lines_with("seat.verify("));
+    callers.extend(lines_with("permit.verify("));
     let files: Vec<&str> = callers.iter().map(|line| line.split(": ").next().unwrap()).collect();
     assert_eq!(files, ["src/account/confirm.rs", "src/account/login.rs"], "every path goes through these: {callers:?}");
 }
