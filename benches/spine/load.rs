@@ -2,6 +2,7 @@
 //! their length. It runs on one thread and shares the cores with what it measures, as a client on the same machine does.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -76,16 +77,29 @@ pub fn post(address: SocketAddr, path: &str, json: &serde_json::Value) -> Vec<u8
 
 /// Keeps one connection per request busy for `time`, and tells how many answers of `status` came a second.
 pub async fn rate(address: SocketAddr, requests: &[Vec<u8>], status: u16, time: Duration) -> anyhow::Result<f64> {
-    let mut clients = JoinSet::new();
-    for request in requests {
+    let requests: Arc<[Vec<u8>]> = requests.into();
+    let clients = requests.len();
+    rate_of(address, clients, move |client| requests.get(client).cloned().unwrap_or_default(), status, time).await
+}
+
+/// As [`rate`], with another request each time.
+pub async fn rate_of(
+    address: SocketAddr,
+    clients: usize,
+    request: impl Fn(usize) -> Vec<u8> + Clone + Send + 'static,
+    status: u16,
+    time: Duration,
+) -> anyhow::Result<f64> {
+    let mut tasks = JoinSet::new();
+    for client in 0..clients {
         let (request, mut connection) = (request.clone(), Connection::open(address).await?);
-        clients.spawn(async move {
+        tasks.spawn(async move {
             // the first answer warms the connection up and is not counted
-            let first = connection.send(&request).await?;
+            let first = connection.send(&request(client)).await?;
             ensure!(first.status == status, "answered {} instead of {status}", first.status);
             let (start, mut answers) = (Instant::now(), 0_u32);
             while start.elapsed() < time {
-                let answer = connection.send(&request).await?;
+                let answer = connection.send(&request(client)).await?;
                 ensure!(answer.status == status, "answered {} instead of {status}", answer.status);
                 answers += 1;
             }
@@ -94,7 +108,7 @@ pub async fn rate(address: SocketAddr, requests: &[Vec<u8>], status: u16, time: 
     }
     // each client has a rate of its own, over its own time: together they are the rate
     let mut rate = 0.0;
-    while let Some(client) = clients.join_next().await {
+    while let Some(client) = tasks.join_next().await {
         rate += client??;
     }
     Ok(rate)

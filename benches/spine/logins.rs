@@ -1,13 +1,20 @@
-//! How much of the hash pool's speed is left when every hash is a whole login.
+//! How much of the hash pool's speed is left when every hash is a whole login, and of logins when it is a whole sign-up.
 
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use bellhop::account::credentials::hasher::Hasher;
-use tokio::task::JoinSet;
+use bellhop::config::HashKernel;
+use bellhop::db::{Db, Location};
 
+use crate::hashes;
 use crate::load::{self, Connection, median, millis};
 use crate::node::{self, Node};
+use crate::servers::Servers;
 use crate::table::{Limit, Row};
 
 const CLIENTS: [usize; 3] = [8, 32, 64];
@@ -16,105 +23,171 @@ const TIME: Duration = Duration::from_secs(3);
 /// Logins of one client, each beside a bare hash.
 const PAIRS: usize = 300;
 
+/// A Bellhop with its database, and what a hash alone does beside it.
+struct Stack {
+    name: &'static str,
+    /// What logins must reach of bare hashes.
+    floor: f64,
+    node: Node,
+    db: Db,
+    pool: Hasher,
+    stored: String,
+    requests: Vec<Vec<u8>>,
+    signed_up: Arc<AtomicU32>,
+    /// Messages that a database cannot count are given this time.
+    pause: Duration,
+}
+
 pub async fn measure() -> anyhow::Result<Vec<Row>> {
     let dir = tempfile::tempdir()?;
     let (db, _) = node::inhabit(dir.path(), 64).await?;
-    let stored = stored(&db).await?;
-    let (node, pool) = (Node::start(dir.path(), &[]).await?, node::pool(bellhop::config::HashKernel::Auto)?);
-    let requests: Vec<Vec<u8>> = (0..64).map(|number| node::login(node.address, number)).collect();
+    let sqlite = Stack::start("SQLite", 0.9, dir.path(), db, &[], Duration::ZERO).await?;
+    let mut rows = sqlite.logins().await?;
+    rows.push(sqlite.latency().await?);
+    rows.push(sqlite.sign_ups().await?);
+    drop(sqlite);
 
-    // both warm: the threads have their blocks, the connections their statements
-    hashes(&pool, &stored, Duration::from_secs(1)).await?;
-    load::rate(node.address, &requests, 200, Duration::from_secs(1)).await?;
-    node::settled(&db).await?;
-
-    let (mut ratios, mut rates, mut lags) = (vec![Vec::new(); 3], vec![Vec::new(); 3], vec![Vec::new(); 3]);
-    let (mut costs, mut bare, mut bare_costs) = (vec![Vec::new(); 3], Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        for (at, clients) in CLIENTS.into_iter().enumerate() {
-            // the baseline right before each: the machine may be shared
-            let before = node::cpu("self")?;
-            let hashes = hashes(&pool, &stored, TIME).await?;
-            bare_costs.push(1_000.0 * (node::cpu("self")? - before) / (hashes * TIME.as_secs_f64()));
-            let before = node.cpu()?;
-            let logins = load::rate(node.address, requests.get(..clients).unwrap_or_default(), 200, TIME).await?;
-            let lag = millis(node::settled(&db).await?);
-            // each connection's first login is not in the rate, but it is in the processor's time
-            #[expect(clippy::cast_precision_loss, reason = "at most 64")]
-            let cost = 1_000.0 * (node.cpu()? - before) / logins.mul_add(TIME.as_secs_f64(), clients as f64);
-            bare.push(hashes);
-            for (all, one) in
-                [(&mut ratios, logins / hashes), (&mut rates, logins), (&mut lags, lag), (&mut costs, cost)]
-            {
-                all.get_mut(at).into_iter().for_each(|all| all.push(one));
-            }
-        }
-    }
-    let mut rows = Vec::new();
-    let (bare, bare_cost) = (median(&mut bare), median(&mut bare_costs));
-    let figures = ratios.into_iter().zip(rates).zip(lags.into_iter().zip(costs));
-    for (clients, ((mut ratios, mut rates), (mut lags, mut costs))) in CLIENTS.into_iter().zip(figures) {
-        let (logins, lag, cost) = (median(&mut rates), median(&mut lags), median(&mut costs));
-        rows.push(Row {
-            what: format!("logins ÷ bare hashes, {clients} clients"),
-            value: median(&mut ratios),
-            unit: "",
-            limit: Limit::AtLeast(0.9),
-            detail: format!(
-                "{logins:.0}/s, pool {bare:.0}/s; processor {cost:.1} ms a login with all that follows from it, \
-                 {bare_cost:.1} ms a bare hash; log written {lag:.0} ms after the last; {ROUNDS} rounds of {} s",
-                TIME.as_secs()
-            ),
-        });
-    }
-    rows.push(latency(&node, &pool, &stored, requests.first().map_or(&[][..], Vec::as_slice)).await?);
+    let (dir, servers) = (tempfile::tempdir()?, Servers::start(&["postgres", "rabbitmq"])?);
+    let (database, broker) = (servers.database("logins").await?, servers.vhost("logins")?);
+    let db = Db::open(&Location::Postgres(Box::new(database.parse()?)), 4).await?;
+    node::populate(&db, 64).await?;
+    let settings = [("DATABASE_URL", database.as_str()), ("BROKER_URL", &broker)];
+    let pause = Duration::from_secs(1);
+    let postgres = Stack::start("PostgreSQL + RabbitMQ", 0.85, dir.path(), db, &settings, pause).await?;
+    rows.extend(postgres.logins().await?);
+    rows.push(postgres.sign_ups().await?);
     Ok(rows)
 }
 
-async fn latency(node: &Node, pool: &Hasher, stored: &str, request: &[u8]) -> anyhow::Result<Row> {
-    let mut connection = Connection::open(node.address).await?;
-    let (mut logins, mut hashes) = (Vec::new(), Vec::new());
-    for _ in 0..PAIRS {
-        let answer = connection.send(request).await?;
-        ensure!(answer.status == 200, "the login answered {}", answer.status);
-        logins.push(millis(answer.took));
-        let start = Instant::now();
-        pool.verify(node::password()?, Some(stored)).await?;
-        hashes.push(millis(start.elapsed()));
+impl Stack {
+    async fn start(
+        name: &'static str,
+        floor: f64,
+        dir: &Path,
+        db: Db,
+        settings: &[(&str, &str)],
+        pause: Duration,
+    ) -> anyhow::Result<Self> {
+        let (node, pool) = (Node::start(dir, settings).await?, node::pool(HashKernel::Auto)?);
+        let (stored, address) = (stored(&db).await?, node.address);
+        let requests = (0..64).map(|number| node::login(address, number)).collect();
+        let stack = Stack { name, floor, node, db, pool, stored, requests, signed_up: Arc::default(), pause };
+        // both warm: the threads have their memory, the connections their statements
+        hashes::rate(&stack.pool, &stack.stored, Duration::from_secs(1)).await?;
+        load::rate(address, &stack.requests, 200, Duration::from_secs(1)).await?;
+        stack.settled().await?;
+        Ok(stack)
     }
-    let (login, hash) = (median(&mut logins), median(&mut hashes));
-    Ok(Row {
-        what: "p50 of a login − one hash".to_owned(),
-        value: login - hash,
-        unit: " ms",
-        limit: Limit::AtMost(3.0),
-        detail: format!("{login:.2} ms − {hash:.2} ms; {PAIRS} pairs, one client"),
-    })
-}
 
-/// Hashes a second of the pool alone, with always somebody waiting.
-async fn hashes(pool: &Hasher, stored: &str, time: Duration) -> anyhow::Result<f64> {
-    let mut clients = JoinSet::new();
-    for _ in 0..8 {
-        let (pool, stored) = (pool.clone(), stored.to_owned());
-        clients.spawn(async move {
-            let (start, mut hashes) = (Instant::now(), 0_u32);
-            while start.elapsed() < time {
-                let (verdict, _) = pool.verify(node::password()?, Some(&stored)).await?;
-                ensure!(verdict.right, "the pool says that the password is wrong");
-                hashes += 1;
+    async fn settled(&self) -> anyhow::Result<Duration> {
+        let lag = node::settled(&self.db).await?;
+        tokio::time::sleep(self.pause).await;
+        Ok(lag)
+    }
+
+    async fn logins(&self) -> anyhow::Result<Vec<Row>> {
+        let (mut ratios, mut rates, mut lags) = (vec![Vec::new(); 3], vec![Vec::new(); 3], vec![Vec::new(); 3]);
+        let (mut costs, mut bare, mut bare_costs) = (vec![Vec::new(); 3], Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            for (at, clients) in CLIENTS.into_iter().enumerate() {
+                // the baseline right before each: the machine may be shared
+                let before = node::cpu("self")?;
+                let hashes = hashes::rate(&self.pool, &self.stored, TIME).await?;
+                bare_costs.push(1_000.0 * (node::cpu("self")? - before) / (hashes * TIME.as_secs_f64()));
+                let before = self.node.cpu()?;
+                let requests = self.requests.get(..clients).unwrap_or_default();
+                let logins = load::rate(self.node.address, requests, 200, TIME).await?;
+                let lag = millis(self.settled().await?);
+                // each connection's first login is not in the rate, but it is in the processor's time
+                #[expect(clippy::cast_precision_loss, reason = "at most 64")]
+                let cost = 1_000.0 * (self.node.cpu()? - before) / logins.mul_add(TIME.as_secs_f64(), clients as f64);
+                bare.push(hashes);
+                for (all, one) in
+                    [(&mut ratios, logins / hashes), (&mut rates, logins), (&mut lags, lag), (&mut costs, cost)]
+                {
+                    all.get_mut(at).into_iter().for_each(|all| all.push(one));
+                }
             }
-            Ok(f64::from(hashes) / start.elapsed().as_secs_f64())
-        });
+        }
+        let mut rows = Vec::new();
+        let (bare, bare_cost) = (median(&mut bare), median(&mut bare_costs));
+        let figures = ratios.into_iter().zip(rates).zip(lags.into_iter().zip(costs));
+        for (clients, ((mut ratios, mut rates), (mut lags, mut costs))) in CLIENTS.into_iter().zip(figures) {
+            let (logins, lag, cost) = (median(&mut rates), median(&mut lags), median(&mut costs));
+            rows.push(Row {
+                what: format!("logins ÷ bare hashes, {clients} clients, {}", self.name),
+                value: median(&mut ratios),
+                unit: "",
+                limit: Limit::AtLeast(self.floor),
+                detail: format!(
+                    "{logins:.0}/s, pool {bare:.0}/s; processor {cost:.2} ms a login with all that follows from it, \
+                     {bare_cost:.2} ms a bare hash; outbox empty {lag:.0} ms after the last; {ROUNDS} rounds of {} s",
+                    TIME.as_secs()
+                ),
+            });
+        }
+        Ok(rows)
     }
-    let mut rate = 0.0;
-    while let Some(client) = clients.join_next().await {
-        rate += client??;
+
+    async fn latency(&self) -> anyhow::Result<Row> {
+        let mut connection = Connection::open(self.node.address).await?;
+        let (mut logins, mut hashes) = (Vec::new(), Vec::new());
+        for _ in 0..PAIRS {
+            let answer = connection.send(self.requests.first().map_or(&[], Vec::as_slice)).await?;
+            ensure!(answer.status == 200, "the login answered {}", answer.status);
+            logins.push(millis(answer.took));
+            let start = Instant::now();
+            self.pool.verify(node::password()?, Some(&self.stored)).await?;
+            hashes.push(millis(start.elapsed()));
+        }
+        let (login, hash) = (median(&mut logins), median(&mut hashes));
+        Ok(Row {
+            what: "p50 of a login − one hash".to_owned(),
+            value: login - hash,
+            unit: " ms",
+            limit: Limit::AtMost(3.0),
+            detail: format!("{login:.2} ms − {hash:.2} ms; {PAIRS} pairs, one client"),
+        })
     }
-    Ok(rate)
+
+    /// Both have one hash. Each sign-up is of somebody else.
+    async fn sign_ups(&self) -> anyhow::Result<Row> {
+        let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..=ROUNDS {
+            let logins = load::rate(self.node.address, self.requests.get(..8).unwrap_or_default(), 200, TIME).await?;
+            self.settled().await?;
+            let (address, signed_up) = (self.node.address, Arc::clone(&self.signed_up));
+            let next = move |_| sign_up(address, signed_up.fetch_add(1, Ordering::Relaxed));
+            let sign_ups = load::rate_of(address, 8, next, 202, TIME).await?;
+            self.settled().await?;
+            // the first round brings the lists of common passwords into memory
+            if round > 0 {
+                ratios.push(sign_ups / logins);
+                ours.push(sign_ups);
+                theirs.push(logins);
+            }
+        }
+        let (ours, theirs) = (median(&mut ours), median(&mut theirs));
+        Ok(Row {
+            what: format!("sign-ups ÷ logins, 8 clients, {}", self.name),
+            value: median(&mut ratios),
+            unit: "",
+            limit: Limit::AtLeast(0.85),
+            detail: format!(
+                "{ours:.0}/s, logins {theirs:.0}/s; mails into the mailbox; {ROUNDS} rounds of {} s",
+                TIME.as_secs()
+            ),
+        })
+    }
 }
 
-pub async fn stored(db: &bellhop::db::Db) -> anyhow::Result<String> {
+fn sign_up(address: SocketAddr, number: u32) -> Vec<u8> {
+    let email = format!("bob{number}@example.org");
+    let person = serde_json::json!({ "email": email, "password": node::PASSWORD, "name": "Bob Example" });
+    load::post(address, "/api/v1/register", &person)
+}
+
+pub async fn stored(db: &Db) -> anyhow::Result<String> {
     let (stored,): (String,) = db.query("select password_hash from users limit 1").one().await?;
     Ok(stored)
 }

@@ -3,7 +3,8 @@
 //! `cargo bench --bench spine` runs everything and prints a table; `-- logins reads` runs what is named; `--check` makes
 //! the exit code tell whether a limit was missed. docs/performance.md keeps the table of one run.
 //!
-//! * [`logins`]: logins against the bare hash pool
+//! * [`hashes`]: the hash pool against one with the argon2 crate
+//! * [`logins`]: logins against the bare hash pool, sign-ups against logins; needs `PostgreSQL` and `RabbitMQ`
 //! * [`signups`]: what a slow or absent mail server or broker costs a sign-up; needs `PostgreSQL` and `RabbitMQ`
 //! * [`mails`]: mails over one connection
 //! * [`reads`]: signed-in reads against a bare axum
@@ -11,6 +12,7 @@
 //! * [`load`], [`node`], [`sink`], [`servers`]: clients, the program, a mail server, `PostgreSQL` and `RabbitMQ`
 //! * [`parts`], [`table`]: the command line, the table
 
+mod hashes;
 mod load;
 mod logins;
 mod mails;
@@ -32,13 +34,16 @@ use parts::Runtimes;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    parts::run("spine", &["logins", "signups", "mails", "reads", "memory"], |part, Runtimes { load, servers }| {
-        match part {
+    parts::run(
+        "spine",
+        &["hashes", "logins", "signups", "mails", "reads", "memory"],
+        |part, Runtimes { load, servers }| match part {
+            "hashes" => load.block_on(hashes::measure()),
             "logins" => load.block_on(logins::measure()),
             "signups" => load.block_on(signups::measure(servers.handle())),
             "mails" => load.block_on(mails::measure(servers.handle())),
             "reads" => load.block_on(reads::measure(servers.handle())),
             _ => load.block_on(memory::measure()),
-        }
-    })
+        },
+    )
 }
