@@ -8,8 +8,8 @@
 //! * inbound adapters, which never see each other: [`http`] for requests, [`listeners`] for messages
 //! * domain: [`account`], [`event`]
 //! * transport, which never sees an account: [`messaging`], [`mail`]
-//! * foundation: [`clock`], [`config`], [`db`], [`error`], [`failpoint`], [`locale`], [`net`], [`progress`], [`telemetry`],
-//!   [`text`]
+//! * foundation: [`clock`], [`config`], [`db`], [`error`], [`failpoint`], [`links`], [`locale`], [`net`], [`progress`],
+//!   [`telemetry`], [`text`]
 
 #![cfg_attr(
     test,
@@ -31,6 +31,7 @@ pub mod error;
 pub mod event;
 pub mod failpoint;
 pub mod http;
+pub mod links;
 pub mod listeners;
 pub mod locale;
 pub mod mail;

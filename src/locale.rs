@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use fluent_langneg::{NegotiationStrategy, convert_vec_str_to_langids_lossy, negotiate_languages};
+use fluent_templates::fluent_bundle::FluentValue;
 use fluent_templates::{LanguageIdentifier, langid};
 
 fluent_templates::static_loader! {
@@ -21,9 +22,6 @@ fluent_templates::static_loader! {
 
 static ENGLISH: LanguageIdentifier = langid!("en");
 static CHINESE: LanguageIdentifier = langid!("zh-CN");
-
-/// How many entries of an Accept-Language header are looked at; browsers send a handful.
-const MOST_RANGES: usize = 32;
 
 /// A language the pages and mails are written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -54,20 +52,11 @@ impl Locale {
         Self::ALL.into_iter().find(|locale| locale.tag() == tag)
     }
 
-    /// The best language for an Accept-Language header (RFC 9110 section 12.5.4): the acceptable range of the highest
-    /// weight that one of ours matches, the earlier one if two weigh the same. Entries that cannot be read are passed
-    /// over; when nothing is left, English.
+    /// The first of these language ranges (RFC 4647) that one of ours matches, or English. "*" is content with the default.
     #[must_use]
-    pub fn negotiate(accept_language: Option<&str>) -> Self {
-        let mut ranges: Vec<(&str, u16)> =
-            accept_language.unwrap_or_default().split(',').take(MOST_RANGES).filter_map(weighted_range).collect();
-        ranges.retain(|(_, weight)| *weight > 0);
-        ranges.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
-
-        // "*" is content with anything, so with the default
-        let requested = convert_vec_str_to_langids_lossy(
-            ranges.into_iter().map(|(range, _)| if range == "*" { Self::En.tag() } else { range }),
-        );
+    pub fn negotiate<'a>(ranges: impl Iterator<Item = &'a str>) -> Self {
+        let requested =
+            convert_vec_str_to_langids_lossy(ranges.map(|range| if range == "*" { Self::En.tag() } else { range }));
         let available = convert_vec_str_to_langids_lossy(Self::ALL.map(Self::tag));
         negotiate_languages(&requested, &available, None, NegotiationStrategy::Lookup)
             .first()
@@ -92,37 +81,6 @@ impl Locale {
 impl fmt::Display for Locale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.tag())
-    }
-}
-
-/// One entry of an Accept-Language header: the range, and its weight in thousandths. None if it cannot be read.
-fn weighted_range(entry: &str) -> Option<(&str, u16)> {
-    let mut parts = entry.split(';').map(str::trim);
-    let range = parts.next().filter(|range| !range.is_empty())?;
-    let weight = match parts.next() {
-        None => 1000,
-        Some(parameter) => {
-            let (name, value) = parameter.split_once('=')?;
-            if !name.trim().eq_ignore_ascii_case("q") {
-                return None;
-            }
-            thousandths(value.trim())?
-        }
-    };
-    Some((range, weight))
-}
-
-/// A weight as RFC 9110 section 12.4.2 writes it (`0`, `0.85`, `1.000`), in thousandths.
-fn thousandths(qvalue: &str) -> Option<u16> {
-    let (whole, fraction) = qvalue.split_once('.').unwrap_or((qvalue, ""));
-    if fraction.len() > 3 || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
-    match whole {
-        "0" => Some(fraction),
-        "1" if fraction == 0 => Some(1000),
-        _ => None,
     }
 }
 
@@ -151,57 +109,38 @@ impl Text {
     /// The text without placeholders that `key` names.
     #[must_use]
     pub fn get(self, key: &str) -> String {
-        self.look_up(key, None::<Never>)
+        self.look_up(key, &HashMap::new())
     }
 
-    /// The text that `key` names, its placeholder `name` filled with `value`.
+    /// The text that `key` names, its placeholders filled. By a number it may choose its wording ("1 hour", "24 hours").
     #[must_use]
-    pub fn with(self, key: &str, name: &'static str, value: &str) -> String {
-        self.look_up(key, [(name, Value::Words(value))])
+    pub fn args<'a>(self, key: &str, values: &[(&'static str, impl Into<Value<'a>> + Copy)]) -> String {
+        let arguments = values.iter().map(|&(name, value)| (Cow::Borrowed(name), value.into().0)).collect();
+        self.look_up(key, &arguments)
     }
 
-    /// As [`Text::with`], for a text with two placeholders.
-    #[must_use]
-    pub fn with2(
-        self,
-        key: &str,
-        first: &'static str,
-        first_value: &str,
-        second: &'static str,
-        second_value: &str,
-    ) -> String {
-        self.look_up(key, [(first, Value::Words(first_value)), (second, Value::Words(second_value))])
-    }
-
-    /// As [`Text::with`], for a number: the text may choose its wording by it ("1 hour", "24 hours").
-    #[must_use]
-    pub fn count(self, key: &str, name: &'static str, number: u32) -> String {
-        self.look_up(key, [(name, Value::Number(number))])
-    }
-
-    fn look_up<'a>(self, key: &str, values: impl IntoIterator<Item = (&'static str, Value<'a>)>) -> String {
-        let mut arguments = HashMap::new();
-        for (name, value) in values {
-            let value = match value {
-                Value::Words(words) => words.into(),
-                Value::Number(number) => number.into(),
-            };
-            arguments.insert(Cow::Borrowed(name), value);
-        }
+    fn look_up(self, key: &str, arguments: &HashMap<Cow<'static, str>, FluentValue<'_>>) -> String {
         [self.locale.identifier(), &ENGLISH]
             .into_iter()
-            .find_map(|language| LOCALES.lookup_single_language(language, key, Some(&arguments)).ok())
+            .find_map(|language| LOCALES.lookup_single_language(language, key, Some(arguments)).ok())
             .unwrap_or_else(|| key.to_owned())
     }
 }
 
-/// Nothing to fill in.
-type Never = (&'static str, Value<'static>);
-
 /// What a placeholder is filled with.
-enum Value<'a> {
-    Words(&'a str),
-    Number(u32),
+#[derive(Clone, Debug)]
+pub struct Value<'a>(FluentValue<'a>);
+
+impl<'a, T: AsRef<str> + ?Sized> From<&'a T> for Value<'a> {
+    fn from(text: &'a T) -> Self {
+        Value(text.as_ref().into())
+    }
+}
+
+impl From<u32> for Value<'_> {
+    fn from(number: u32) -> Self {
+        Value(number.into())
+    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::account::credentials::breached::Breached;
 use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::keys::Keys;
+use crate::account::credentials::password_check::PasswordCheck;
 use crate::clock::Clock;
 use crate::db::{Db, Tx};
 use crate::messaging::notify::Notifier;
@@ -24,9 +24,9 @@ pub struct Accounts {
     pub hasher: Hasher,
     /// Sign links and pseudonyms.
     pub keys: Arc<Keys>,
-    /// Passwords that may not be chosen, beside the embedded list.
-    pub breached: Option<Arc<Breached>>,
-    /// The site's name as people know it, the host of the public URL: no password may consist of it.
+    /// Says which passwords may be chosen.
+    pub password_check: Arc<PasswordCheck>,
+    /// The site's name as people know it, the host of the public URL.
     pub site: Arc<str>,
 }
 

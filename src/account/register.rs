@@ -9,11 +9,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::credentials::policy::Password;
+use crate::account::credentials::policy::{Password, Weakness};
 use crate::account::credentials::token::Token;
 use crate::account::credentials::token::TokenHash;
-use crate::account::identity::address::Address;
-use crate::account::identity::name::DisplayName;
+use crate::account::identity::address::{Address, AddressError};
+use crate::account::identity::name::{DisplayName, NameError};
 use crate::clock::Timestamp;
 use crate::event::{Event, Origin};
 use crate::failpoint;
@@ -25,19 +25,49 @@ pub const REGISTRATION_LIFETIME: Duration = Duration::from_hours(72);
 /// How long a link works after its mail was sent.
 pub const LINK_LIFETIME: Duration = Duration::from_hours(24);
 
-/// The validated input.
-#[derive(Debug)]
-pub struct NewRegistration {
-    /// Where the mail goes.
-    pub address: Address,
+/// What a person typed to register.
+#[derive(Clone)]
+pub struct NewRegistration<'a> {
+    /// Where the mail is to go.
+    pub email: &'a str,
     /// What to call them.
-    pub name: DisplayName,
+    pub name: &'a str,
     /// The chosen password.
-    pub password: Password,
+    pub password: &'a str,
     /// The language of the mail: `en`, `zh-CN`.
     pub locale: &'static str,
     /// The client.
     pub origin: Origin,
+}
+
+/// What is wrong with it, field by field: all at once, so that nobody corrects one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("the registration cannot be accepted")]
+pub struct RegistrationErrors {
+    /// Why the address is none.
+    pub email: Option<AddressError>,
+    /// Why the name is none.
+    pub name: Option<NameError>,
+    /// Why the password may not be chosen.
+    pub password: Option<Weakness>,
+}
+
+/// The validated input.
+struct ValidRegistration {
+    address: Address,
+    name: DisplayName,
+    password: Password,
+}
+
+async fn check(accounts: &Accounts, new: &NewRegistration<'_>) -> anyhow::Result<ValidRegistration> {
+    let (address, name) = (Address::parse(new.email), DisplayName::parse(new.name));
+    let chosen = accounts.password_check.choose(new.password, address.as_ref().ok(), name.as_ref().ok()).await?;
+    match (address, name, chosen) {
+        (Ok(address), Ok(name), Ok(password)) => Ok(ValidRegistration { address, name, password }),
+        (address, name, chosen) => {
+            Err(RegistrationErrors { email: address.err(), name: name.err(), password: chosen.err() }.into())
+        }
+    }
 }
 
 /// How far the mail of a registration has come.
@@ -70,14 +100,16 @@ impl DeliveryStatus {
     }
 }
 
-/// Writes a registration and returns the token for the browser's cookie: the proof that who confirms is who chose the
-/// password.
+/// Checks what was typed, writes a registration and returns the token for the browser's cookie: the proof that who confirms
+/// is who chose the password.
 ///
 /// # Errors
-/// [`crate::error::Overloaded`] when too many passwords are being hashed; otherwise the database's.
-pub async fn register(accounts: &Accounts, registration: NewRegistration) -> anyhow::Result<Token> {
+/// [`RegistrationErrors`]; [`crate::error::Overloaded`] when too many passwords are being checked or hashed; otherwise the
+/// database's.
+pub async fn register(accounts: &Accounts, new: NewRegistration<'_>) -> anyhow::Result<Token> {
+    let ValidRegistration { address, name, password } = check(accounts, &new).await?;
     let browser = Token::new()?;
-    let hash = accounts.hasher.hash(registration.password).await?;
+    let hash = accounts.hasher.hash(password).await?;
 
     let now = accounts.clock.now();
     // not sorted by time: it is part of the link
@@ -89,11 +121,11 @@ pub async fn register(accounts: &Accounts, registration: NewRegistration) -> any
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(id)
-    .bind(registration.address.as_typed().to_owned())
-    .bind(registration.address.canonical().to_owned())
-    .bind(registration.name.as_str().to_owned())
+    .bind(address.as_typed().to_owned())
+    .bind(address.canonical().to_owned())
+    .bind(name.as_str().to_owned())
     .bind(hash)
-    .bind(registration.locale)
+    .bind(new.locale)
     .bind(browser.hash().to_vec())
     .bind(now)
     .bind(now + REGISTRATION_LIFETIME)
@@ -101,7 +133,7 @@ pub async fn register(accounts: &Accounts, registration: NewRegistration) -> any
     .execute_deferred()
     .await
     .context("cannot write the registration")?;
-    let registered = Event::UserRegistered { registration: id, origin: registration.origin };
+    let registered = Event::UserRegistered { registration: id, origin: new.origin };
     outbox::append(&mut tx, &accounts.clock, &registered).await?;
     failpoint::reach("request.before_commit");
     accounts.commit(tx).await?;

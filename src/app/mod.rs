@@ -21,23 +21,23 @@ use crate::account::credentials::breached::Breached;
 use crate::account::credentials::hasher::Cost;
 use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::keys::Keys;
+use crate::account::credentials::password_check::PasswordCheck;
 use crate::account::login_log::LoginLog;
 use crate::account::session::cache::SessionCache;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, PasswordConfig};
 use crate::db::{Db, Location};
-use crate::http::health::Readiness;
-use crate::http::middleware::Ground;
-use crate::http::middleware::body_limit;
+use crate::http::middleware::MiddlewareConfig;
+use crate::http::middleware::body_limit::BodyLimits;
 use crate::http::middleware::client_ip::Proxies;
 use crate::http::middleware::site::Site;
-use crate::http::new_registration::Raters;
-use crate::http::problem_page;
+use crate::http::pages::problem::problem_page;
+use crate::http::rate_limit::RateLimits;
+use crate::http::readiness::Readiness;
 use crate::http::router;
-use crate::http::server::{self, Limits};
-use crate::http::state;
-use crate::http::state::Inner;
-use crate::http::state::Web;
+use crate::http::server;
+use crate::http::server::limits::ConnectionLimits;
+use crate::http::state::AppState;
 use crate::listeners::{self, Desk, Listener, confirmation, login_log, node};
 use crate::mail::{Mailbox, Sender, Smtp, SmtpLimits, SmtpSettings, Transport};
 use crate::messaging::backpressure::Backpressure;
@@ -104,13 +104,14 @@ impl App {
             db.migrate().await?;
         }
         let PasswordConfig { hash_threads, hash_queue, hash_memory, hash_passes, hash_kernel, .. } = config.passwords;
+        let site: Arc<str> = config.http.public_url.host_str().unwrap_or_default().into();
         let cost = Cost { memory: hash_memory, passes: hash_passes };
         let accounts = Accounts {
             notifier: Notifier::default(),
             hasher: Hasher::start(hash_threads, hash_queue, cost, hash_kernel)?,
             keys: Arc::new(Keys::new(&root)),
-            breached,
-            site: config.http.public_url.host_str().unwrap_or_default().into(),
+            password_check: Arc::new(PasswordCheck::new(hash_threads.get(), hash_queue, breached, Arc::clone(&site))),
+            site,
             db,
             clock,
         };
@@ -285,29 +286,28 @@ impl App {
     }
 
     /// The routes with their layers, and what a connection may cost.
-    fn web(&self, port: u16) -> anyhow::Result<(axum::Router, Limits)> {
-        let site = Site::new(&self.config.http.public_url, port)?;
-        let proxies = Arc::new(Proxies::new(self.config.http.trusted_proxies.clone()));
-        let readiness = Readiness::new(self.accounts.db.clone(), self.broker.clone(), Arc::clone(&self.mail));
-        let web = Web::new(Inner {
+    fn web(&self, port: u16) -> anyhow::Result<(axum::Router, ConnectionLimits)> {
+        let http = &self.config.http;
+        let state = AppState {
             accounts: self.accounts.clone(),
             sessions: Arc::clone(&self.sessions),
             mail: Arc::clone(&self.mail),
-            readiness,
-            public_url: self.config.http.public_url.clone(),
-            limits: state::Limits::new(self.config.http.limits),
-            raters: Raters::new(self.config.passwords.hash_threads.get(), self.config.passwords.hash_queue),
+            readiness: Readiness::new(self.accounts.db.clone(), self.broker.clone(), Arc::clone(&self.mail)),
+            https: http.public_url.scheme() == "https",
+            rate_limits: RateLimits::new(http.limits),
             operator: self.operator(),
-            tasks: self.tasks.clone(),
-        });
-        let ground = Ground {
-            site: Arc::new(site),
-            proxies: Arc::clone(&proxies),
-            bounds: body_limit::Bounds::default(),
-            clock: self.accounts.clock.clone(),
-            page: problem_page,
         };
-        Ok((router(web, ground), Limits { proxies, drain: DRAIN, ..Limits::default() }))
+        let proxies = Arc::new(Proxies::new(http.trusted_proxies.clone()));
+        let middleware = MiddlewareConfig {
+            site: Arc::new(Site::new(&http.public_url, port)?),
+            proxies: Arc::clone(&proxies),
+            body_limits: BodyLimits::default(),
+            clock: self.accounts.clock.clone(),
+            problem_page,
+            tasks: self.tasks.clone(),
+        };
+        let limits = ConnectionLimits { proxies, drain: DRAIN, ..ConnectionLimits::default() };
+        Ok((router(Arc::new(state), middleware), limits))
     }
 
     /// A consumer for each place at each queue.

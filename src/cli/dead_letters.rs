@@ -11,7 +11,7 @@ use super::output::{self, Output, Table, instant, printable, with_progress};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::http::api::admin::Letter;
+use crate::http::api::admin::DeadLetterDetails;
 use crate::messaging::operator::{DeadLetter, DeadLetterFilter, Operator};
 use crate::progress::Progress;
 
@@ -97,7 +97,7 @@ async fn list(app: &App, of: Of, json: bool) -> anyhow::Result<()> {
     let letters = app.operator().dead_letters(&DeadLetterFilter { queue: of.queue, id: None }).await?;
     let mut out = Output::new();
     if json {
-        output::json(&mut out, letters.into_iter().map(Letter::from))?;
+        output::json(&mut out, letters.into_iter().map(DeadLetterDetails::from))?;
     } else {
         Table::new(COLUMNS).rows(&mut out, letters.iter().map(row).collect())?;
     }
@@ -134,7 +134,7 @@ async fn decide(
     }
     let mut out = Output::new();
     if json {
-        output::json(&mut out, letters.into_iter().map(Letter::from))?;
+        output::json(&mut out, letters.into_iter().map(DeadLetterDetails::from))?;
     } else {
         for DeadLetter { queue, message } in &letters {
             writeln!(out, "{done}: {} ({}) {queue}", message.id, message.kind)?;

@@ -9,7 +9,7 @@ use super::open::with_app;
 use super::output::{self, Output, Table, age};
 use crate::app::App;
 use crate::config::Config;
-use crate::http::api::admin::Fares;
+use crate::http::api::admin::QueueStats;
 use crate::messaging::broker::BrokerHealth;
 use crate::messaging::operator::QueueState;
 
@@ -33,7 +33,7 @@ impl Queues {
         let queues = app.operator().queues().await?;
         let mut out = Output::new();
         if self.json {
-            output::json(&mut out, queues.into_iter().map(Fares::from))?;
+            output::json(&mut out, queues.into_iter().map(QueueStats::from))?;
         } else {
             let head = ["queue", "depth", "unacked", "waiting", "dead", "oldest", "consumers", "rate"];
             let now = app.accounts.clock.now();

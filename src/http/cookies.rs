@@ -10,7 +10,7 @@ use axum::http::header::COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
 
 /// The longest value that is looked at, in bytes: ours have 43.
-const LONGEST: usize = 128;
+const MAX_VALUE_BYTES: usize = 128;
 
 /// One of our cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Cookie {
                 }
             }
         }
-        found.filter(|value| (1..=LONGEST).contains(&value.len()) && value.bytes().all(is_token))
+        found.filter(|value| (1..=MAX_VALUE_BYTES).contains(&value.len()) && value.bytes().all(is_token))
     }
 
     /// Whether the request carries anything that could be meant as this cookie, readable or not: for checks that must
@@ -67,7 +67,10 @@ impl Cookie {
     /// # Errors
     /// When `value` has characters that a token of ours never has.
     pub fn set(self, value: &str, max_age: Duration, https: bool) -> anyhow::Result<HeaderValue> {
-        ensure!((1..=LONGEST).contains(&value.len()) && value.bytes().all(is_token), "this is no cookie value of ours");
+        ensure!(
+            (1..=MAX_VALUE_BYTES).contains(&value.len()) && value.bytes().all(is_token),
+            "this is no cookie value of ours"
+        );
         let mut header = HeaderValue::try_from(self.line(value, max_age.as_secs(), https))?;
         header.set_sensitive(true);
         Ok(header)
@@ -115,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_is_not_quite_a_cookie_of_ours_means_nobody() {
-        let long = format!("bellhop={}", "a".repeat(LONGEST + 1));
+        let long = format!("bellhop={}", "a".repeat(MAX_VALUE_BYTES + 1));
         for lines in [
             &[&b"bellhop=a; bellhop=b"[..]][..],
             &[b"bellhop=a; bellhop=a"],

@@ -1,73 +1,77 @@
-//! Door one: a request in, a page or JSON out. No SQL here, and no decision about an account.
+//! Requests in, pages or JSON out. No SQL here, and no decision about an account.
 //!
 //! * [`pages`]: what people see; [`api`]: the same for programs; [`health`]: for whoever runs it
-//! * [`extract`], [`state`], [`problem`], [`cookies`], [`rate_limit`]: what these share
-//! * [`middleware`]: the layers around every route; [`server`]: sockets to requests, with every time and size bounded
+//! * [`extract`]: what a request says; [`middleware`]: the layers around every route; [`server`]: from sockets to requests,
+//!   with every time and size bounded. None of these sees a page or a call of the API
+//! * [`state`], [`problem`], [`response`], [`cookies`], `accept`, `field_errors`, [`rate_limit`], [`readiness`]: what these
+//!   share
+//!
+//! This file is the route table: every route once.
 
-use askama::Template as _;
-use axum::Router;
-use axum::middleware::from_fn_with_state;
+use std::sync::Arc;
+
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use self::api::admin;
-use self::middleware::Ground;
-use self::pages::view::Page;
-use self::pages::{account, assets, confirm, login, mailbox, register, view};
-use self::problem::{PageRequest, Problem};
-use self::state::Web;
-use crate::locale::Locale;
+use self::api::{admin, document, me, registration, session};
+use self::middleware::MiddlewareConfig;
+use self::pages::{account, api_index, assets, confirm, home, login, logout, mail, mailbox, register, register_sent};
+use self::state::AppState;
+use crate::links;
 
+mod accept;
 pub mod api;
 pub mod cookies;
 pub mod extract;
+mod field_errors;
 pub mod health;
 pub mod middleware;
-pub mod new_registration;
 pub mod pages;
 pub mod problem;
 pub mod rate_limit;
+pub mod readiness;
+pub mod response;
 pub mod server;
 pub mod state;
 
-/// The page about a problem, in the reader's language.
-#[must_use]
-pub fn problem_page(problem: &Problem, request: PageRequest<'_>) -> String {
-    let locale = Locale::negotiate(Some(request.accept_language));
-    let page = view::Problem::new(Page::new(locale, ""), problem.status.as_u16());
-    // a template that cannot be formatted is told in the plainest words there are
-    page.render().unwrap_or_else(|_| problem.status.to_string())
-}
-
 /// Every route with its layers.
-pub fn router(web: Web, ground: Ground) -> Router {
+pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
+    let pages = Router::new()
+        .route(links::HOME, get(home::home))
+        .route(links::REGISTER, get(register::form).post(register::submit))
+        .route(links::REGISTER_SENT, get(register_sent::sent))
+        .route(links::REGISTER_STATUS, get(register_sent::status))
+        .route(links::CONFIRM, get(confirm::form).post(confirm::submit))
+        .route(links::LOGIN, get(login::form).post(login::submit))
+        .route(links::LOGOUT, post(logout::logout))
+        .route(links::ACCOUNT, get(account::account))
+        .route(links::MAILBOX, get(mailbox::list))
+        .route(links::MAILBOX_MAIL, get(mail::show))
+        .route(links::MAILBOX_JSON, get(mailbox::json))
+        .route(links::API_INDEX, get(api_index::index))
+        .route(links::STATIC_FILE, get(assets::file));
+    // each call says its path and method beside its handler, for the document
+    let (api, openapi) = OpenApiRouter::with_openapi(document::without_calls())
+        .routes(routes!(registration::register))
+        .routes(routes!(registration::confirm))
+        .routes(routes!(session::login))
+        .routes(routes!(session::logout))
+        .routes(routes!(me::me))
+        .routes(routes!(me::activity))
+        .routes(routes!(admin::queues))
+        .routes(routes!(admin::dead_letters))
+        .routes(routes!(admin::redrive))
+        .routes(routes!(admin::discard))
+        .split_for_parts();
     let routes = Router::new()
-        .route("/", get(account::home))
-        .route("/register", get(register::form).post(register::submit))
-        .route("/register/sent", get(register::sent))
-        .route("/register/status", get(register::status))
-        .route("/confirm", get(confirm::form).post(confirm::submit))
-        .route("/login", get(login::form).post(login::submit))
-        .route("/logout", post(login::logout))
-        .route("/account", get(account::account))
-        .route("/mailbox", get(mailbox::list))
-        .route("/mailbox/{id}", get(mailbox::show))
-        .route("/mailbox.json", get(mailbox::json))
-        .route("/api", get(api::index))
-        .route("/api/openapi.json", get(api::document))
-        .route("/api/v1/register", post(api::register))
-        .route("/api/v1/confirm", post(api::confirm))
-        .route("/api/v1/login", post(api::login))
-        .route("/api/v1/logout", post(api::logout))
-        .route("/api/v1/me", get(api::me))
-        .route("/api/v1/me/activity", get(api::activity))
-        .route("/api/v1/admin/queues", get(admin::queues))
-        .route("/api/v1/admin/dead-letters", get(admin::dead_letters))
-        .route("/api/v1/admin/dead-letters/{id}/redrive", post(admin::redrive))
-        .route("/api/v1/admin/dead-letters/{id}/discard", post(admin::discard))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/static/{name}", get(assets::file))
-        .layer(from_fn_with_state(web.clone(), state::detach))
-        .with_state(web);
-    middleware::around(routes, ground)
+        .merge(pages)
+        .merge(api)
+        .route(links::API_DOCUMENT, get(document::document))
+        .route(links::LIVEZ, get(health::livez))
+        .route(links::READYZ, get(health::readyz))
+        .layer(Extension(Arc::new(openapi)))
+        .with_state(state);
+    middleware::apply(routes, config)
 }

@@ -13,12 +13,12 @@ use ipnet::IpNet;
 
 use crate::http::problem::Problem;
 
-/// Networks that are told apart. Past that, new ones share [`SHARED`] budgets, so that a stranger with endless addresses
+/// Networks that are told apart. Past that, new ones share [`SHARED_BUDGETS`] budgets, so that a stranger with endless addresses
 /// fills neither our memory nor everybody's budget.
-const MOST: usize = 50_000;
+const MAX_NETWORKS: usize = 50_000;
 
 /// The budgets that are shared by the networks there is no room for.
-const SHARED: u64 = 1_024;
+const SHARED_BUDGETS: u64 = 1_024;
 
 /// A budget per network: `burst` at once, refilled at an even rate (GCRA).
 #[derive(Debug)]
@@ -31,7 +31,7 @@ struct Budgets {
     networks: RateLimiter<IpNet, HashMapStateStore<IpNet>, DefaultClock>,
     shared: RateLimiter<u64, HashMapStateStore<u64>, DefaultClock>,
     hasher: RandomState,
-    most: usize,
+    max_networks: usize,
     start: Instant,
     // Seconds since the start, plus one, of the last sweep: a full table is swept once a second, not once a request.
     swept: AtomicU64,
@@ -47,11 +47,31 @@ impl From<RetryAfter> for Problem {
     }
 }
 
+/// How often a network may ask for what is costly or can be guessed at.
+#[derive(Debug)]
+pub struct RateLimits {
+    /// Registrations.
+    pub register: Limiter,
+    /// Logins.
+    pub login: Limiter,
+    /// Confirmations.
+    pub confirm: Limiter,
+}
+
+impl RateLimits {
+    /// One a second with some to spare, or none at all.
+    #[must_use]
+    pub fn new(on: bool) -> Self {
+        let limiter = || if on { Limiter::new(60, 60) } else { Limiter::off() };
+        RateLimits { register: limiter(), login: limiter(), confirm: limiter() }
+    }
+}
+
 impl Limiter {
     /// A budget of `burst` requests that refills at `per_minute`. Zero counts as one.
     #[must_use]
     pub fn new(per_minute: u32, burst: u32) -> Self {
-        Self::with_room(per_minute, burst, MOST)
+        Self::with_max_networks(per_minute, burst, MAX_NETWORKS)
     }
 
     /// Lets everything through (`BELLHOP_LIMITS=off`).
@@ -60,7 +80,7 @@ impl Limiter {
         Self { budgets: None }
     }
 
-    fn with_room(per_minute: u32, burst: u32, most: usize) -> Self {
+    fn with_max_networks(per_minute: u32, burst: u32, max_networks: usize) -> Self {
         let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_minute(at_least_one(per_minute)).allow_burst(at_least_one(burst));
         Self {
@@ -68,7 +88,7 @@ impl Limiter {
                 networks: RateLimiter::hashmap(quota),
                 shared: RateLimiter::hashmap(quota),
                 hasher: RandomState::new(),
-                most,
+                max_networks,
                 start: Instant::now(),
                 swept: AtomicU64::new(0),
             }),
@@ -84,7 +104,7 @@ impl Limiter {
         let verdict = if budgets.has_room() {
             budgets.networks.check_key(&network)
         } else {
-            budgets.shared.check_key(&(budgets.hasher.hash_one(network) % SHARED))
+            budgets.shared.check_key(&(budgets.hasher.hash_one(network) % SHARED_BUDGETS))
         };
         verdict.map_err(|not_until| RetryAfter(not_until.wait_time_from(DefaultClock::default().now())))
     }
@@ -93,14 +113,14 @@ impl Limiter {
 impl Budgets {
     /// Whether another network may be remembered; forgets those whose budget is full again.
     fn has_room(&self) -> bool {
-        if self.networks.len() < self.most {
+        if self.networks.len() < self.max_networks {
             return true;
         }
         let second = self.start.elapsed().as_secs() + 1;
         if self.swept.swap(second, Ordering::Relaxed) != second {
             self.networks.retain_recent();
         }
-        self.networks.len() < self.most
+        self.networks.len() < self.max_networks
     }
 }
 
@@ -131,7 +151,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_however_many_networks_come() {
-        let limiter = Limiter::with_room(1, 1, 100);
+        let limiter = Limiter::with_max_networks(1, 1, 100);
         for n in 0..20_000 {
             let _ = limiter.check(network(n));
         }
@@ -142,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_found_no_room_is_still_limited() {
-        let limiter = Limiter::with_room(1, 5, 1);
+        let limiter = Limiter::with_max_networks(1, 5, 1);
         assert_eq!(limiter.check(network(1)), Ok(()));
         let passed = (0..100).filter(|_| limiter.check(network(2)).is_ok()).count();
         assert_eq!(passed, 5);

@@ -6,7 +6,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use uuid::Uuid;
 
 use super::Desk;
@@ -16,6 +15,7 @@ use crate::account::register::{self, DeliveryStatus, LINK_LIFETIME, Pending};
 use crate::account::user;
 use crate::event::{self, Event, MailFact};
 use crate::failpoint;
+use crate::links;
 use crate::locale::Locale;
 use crate::mail::{Health, Mail, SendError};
 use crate::messaging::consumer::layers::{Answer, LeasedMessage, retry_until_recorded};
@@ -88,7 +88,6 @@ async fn write(
 ) -> anyhow::Result<ControlFlow<Outcome, (&'static str, Mail)>> {
     let accounts = &desk.accounts;
     let site = accounts.site.to_string();
-    let page = |path: &str| desk.public_url.join(path).context("cannot build a link");
     let (template, to, name, locale, text) = if let Some(user) =
         user::by_canonical(&accounts.db, &pending.email_canonical).await?
     {
@@ -108,14 +107,13 @@ async fn write(
             return Ok(ControlFlow::Break(Outcome::Ack));
         }
         let locale = Locale::from_tag(&user.locale).unwrap_or_default();
-        let login_url = page("/login")?.into();
+        let login_url = links::absolute(&desk.public_url, links::LOGIN)?.into();
         let text = AlreadyRegistered { t: locale.text(), name: user.name.clone(), login_url, site }.render()?;
         ("already_registered", user.email, user.name, locale, text)
     } else {
         register::open_link(accounts, pending.id).await?;
-        let mut link = page("/confirm")?;
         let token = link::confirm_token(&accounts.keys, pending.id, &pending.email_canonical);
-        link.query_pairs_mut().append_pair("token", &token);
+        let link = links::confirm_url(&desk.public_url, &token)?;
         let locale = Locale::from_tag(&pending.locale).unwrap_or_default();
         let hours = u32::try_from(LINK_LIFETIME.as_secs() / 3_600)?;
         let name = pending.name.clone();

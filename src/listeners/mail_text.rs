@@ -132,7 +132,7 @@ fn greeting(t: Text, name: &str) -> String {
         && name.chars().count() <= 60
         && !name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | '@' | ':'))
         && !names_a_host(name);
-    if harmless { t.with("mail-greeting", "name", name) } else { t.get("mail-greeting-plain") }
+    if harmless { t.args("mail-greeting", &[("name", name)]) } else { t.get("mail-greeting-plain") }
 }
 
 /// Whether mail programs would turn a part of this into a link: a dot with a letter before and two after ("evil.example",

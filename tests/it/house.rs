@@ -1,7 +1,7 @@
 //! The rules of the house, read from its own files: who may use whom, who settles, who compares passwords, what a
 //! statement is made of, and that both databases have the same tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ const LEVELS: [(u8, &[&str]); 5] = [
     (3, &["http", "listeners"]),
     (2, &["account", "event"]),
     (1, &["messaging", "mail"]),
-    (0, &["db", "clock", "config", "error", "failpoint", "locale", "net", "progress", "telemetry", "text"]),
+    (0, &["db", "clock", "config", "error", "failpoint", "links", "locale", "net", "progress", "telemetry", "text"]),
 ];
 
 fn level(room: &str) -> u8 {
@@ -95,6 +95,222 @@ fn dependencies_point_downward_only() {
         ("src/http/pages/login.rs".to_owned(), "fn f() { crate::listeners::all() }".to_owned()),
     ];
     assert_eq!(upward(&seeded).len(), 2, "the rule sees what breaks it");
+}
+
+/// Where no import circle may be, neither between files nor between the files and folders of a folder.
+const WITHOUT_CIRCLES: &str = "src/http/";
+
+/// Which files of ours each file uses.
+type Uses = BTreeMap<String, BTreeSet<String>>;
+
+/// Its module as path segments: `src/http/mod.rs` is `http`.
+fn module_of(file: &str) -> Vec<&str> {
+    let path = file.strip_prefix("src/").unwrap().trim_end_matches(".rs");
+    let mut segments: Vec<&str> = path.split('/').collect();
+    if matches!(segments.last(), Some(&("mod" | "lib" | "main"))) {
+        segments.pop();
+    }
+    segments
+}
+
+/// Every path in `code` that begins with `crate::`, `self::` or `super::`, or with a module that it declares, from the root of
+/// the crate on; lists in braces are unfolded, however they nest.
+fn paths_in(module: &[&str], code: &str) -> Vec<Vec<String>> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let module: Vec<String> = module.iter().map(|&segment| segment.to_owned()).collect();
+    let mut starts = vec![("crate".to_owned(), Vec::new()), ("self".to_owned(), module.clone())];
+    starts.push(("super".to_owned(), module[..module.len().saturating_sub(1)].to_vec()));
+    let declared = code.lines().filter_map(|line| line.trim().strip_suffix(';')?.rsplit_once("mod "));
+    for (_, child) in declared.filter(|(before, _)| before.is_empty() || before.starts_with("pub")) {
+        starts.push((child.to_owned(), [&module[..], &[child.to_owned()]].concat()));
+    }
+    let mut found = Vec::new();
+    for (word, base) in starts {
+        for (at, _) in code.match_indices(&format!("{word}::")) {
+            // `pub(in crate::a)` says who may see, and uses nothing
+            let is_visibility = code[..at].ends_with("(in ");
+            if !is_visibility && !code[..at].ends_with(|c: char| is_name(c) || c == ':') {
+                unfold(&code[at + word.len() + 2..], base.clone(), &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Reads one path of a `use` tree, what follows its first `::`; returns what comes after it.
+fn unfold<'a>(code: &'a str, mut path: Vec<String>, found: &mut Vec<Vec<String>>) -> &'a str {
+    let code = code.trim_start();
+    if let Some(mut list) = code.strip_prefix('{') {
+        loop {
+            list = list.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
+            if let Some(rest) = list.strip_prefix('}') {
+                return rest;
+            }
+            list = unfold(list, path.clone(), found);
+            // past `as another_name`
+            list = &list[list.find([',', '}']).unwrap_or(list.len())..];
+            if list.is_empty() {
+                return list;
+            }
+        }
+    }
+    let end = code.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(code.len());
+    match &code[..end] {
+        "super" => drop(path.pop()),
+        "self" | "" => {}
+        name => path.push(name.to_owned()),
+    }
+    match code[end..].strip_prefix("::") {
+        Some(rest) => unfold(rest, path, found),
+        None => {
+            found.push(path);
+            &code[end.max(usize::from(code.starts_with('*')))..]
+        }
+    }
+}
+
+/// Who uses whom, tests left out.
+fn uses(files: &[(String, String)]) -> Uses {
+    let is_test = |file: &str| file.ends_with("/tests.rs") || file.contains("/tests/");
+    let files = || files.iter().filter(|(file, _)| !is_test(file) && file != "src/main.rs");
+    let by_module: BTreeMap<Vec<&str>, &String> = files().map(|(file, _)| (module_of(file), file)).collect();
+    let target = |path: &[String]| {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        (0..=path.len()).rev().find_map(|length| by_module.get(&path[..length]).copied())
+    };
+    let of = |file: &str, text: &str| {
+        let code: Vec<&str> = program(text).lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let paths = paths_in(&module_of(file), &code.join("\n"));
+        paths.iter().filter_map(|path| target(path)).filter(|other| *other != file).cloned().collect()
+    };
+    files().map(|(file, text)| (file.clone(), of(file, text))).collect()
+}
+
+/// The groups of names that all reach each other.
+fn circles(uses: &Uses) -> Vec<Vec<&String>> {
+    let reached_from = |start: &String| {
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&String> = uses[start].iter().collect();
+        while let Some(next) = open.pop() {
+            if seen.insert(next) {
+                open.extend(uses.get(next).into_iter().flatten());
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<&String, BTreeSet<&String>> = uses.keys().map(|file| (file, reached_from(file))).collect();
+    let both = |a: &String, b: &String| reached[a].contains(b) && reached.get(b).is_some_and(|from| from.contains(a));
+    let mut groups: Vec<Vec<&String>> = uses
+        .keys()
+        .map(|a| uses.keys().filter(|b| both(a, b)).collect())
+        .filter(|group: &Vec<_>| !group.is_empty())
+        .collect();
+    groups.dedup();
+    groups.sort();
+    groups.dedup();
+    groups
+}
+
+/// The same uses as the files and folders that lie in `folder` see them of each other.
+fn within_folder(uses: &Uses, folder: &str) -> Uses {
+    let entry = |file: &str| file.strip_prefix(folder).map(|rest| rest.split('/').next().unwrap().to_owned());
+    let mut inside = Uses::new();
+    for (file, others) in uses {
+        let Some(own) = entry(file) else { continue };
+        let others = others.iter().filter_map(|other| entry(other)).filter(|other| *other != own);
+        inside.entry(own.clone()).or_default().extend(others);
+    }
+    inside
+}
+
+fn circles_below(uses: &Uses, top: &str) -> Vec<String> {
+    let mut found: Vec<String> = circles(uses)
+        .into_iter()
+        .filter(|group| group.iter().any(|file| file.starts_with(top)))
+        .map(|group| format!("files {group:?}"))
+        .collect();
+    let folders = uses.keys().flat_map(|file| file.match_indices('/').map(|(at, _)| &file[..=at]));
+    for folder in folders.filter(|folder| folder.starts_with(top)).collect::<BTreeSet<_>>() {
+        found.extend(circles(&within_folder(uses, folder)).into_iter().map(|group| format!("{folder} {group:?}")));
+    }
+    found
+}
+
+fn seeded(files: &[(&str, &str)]) -> Uses {
+    uses(&files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect::<Vec<_>>())
+}
+
+#[test]
+fn no_file_and_no_folder_uses_what_uses_it() {
+    let all = uses(&files("src", ".rs"));
+    assert!(all["src/http/mod.rs"].contains("src/http/pages/login.rs"), "{:?}", all["src/http/mod.rs"]);
+    assert_eq!(circles_below(&all, WITHOUT_CIRCLES), Vec::<String>::new());
+
+    let of_files = [
+        ("src/http/mod.rs", "mod a;\nmod b;\nmod c;"),
+        ("src/http/a.rs", "use crate::http::{b::{self, B}, c};"),
+        ("src/http/b.rs", "fn b() { super::c::c() }"),
+        ("src/http/c.rs", "/// As [`crate::http`].\nuse super::{x, a::A as Other};\npub(in crate::http) struct C;"),
+    ];
+    assert_eq!(circles_below(&seeded(&of_files), "src/http/").len(), 2, "as files, and in their folder");
+    let with_the_folder = [("src/http/mod.rs", "mod a;\nuse a::A;"), ("src/http/a.rs", "use crate::http::Shared;")];
+    assert_eq!(circles_below(&seeded(&with_the_folder), "src/http/").len(), 2);
+    let of_folders = [
+        ("src/http/a/one.rs", "use crate::http::b::one::One;"),
+        ("src/http/b/one.rs", ""),
+        ("src/http/b/two.rs", "use crate::http::a::two::Two;"),
+        ("src/http/a/two.rs", ""),
+    ];
+    let found = circles_below(&seeded(&of_folders), "src/http/");
+    assert_eq!(found, [r#"src/http/ ["a", "b"]"#]);
+    let straight = [
+        ("src/http/a.rs", "use crate::http::b::B;"),
+        ("src/http/b.rs", "#[cfg(test)]\nmod tests {\nuse super::super::a;\n}"),
+    ];
+    assert_eq!(circles_below(&seeded(&straight), "src/http/"), Vec::<String>::new());
+}
+
+/// Which rooms of `src/http` a room, or a file beside the rooms, does not see.
+fn unseen(room: &str) -> &'static [&'static str] {
+    match room {
+        "mod.rs" => &[],
+        "pages" => &["api"],
+        "api" => &["pages"],
+        _ => &["pages", "api"],
+    }
+}
+
+/// What is wrong with who uses whom inside `src/http`.
+fn across_rooms(uses: &Uses) -> Vec<String> {
+    let room = |file: &str| file.strip_prefix("src/http/").map(|rest| rest.split('/').next().unwrap().to_owned());
+    let mut wrong = Vec::new();
+    for (file, others) in uses {
+        let Some(own) = room(file) else { continue };
+        for other in others {
+            let hidden = room(other).is_some_and(|other| unseen(&own).contains(&other.as_str()));
+            let domain = own == "middleware" && other.starts_with("src/account/");
+            if hidden || domain {
+                wrong.push(format!("{file} uses {other}"));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn pages_and_api_never_meet_and_what_carries_them_knows_neither() {
+    assert_eq!(across_rooms(&uses(&files("src", ".rs"))), Vec::<String>::new());
+    let broken = seeded(&[
+        ("src/http/mod.rs", "use self::pages::login;\nuse self::api::me;"),
+        ("src/http/pages/login.rs", "use crate::http::api::me::Me;"),
+        ("src/http/api/me.rs", "use super::super::pages::login;"),
+        ("src/http/state.rs", "use crate::http::pages::login::LoginPage;"),
+        ("src/http/middleware/trace.rs", "use crate::account::user::User;\nuse crate::http::api::me;"),
+        ("src/http/server/mod.rs", "use crate::http::{pages::login};"),
+        ("src/http/extract/form.rs", "use crate::http::pages::login::{LoginPage};"),
+        ("src/account/user.rs", ""),
+    ]);
+    assert_eq!(across_rooms(&broken).len(), 7, "{:?}", across_rooms(&broken));
 }
 
 /// The lines of the program that hold `needle`, outside comments, as `file: line`.

@@ -1,7 +1,7 @@
 //! What proves who somebody is: passwords, tokens, links and the keys that sign them.
 //!
 //! * [`hasher`]: the password hash and the threads that compute it
-//! * [`policy`], [`breached`]: which passwords may be chosen
+//! * [`password_check`], [`policy`], [`breached`]: which passwords may be chosen
 //! * [`token`], [`link`], [`keys`]: what is random, what is signed, and by which key
 
 mod blocklist;
@@ -9,5 +9,6 @@ pub mod breached;
 pub mod hasher;
 pub mod keys;
 pub mod link;
+pub mod password_check;
 pub mod policy;
 pub mod token;

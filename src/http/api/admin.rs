@@ -1,7 +1,9 @@
 //! `/api/v1/admin`: what administrators' programs see and do. To everybody else nothing of it is there.
 
+use std::sync::Arc;
+
 use axum::Json as Answer;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
@@ -11,29 +13,29 @@ use uuid::Uuid;
 
 use crate::account::user;
 use crate::error::Away;
-use crate::http::api::ProblemDetails;
+use crate::http::api::schema::ProblemDetails;
+use crate::http::extract::query::Query;
+use crate::http::extract::visitor::Visitor;
 use crate::http::problem::Problem;
-use crate::http::state::Visitor;
-use crate::http::state::Web;
-use crate::http::state::query;
+use crate::http::state::AppState;
 use crate::messaging::operator::{DeadLetter, DeadLetterFilter, QueueState};
 
-/// How every queue fares.
+/// The numbers of every queue.
 #[derive(Serialize, ToSchema)]
 pub struct Queues {
     /// One for each listener.
-    items: Vec<Fares>,
+    items: Vec<QueueStats>,
 }
 
-/// How a listener's queue fares.
+/// The numbers of a listener's queue.
 #[derive(Serialize, ToSchema)]
-pub struct Fares {
+pub struct QueueStats {
     /// The queue's short name.
     queue: String,
     /// Messages that are ready to be taken.
     depth: u64,
     /// Messages that a consumer has and has not settled.
-    in_hand: u64,
+    unacked: u64,
     /// Messages that wait for another attempt.
     waiting: u64,
     /// Dead letters.
@@ -46,23 +48,23 @@ pub struct Fares {
     rate: u64,
 }
 
-impl From<QueueState> for Fares {
+impl From<QueueState> for QueueStats {
     fn from(state: QueueState) -> Self {
-        let QueueState { queue, depth, unacked: in_hand, waiting, dead, oldest, consumers, rate } = state;
-        Fares { queue, depth, in_hand, waiting, dead, oldest, consumers, rate }
+        let QueueState { queue, depth, unacked, waiting, dead, oldest, consumers, rate } = state;
+        QueueStats { queue, depth, unacked, waiting, dead, oldest, consumers, rate }
     }
 }
 
 /// Dead letters.
 #[derive(Serialize, ToSchema)]
-pub struct Letters {
+pub struct DeadLetters {
     /// Those that failed last first.
-    items: Vec<Letter>,
+    items: Vec<DeadLetterDetails>,
 }
 
 /// A message that was given up.
 #[derive(Serialize, ToSchema)]
-pub struct Letter {
+pub struct DeadLetterDetails {
     /// The event's id.
     id: Uuid,
     /// The queue it failed in.
@@ -79,10 +81,10 @@ pub struct Letter {
     last_failed_at: Option<DateTime<Utc>>,
 }
 
-impl From<DeadLetter> for Letter {
+impl From<DeadLetter> for DeadLetterDetails {
     fn from(DeadLetter { queue, message }: DeadLetter) -> Self {
         let (first, last) = message.failure.as_ref().map(|failure| (failure.first_at, failure.last_at)).unzip();
-        Letter {
+        DeadLetterDetails {
             id: message.id,
             queue,
             r#type: message.kind,
@@ -94,15 +96,15 @@ impl From<DeadLetter> for Letter {
     }
 }
 
-/// How the queues fare
+/// The numbers of the queues
 ///
 /// # Errors
 /// 404 to everybody who is not an administrator, 503.
 #[utoipa::path(get, path = "/api/v1/admin/queues", responses(
     (status = 200, body = Queues), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
-pub async fn queues(State(web): State<Web>, visitor: Visitor) -> Result<Response, Problem> {
-    admit(&web, &visitor).await?;
-    let items = web.operator.queues().await.map_err(Away)?.into_iter().map(Fares::from).collect();
+pub async fn queues(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    require_admin(&state, &visitor).await?;
+    let items = state.operator.queues().await.map_err(Away)?.into_iter().map(QueueStats::from).collect();
     Ok(Answer(Queues { items }).into_response())
 }
 
@@ -112,20 +114,20 @@ pub async fn queues(State(web): State<Web>, visitor: Visitor) -> Result<Response
 /// 404 to everybody who is not an administrator, 422 for a queue that there is not, 503.
 #[utoipa::path(get, path = "/api/v1/admin/dead-letters",
     params(("queue" = Option<String>, Query, description = "only those of this queue")),
-    responses((status = 200, body = Letters), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = 200, body = DeadLetters), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
 pub async fn dead_letters(
-    State(web): State<Web>,
+    State(state): State<Arc<AppState>>,
     visitor: Visitor,
-    RawQuery(raw): RawQuery,
+    query: Query,
 ) -> Result<Response, Problem> {
-    admit(&web, &visitor).await?;
-    let queue = query(raw.as_deref(), "queue");
-    let is_there = |name: &String| web.operator.topology.queues.iter().any(|queue| queue.name == *name);
+    require_admin(&state, &visitor).await?;
+    let queue = query.get("queue");
+    let is_there = |name: &String| state.operator.topology.queues.iter().any(|queue| queue.name == *name);
     if queue.as_ref().is_some_and(|name| !is_there(name)) {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-parameter", "There is no such queue."));
     }
-    let letters = web.operator.dead_letters(&DeadLetterFilter { queue, id: None }).await.map_err(Away)?;
-    Ok(Answer(Letters { items: letters.into_iter().map(Letter::from).collect() }).into_response())
+    let letters = state.operator.dead_letters(&DeadLetterFilter { queue, id: None }).await.map_err(Away)?;
+    Ok(Answer(DeadLetters { items: letters.into_iter().map(DeadLetterDetails::from).collect() }).into_response())
 }
 
 /// Puts a dead letter back into the queue it failed in
@@ -136,10 +138,14 @@ pub async fn dead_letters(
 /// 404 to everybody who is not an administrator and for a letter that is not there, 503.
 #[utoipa::path(post, path = "/api/v1/admin/dead-letters/{id}/redrive",
     params(("id" = Uuid, Path, description = "the event's id")),
-    responses((status = 202, body = Letters), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
-pub async fn redrive(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Problem> {
-    let chosen = chosen(&web, &visitor, &id).await?;
-    done(web.operator.redrive(&chosen).await, StatusCode::ACCEPTED)
+    responses((status = 202, body = DeadLetters), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn redrive(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let chosen = chosen(&state, &visitor, &id).await?;
+    done(state.operator.redrive(&chosen).await, StatusCode::ACCEPTED)
 }
 
 /// Gives a dead letter up for good
@@ -148,14 +154,18 @@ pub async fn redrive(State(web): State<Web>, visitor: Visitor, Path(id): Path<St
 /// 404 to everybody who is not an administrator and for a letter that is not there, 503.
 #[utoipa::path(post, path = "/api/v1/admin/dead-letters/{id}/discard",
     params(("id" = Uuid, Path, description = "the event's id")),
-    responses((status = 200, body = Letters), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
-pub async fn discard(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Problem> {
-    let chosen = chosen(&web, &visitor, &id).await?;
-    done(web.operator.discard(&chosen).await, StatusCode::OK)
+    responses((status = 200, body = DeadLetters), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn discard(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let chosen = chosen(&state, &visitor, &id).await?;
+    done(state.operator.discard(&chosen).await, StatusCode::OK)
 }
 
-async fn chosen(web: &Web, visitor: &Visitor, id: &str) -> Result<DeadLetterFilter, Problem> {
-    admit(web, visitor).await?;
+async fn chosen(state: &AppState, visitor: &Visitor, id: &str) -> Result<DeadLetterFilter, Problem> {
+    require_admin(state, visitor).await?;
     let id = id.parse().map_err(|_| Problem::of(StatusCode::NOT_FOUND))?;
     Ok(DeadLetterFilter { queue: None, id: Some(id) })
 }
@@ -165,16 +175,16 @@ fn done(letters: anyhow::Result<Vec<DeadLetter>>, status: StatusCode) -> Result<
     if letters.is_empty() {
         return Err(Problem::of(StatusCode::NOT_FOUND));
     }
-    let items = letters.into_iter().map(Letter::from).collect();
-    Ok((status, Answer(Letters { items })).into_response())
+    let items = letters.into_iter().map(DeadLetterDetails::from).collect();
+    Ok((status, Answer(DeadLetters { items })).into_response())
 }
 
 /// Lets administrators in. To others it looks as if there was nothing here, signed in or not.
-async fn admit(web: &Web, visitor: &Visitor) -> Result<(), Problem> {
-    let signed_in = visitor.signed_in(web).await?;
+async fn require_admin(state: &AppState, visitor: &Visitor) -> Result<(), Problem> {
+    let signed_in = visitor.signed_in(state).await?;
     match signed_in {
         // asked each time: who is one no more is one no more at once
-        Some(signed_in) if user::is_admin(&web.accounts.db, signed_in.user.id).await? => Ok(()),
+        Some(signed_in) if user::is_admin(&state.accounts.db, signed_in.user.id).await? => Ok(()),
         _ => Err(Problem::of(StatusCode::NOT_FOUND)),
     }
 }

@@ -1,62 +1,79 @@
-//! An HTML form as it was posted, read strictly: what browsers never send is refused.
+//! An HTML form: as it was posted, read strictly ([`Fields`]), and as it is shown again ([`FormState`]).
 
 use std::fmt;
 
 use axum::extract::{FromRequest, Request};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode;
 
+use crate::http::extract::reject::{Reject, is_of_type};
 use crate::http::middleware::body_limit;
-use crate::http::problem::Problem;
 
 /// More fields than any form of ours has.
-const MOST: usize = 64;
+const MAX_FORM_FIELDS: usize = 64;
 
-/// Why a form or a JSON document was refused, before its meaning was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reject {
-    /// Another content type (415).
-    Type,
-    /// Too large, too slow or broken off (413, 408, 400).
-    Body(body_limit::Refusal),
-    /// Not UTF-8, or not JSON at all (400).
-    Malformed,
-    /// NUL in a text, which `PostgreSQL` cannot store (422).
-    Nul,
-    /// A field given twice (422).
-    Repeated,
-    /// A field that is not asked for (422).
-    Unknown,
-    /// JSON of another shape than asked for, or nested too deeply (422).
-    Shape,
+/// A form as it is shown: what was typed, and beside each field what is wrong with it. A password is never among the values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FormState {
+    values: Vec<(&'static str, String)>,
+    errors: Vec<(&'static str, String)>,
+    error: Option<String>,
 }
 
-impl From<Reject> for Problem {
-    fn from(reject: Reject) -> Self {
-        let unprocessable = |code, detail| Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail);
-        match reject {
-            Reject::Type => Self::of(StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Reject::Body(refusal) => refusal.into(),
-            Reject::Malformed => Self::new(StatusCode::BAD_REQUEST, "malformed", "The body is not well-formed."),
-            Reject::Nul => unprocessable("nul", "A text contains the character NUL."),
-            Reject::Repeated => unprocessable("repeated-field", "A field is given more than once."),
-            Reject::Unknown => unprocessable("unknown-field", "A field is not known here."),
-            Reject::Shape => unprocessable("wrong-shape", "The fields are not of the expected types."),
-        }
+impl FormState {
+    /// A form that shows these values.
+    #[must_use]
+    pub fn of<const N: usize>(values: [(&'static str, String); N]) -> Self {
+        FormState { values: values.into(), ..FormState::default() }
+    }
+
+    /// Adds what is wrong with a field.
+    #[must_use]
+    pub fn with_field_error(mut self, field: &'static str, text: impl Into<String>) -> Self {
+        self.errors.push((field, text.into()));
+        self
+    }
+
+    /// Sets what is wrong with the form as a whole.
+    #[must_use]
+    pub fn with_error(mut self, text: impl Into<String>) -> Self {
+        self.error = Some(text.into());
+        self
+    }
+
+    /// The value of a field, or nothing.
+    #[must_use]
+    pub fn value(&self, field: &str) -> &str {
+        text_of(&self.values, field).unwrap_or_default()
+    }
+
+    /// What is wrong with a field.
+    #[must_use]
+    pub fn field_error(&self, field: &str) -> Option<&str> {
+        text_of(&self.errors, field)
+    }
+
+    /// What is wrong with the form as a whole.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.errors.is_empty() && self.error.is_none()
     }
 }
 
-impl axum::response::IntoResponse for Reject {
-    fn into_response(self) -> axum::response::Response {
-        Problem::from(self).into_response()
-    }
+fn text_of<'a>(texts: &'a [(&'static str, String)], field: &str) -> Option<&'a str> {
+    texts.iter().find(|(name, _)| *name == field).map(|(_, text)| text.as_str())
 }
 
 /// The fields of a form, each at most once, as an extractor.
 ///
 /// ```
-/// # use bellhop::http::extract::form::{Fields, Reject};
+/// # use bellhop::http::extract::form::Fields;
+/// # use bellhop::http::extract::reject::Reject;
 /// # fn handle(fields: Fields) -> Result<(), Reject> {
 /// let [email, password, name] = fields.take(["email", "password", "name"])?;
 /// # Ok(()) }
@@ -92,7 +109,7 @@ impl Fields {
             if fields.iter().any(|(field, _)| *field == name) {
                 return Err(Reject::Repeated);
             }
-            if fields.len() == MOST {
+            if fields.len() == MAX_FORM_FIELDS {
                 return Err(Reject::Unknown);
             }
             fields.push((name, value));
@@ -125,20 +142,8 @@ fn text(encoded: &[u8]) -> Result<String, Reject> {
     if text.contains('\0') { Err(Reject::Nul) } else { Ok(text.into_owned()) }
 }
 
-/// Whether there is one `Content-Type` and it is `kind`, in UTF-8 if it says so.
-pub(in crate::http) fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
-    let mut lines = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
-    let Ok(line) = line.to_str() else { return false };
-    let mut parts = line.split(';').map(str::trim);
-    parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(kind))
-        && parts
-            .all(|part| part.eq_ignore_ascii_case("charset=utf-8") || part.eq_ignore_ascii_case("charset=\"utf-8\""))
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -166,36 +171,8 @@ mod tests {
         assert_eq!(take(b"email=a%00"), Err(Reject::Nul));
         assert_eq!(take(b"email=a\0"), Err(Reject::Nul));
         assert_eq!(take(b"%00=a"), Err(Reject::Nul));
-        let many: Vec<String> = (0..=MOST).map(|n| format!("f{n}")).collect();
+        let many: Vec<String> = (0..=MAX_FORM_FIELDS).map(|n| format!("f{n}")).collect();
         assert_eq!(Fields::parse(many.join("&").as_bytes()), Err(Reject::Unknown));
-    }
-
-    #[test]
-    fn only_its_own_content_type_counts() {
-        let is = |lines: &[&str]| {
-            let headers = lines.iter().map(|line| (CONTENT_TYPE, HeaderValue::from_str(line).unwrap())).collect();
-            is_of_type(&headers, "application/json")
-        };
-        for line in [
-            "application/json",
-            "Application/JSON",
-            "application/json; charset=utf-8",
-            "application/json;charset=UTF-8",
-        ] {
-            assert!(is(&[line]), "{line}");
-        }
-        for line in [
-            "",
-            "text/plain",
-            "application/jsonp",
-            "application/json; charset=utf-16",
-            "application/json; x=y",
-            "text/plain; application/json",
-        ] {
-            assert!(!is(&[line]), "{line}");
-        }
-        assert!(!is(&[]));
-        assert!(!is(&["application/json", "application/json"]));
     }
 
     proptest! {

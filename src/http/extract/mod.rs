@@ -1,5 +1,8 @@
-//! What a request says, read strictly: forms, JSON documents, redirect targets.
+//! What a request says, read strictly, as axum's extractors.
 
 pub mod form;
 pub mod json;
+pub mod query;
 pub mod redirect;
+pub mod reject;
+pub mod visitor;

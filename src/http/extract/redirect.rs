@@ -4,7 +4,7 @@ use axum::http::HeaderValue;
 use percent_encoding::percent_decode_str;
 
 /// The longest target, in bytes.
-const LONGEST: usize = 1_024;
+const MAX_TARGET_BYTES: usize = 1_024;
 
 /// A path of ours with its query, safe to stand in a `Location` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Target {
 /// A path that starts with one `/`, in printable ASCII, without `\`; and its path part without `//`, `\` or control
 /// characters however often it is decoded, since proxies and browsers decode at times we do not know.
 fn is_ours(next: &str) -> bool {
-    if next.len() > LONGEST || !next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+    if next.len() > MAX_TARGET_BYTES || !next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
         return false;
     }
     let mut path = next.split(['?', '#']).next().unwrap_or_default().to_owned();
@@ -116,7 +116,7 @@ mod tests {
         ] {
             assert_eq!(Target::parse(next).as_str(), "/", "{next:?}");
         }
-        assert_eq!(Target::parse(&format!("/{}", "a".repeat(LONGEST))).as_str(), "/");
+        assert_eq!(Target::parse(&format!("/{}", "a".repeat(MAX_TARGET_BYTES))).as_str(), "/");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::http::problem::Problem;
 
 /// How large a body may be and how slowly it may come.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct BodyLimits {
     /// Bytes, chunk framing not counted.
     pub size: usize,
     /// From the first look at the body to its end, however fast it comes.
@@ -31,49 +31,47 @@ pub struct Bounds {
     pub rate: u32,
 }
 
-impl Default for Bounds {
+impl Default for BodyLimits {
     fn default() -> Self {
         Self { size: 16 * 1_024, total: Duration::from_secs(15), grace: Duration::from_secs(5), rate: 240 }
     }
 }
 
 /// Why a body could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Longer than [`Bounds::size`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body crossed its limits: {self:?}")]
+pub enum BodyLimitError {
+    /// Longer than [`BodyLimits::size`].
     TooLarge,
-    /// Slower than [`Bounds`] allow.
+    /// Slower than [`BodyLimits`] allow.
     TooSlow,
     /// The connection broke, or the chunks were malformed.
     Broken,
 }
 
-/// The refusal as a body's error. Apart from [`Refusal`] because a [`Problem`] made of any error is a 500.
-#[derive(Debug, thiserror::Error)]
-#[error("the body crossed its bounds: {0:?}")]
-struct Cut(Refusal);
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::TooLarge => Self::of(StatusCode::PAYLOAD_TOO_LARGE),
-            Refusal::TooSlow => Self::of(StatusCode::REQUEST_TIMEOUT),
-            Refusal::Broken => {
-                Self::new(StatusCode::BAD_REQUEST, "bad-request", "The body could not be read to its end.")
+impl BodyLimitError {
+    /// What is told of it: not by `From`, because a [`Problem`] made of any error is a 500.
+    #[must_use]
+    pub fn problem(self) -> Problem {
+        match self {
+            Self::TooLarge => Problem::of(StatusCode::PAYLOAD_TOO_LARGE),
+            Self::TooSlow => Problem::of(StatusCode::REQUEST_TIMEOUT),
+            Self::Broken => {
+                Problem::new(StatusCode::BAD_REQUEST, "bad-request", "The body could not be read to its end.")
             }
         }
     }
 }
 
-/// The layer that bounds the body. One that says it is too large is refused unread; one that lies, or does not say, is
-/// cut where the bound is.
-pub async fn bound(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+/// The layer that limits the body. One that says it is too large is refused unread; one that lies, or does not say, is
+/// cut where the limit is.
+pub async fn limit_body(State(limits): State<BodyLimits>, request: Request, next: Next) -> Response {
     let told = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let mut response = if told.is_some_and(|told| told > bounds.size) {
-        Problem::from(Refusal::TooLarge).into_response()
+    let mut response = if told.is_some_and(|told| told > limits.size) {
+        BodyLimitError::TooLarge.problem().into_response()
     } else {
         let request =
-            request.map(|body| if body.is_end_stream() { body } else { Body::new(Bounded::new(body, bounds)) });
+            request.map(|body| if body.is_end_stream() { body } else { Body::new(LimitedBody::new(body, limits)) });
         next.run(request).await
     };
     if matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
@@ -85,43 +83,43 @@ pub async fn bound(State(bounds): State<Bounds>, request: Request, next: Next) -
 /// Reads a body to its end.
 ///
 /// # Errors
-/// When it crosses the bounds that [`bound`] set, or breaks off.
-pub async fn read(body: Body) -> Result<Bytes, Refusal> {
+/// When it crosses the limits that [`limit_body`] set, or breaks off.
+pub async fn read(body: Body) -> Result<Bytes, BodyLimitError> {
     match body.collect().await {
         Ok(read) => Ok(read.to_bytes()),
-        Err(error) => Err(refusal(&error)),
+        Err(error) => Err(limit_error(&error)),
     }
 }
 
-/// Finds our refusal under the wrappers that axum put around it.
-fn refusal(error: &(dyn std::error::Error + 'static)) -> Refusal {
+/// Finds our error under the wrappers that axum put around it.
+fn limit_error(error: &(dyn std::error::Error + 'static)) -> BodyLimitError {
     std::iter::successors(Some(error), |error| error.source())
-        .find_map(|error| error.downcast_ref().map(|Cut(refusal)| *refusal))
-        .unwrap_or(Refusal::Broken)
+        .find_map(|error| error.downcast_ref().copied())
+        .unwrap_or(BodyLimitError::Broken)
 }
 
-/// A body that fails when it crosses its bounds.
-struct Bounded {
+/// A body that fails when it crosses its limits.
+struct LimitedBody {
     inner: Body,
-    bounds: Bounds,
+    limits: BodyLimits,
     received: usize,
     // Made when the body first keeps us waiting: most arrive with their headers.
     clock: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl Bounded {
-    fn new(inner: Body, bounds: Bounds) -> Self {
-        Self { inner, bounds, received: 0, clock: None }
+impl LimitedBody {
+    fn new(inner: Body, limits: BodyLimits) -> Self {
+        Self { inner, limits, received: 0, clock: None }
     }
 
     /// Until when the next bytes must be here.
     fn deadline(&self, start: Instant) -> Instant {
-        let earned = Duration::from_secs(self.received as u64) / self.bounds.rate.max(1);
-        start + self.bounds.total.min(self.bounds.grace + earned)
+        let earned = Duration::from_secs(self.received as u64) / self.limits.rate.max(1);
+        start + self.limits.total.min(self.limits.grace + earned)
     }
 }
 
-impl http_body::Body for Bounded {
+impl http_body::Body for LimitedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -135,16 +133,16 @@ impl http_body::Body for Bounded {
                 sleep.as_mut().reset(deadline);
             }
             ready!(sleep.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(Cut(Refusal::TooSlow).into())));
+            return Poll::Ready(Some(Err(BodyLimitError::TooSlow.into())));
         };
         if let Some(Ok(frame)) = &frame {
             this.received = this.received.saturating_add(frame.data_ref().map_or(0, Bytes::len));
-            if this.received > this.bounds.size {
-                return Poll::Ready(Some(Err(Cut(Refusal::TooLarge).into())));
+            if this.received > this.limits.size {
+                return Poll::Ready(Some(Err(BodyLimitError::TooLarge.into())));
             }
             // Bytes that trickle in are always ready at once, so the time must be looked at here too.
-            if this.clock.as_ref().is_some_and(|(start, _)| start.elapsed() > this.bounds.total) {
-                return Poll::Ready(Some(Err(Cut(Refusal::TooSlow).into())));
+            if this.clock.as_ref().is_some_and(|(start, _)| start.elapsed() > this.limits.total) {
+                return Poll::Ready(Some(Err(BodyLimitError::TooSlow.into())));
             }
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
@@ -173,46 +171,46 @@ mod tests {
             tokio::time::sleep(pause).await;
             Ok::<_, Infallible>(Bytes::from(vec![b'a'; size]))
         });
-        Body::new(Bounded::new(Body::from_stream(pieces), Bounds::default()))
+        Body::new(LimitedBody::new(Body::from_stream(pieces), BodyLimits::default()))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_within_its_bounds_arrives_whole() {
+    async fn a_body_within_its_limits_arrives_whole() {
         let body = dribble(16, 1_024, Duration::from_millis(900));
         assert_eq!(read(body).await.unwrap().len(), 16 * 1_024);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_byte_too_many_is_too_large() {
-        let exact = Body::new(Bounded::new(Body::from(vec![0; 16 * 1_024]), Bounds::default()));
+        let exact = Body::new(LimitedBody::new(Body::from(vec![0; 16 * 1_024]), BodyLimits::default()));
         assert!(read(exact).await.is_ok());
-        let over = Body::new(Bounded::new(Body::from(vec![0; 16 * 1_024 + 1]), Bounds::default()));
-        assert_eq!(read(over).await, Err(Refusal::TooLarge));
+        let over = Body::new(LimitedBody::new(Body::from(vec![0; 16 * 1_024 + 1]), BodyLimits::default()));
+        assert_eq!(read(over).await, Err(BodyLimitError::TooLarge));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_byte_a_second_is_too_slow_soon_after_the_grace() {
         let start = Instant::now();
-        assert_eq!(read(dribble(1_000, 1, Duration::from_secs(1))).await, Err(Refusal::TooSlow));
+        assert_eq!(read(dribble(1_000, 1, Duration::from_secs(1))).await, Err(BodyLimitError::TooSlow));
         assert!((5..7).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_fast_enough_still_ends_with_the_total() {
         let start = Instant::now();
-        assert_eq!(read(dribble(1_000, 250, Duration::from_secs(1))).await, Err(Refusal::TooSlow));
+        assert_eq!(read(dribble(1_000, 250, Duration::from_secs(1))).await, Err(BodyLimitError::TooSlow));
         assert!((14..17).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_body_is_too_slow() {
         let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-        assert_eq!(read(Body::new(Bounded::new(body, Bounds::default()))).await, Err(Refusal::TooSlow));
+        assert_eq!(read(Body::new(LimitedBody::new(body, BodyLimits::default()))).await, Err(BodyLimitError::TooSlow));
     }
 
     #[tokio::test]
     async fn a_body_that_breaks_off_is_broken() {
         let body = Body::from_stream(stream::iter([Ok(Bytes::from("a")), Err(std::io::Error::other("reset"))]));
-        assert_eq!(read(Body::new(Bounded::new(body, Bounds::default()))).await, Err(Refusal::Broken));
+        assert_eq!(read(Body::new(LimitedBody::new(body, BodyLimits::default()))).await, Err(BodyLimitError::Broken));
     }
 }

@@ -16,14 +16,14 @@ use axum::response::Response;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::http::middleware::site::LOOPBACK;
-use crate::http::middleware::trace;
+use crate::http::middleware::trace::loggable;
 use crate::http::problem::Problem;
 
 /// The other end of the socket, put into the request's extensions by [`crate::http::server`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// The caller, as an extractor. Present in every request that went through [`identify`].
+/// The caller, as an extractor. Present in every request that went through [`resolve_client_ip`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The address, an IPv4-mapped one as IPv4.
@@ -89,7 +89,7 @@ impl Proxies {
         for value in headers.get_all("x-forwarded-for").iter().rev() {
             for entry in value.as_bytes().rsplit(|&byte| byte == b',') {
                 let Some(ip) = address(entry) else {
-                    let entry = trace::loggable(&String::from_utf8_lossy(entry));
+                    let entry = loggable(&String::from_utf8_lossy(entry));
                     tracing::warn!(
                         entry,
                         "an entry of X-Forwarded-For is no address: the request counts for the proxy"
@@ -124,24 +124,24 @@ fn unmapped(network: IpNet) -> IpNet {
 }
 
 /// What proxies write into a request that they pass on.
-const PASSED_ON: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+const FORWARDING_HEADERS: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
 impl Client {
     /// Whether a person on this machine asks, rather than a stranger through a proxy that runs on it and whom nobody has
     /// named as trusted: such a proxy is on the loopback as well. So the request must have asked for the loopback by name,
     /// and nobody may have written into it that it was passed on.
     #[must_use]
-    pub fn is_here(&self, headers: &HeaderMap) -> bool {
+    pub fn is_local(&self, headers: &HeaderMap) -> bool {
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
         self.ip.is_loopback()
             && LOOPBACK.iter().any(|ours| ours.eq_ignore_ascii_case(name))
-            && !PASSED_ON.iter().any(|header| headers.contains_key(*header))
+            && !FORWARDING_HEADERS.iter().any(|header| headers.contains_key(*header))
     }
 }
 
 /// The layer that puts a [`Client`] into the request.
-pub async fn identify(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
+pub async fn resolve_client_ip(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
     if let Some(&Peer(peer)) = request.extensions().get() {
         let client = proxies.client(peer.ip(), request.headers());
         request.extensions_mut().insert(client);
@@ -273,15 +273,15 @@ mod tests {
             headers
         };
         for host in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "[::1]"] {
-            assert!(client("127.0.0.1").is_here(&asking(host, &[])), "{host}");
+            assert!(client("127.0.0.1").is_local(&asking(host, &[])), "{host}");
         }
-        assert!(client("::ffff:127.0.0.1").is_here(&asking("localhost", &[])));
+        assert!(client("::ffff:127.0.0.1").is_local(&asking("localhost", &[])));
         for host in ["sign-up.example", "sign-up.example:8080", "localhost.evil.example:80", ""] {
-            assert!(!client("127.0.0.1").is_here(&asking(host, &[])), "{host}");
+            assert!(!client("127.0.0.1").is_local(&asking(host, &[])), "{host}");
         }
-        for header in PASSED_ON {
-            assert!(!client("127.0.0.1").is_here(&asking("localhost:8080", &[header])), "{header}");
+        for header in FORWARDING_HEADERS {
+            assert!(!client("127.0.0.1").is_local(&asking("localhost:8080", &[header])), "{header}");
         }
-        assert!(!client("203.0.113.7").is_here(&asking("localhost:8080", &[])));
+        assert!(!client("203.0.113.7").is_local(&asking("localhost:8080", &[])));
     }
 }

@@ -1,6 +1,6 @@
 //! What a request must satisfy before any route sees it: method, host, well-formed text, origin, encoding.
 //!
-//! Each check is a function of the request's head; [`admit`] asks them in order.
+//! Each check is a function of the request's head; [`validate_request`] asks them in order.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The layer that asks every check of this module.
-pub async fn admit(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+pub async fn validate_request(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match check(&site, &parts) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,

@@ -11,6 +11,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::http::middleware::site::Site;
+use crate::http::response::NO_REFERRER;
+use crate::links;
 
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
@@ -30,15 +32,12 @@ const NO_PERMISSIONS: HeaderValue = HeaderValue::from_static(
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 const ONE_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 
-/// What a page with a token in its URL sets as its `Referrer-Policy`; [`secure`] leaves it alone where it can.
-pub const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
-
 /// The layer that sets them. A handler's own `Referrer-Policy` and `Cache-Control` stay; nothing else of these does.
 ///
 /// Without `Cache-Control` an answer is `no-store`. A good answer under `/static/` may be kept: for a year when its URL
 /// names a version (`?v=`), else for an hour.
-pub async fn secure(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    let asset = request.uri().path().starts_with("/static/");
+pub async fn set_security_headers(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let asset = request.uri().path().starts_with(links::STATIC);
     let versioned = request.uri().query().is_some_and(|query| query.starts_with("v="));
     let mut response = next.run(request).await;
     let kept = match (asset && !response.status().is_client_error() && !response.status().is_server_error(), versioned)

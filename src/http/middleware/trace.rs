@@ -21,10 +21,10 @@ pub struct RequestId(pub Uuid);
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest piece of a stranger's text in a log, in characters.
-const LONGEST: usize = 200;
+const MAX_LOGGED_CHARS: usize = 200;
 
 /// The outermost layer: gives the request an id and a span, `http.<route>`, and writes down how it ended.
-pub async fn request(State(clock): State<Clock>, mut request: Request, next: Next) -> Response {
+pub async fn trace_request(State(clock): State<Clock>, mut request: Request, next: Next) -> Response {
     let id = clock.new_id();
     request.extensions_mut().insert(RequestId(id));
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
@@ -56,7 +56,7 @@ pub async fn request(State(clock): State<Clock>, mut request: Request, next: Nex
 pub fn loggable(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text.chars();
-    for character in rest.by_ref().take(LONGEST) {
+    for character in rest.by_ref().take(MAX_LOGGED_CHARS) {
         let invisible = matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         if character.is_control() || invisible {
@@ -89,7 +89,7 @@ mod tests {
         fn any_text_is_one_short_line(text in any::<String>()) {
             let line = loggable(&text);
             prop_assert!(!line.chars().any(char::is_control));
-            prop_assert!(line.chars().count() <= LONGEST * 10 + 1);
+            prop_assert!(line.chars().count() <= MAX_LOGGED_CHARS * 10 + 1);
         }
     }
 }

@@ -1,51 +1,84 @@
-//! `/` and `/account`.
+//! `/account`: the page of who is signed in.
 
+use std::sync::Arc;
+
+use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::SecondsFormat;
 
-use crate::account::login_log;
-use crate::account::login_log::Entry;
-use crate::http::pages::view;
-use crate::http::pages::view::Account;
-use crate::http::pages::view::ActivityRow;
-use crate::http::pages::view::Home;
-use crate::http::pages::view::Page;
+use crate::account::login_log::{self, Entry};
+use crate::http::extract::visitor::Visitor;
+use crate::http::pages::format;
+use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
-use crate::http::state::Visitor;
-use crate::http::state::Web;
-use crate::http::state::html;
-use crate::http::state::see_other;
+use crate::http::response::{html, see_other};
+use crate::http::state::AppState;
+use crate::links;
 use crate::locale::{Locale, Text};
 
-/// Rows of the login log on the account page.
-const ROWS: u8 = 20;
+/// Rows of the login log on the page.
+const LOGIN_LOG_ROWS: u8 = 20;
 
-/// GET /
-///
-/// # Errors
-/// When the database is away.
-pub async fn home(State(web): State<Web>, visitor: Visitor) -> Result<Response, Problem> {
-    let signed_in = visitor.signed_in(&web).await?;
-    let page = visitor.page(&web, "/", signed_in.as_ref());
-    html(StatusCode::OK, &Home { page })
+#[derive(Template)]
+#[template(path = "pages/account.html")]
+pub(super) struct AccountPage {
+    pub(super) page: Page,
+    /// The display name.
+    pub(super) name: String,
+    /// The confirmed address.
+    pub(super) email: String,
+    /// The day of registration, as [`format::day`] says it.
+    pub(super) since: String,
+    /// The login log, newest first.
+    pub(super) activity: Vec<ActivityRow>,
+    /// The language that mails are written in.
+    pub(super) language: Locale,
+}
+
+impl AccountPage {
+    fn language_name(&self) -> String {
+        let t = self.page.t;
+        match self.language {
+            Locale::En => t.get("language-en"),
+            Locale::ZhCn => t.get("language-zh-cn"),
+        }
+    }
+}
+
+/// One line of the login log.
+pub(super) struct ActivityRow {
+    /// What happened, as [`format::event`] says it.
+    pub(super) what: String,
+    /// Whether it went through; false marks a refusal.
+    pub(super) ok: bool,
+    /// When, as [`format::moment`] says it.
+    pub(super) at: String,
+    /// The same for programs: RFC 3339.
+    pub(super) at_iso: String,
+    /// The network address of the client.
+    pub(super) ip: String,
+    /// The device, as [`format::device`] says it.
+    pub(super) agent: String,
+    /// Anything else worth a line.
+    pub(super) detail: Option<String>,
 }
 
 /// GET /account: the signed-in person's page, or 303 to `/login`.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn account(State(web): State<Web>, visitor: Visitor) -> Result<Response, Problem> {
-    let Some(signed_in) = visitor.signed_in(&web).await? else { return Ok(see_other("/login", [])) };
-    let page: Page = visitor.page(&web, "/account", Some(&signed_in));
-    let entries = login_log::of_user(&web.accounts, signed_in.user.id, None, ROWS).await?;
-    let account = Account {
+pub async fn account(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(links::LOGIN, [])) };
+    let page = Page::of(&state, &visitor, links::ACCOUNT, Some(&signed_in));
+    let entries = login_log::of_user(&state.accounts, signed_in.user.id, None, LOGIN_LOG_ROWS).await?;
+    let account = AccountPage {
         name: signed_in.user.name,
         email: signed_in.user.email,
-        since: view::day(page.t, signed_in.user.created_at),
+        since: format::day(page.t, signed_in.user.created_at),
         activity: entries.into_iter().map(|entry| row(page.t, entry)).collect(),
-        language: Locale::from_tag(&signed_in.user.locale).unwrap_or_default().tag(),
+        language: Locale::from_tag(&signed_in.user.locale).unwrap_or_default(),
         page,
     };
     html(StatusCode::OK, &account)
@@ -53,12 +86,12 @@ pub async fn account(State(web): State<Web>, visitor: Visitor) -> Result<Respons
 
 fn row(t: Text, entry: Entry) -> ActivityRow {
     ActivityRow {
-        what: view::activity_words(t, &entry.kind, entry.reason.as_deref()),
+        what: format::event(t, &entry.kind, entry.reason.as_deref()),
         ok: entry.reason.is_none(),
-        at: view::moment(t, entry.at),
+        at: format::moment(t, entry.at),
         at_iso: entry.at.to_rfc3339_opts(SecondsFormat::Micros, true),
         ip: entry.ip,
-        agent: view::device(t, &entry.user_agent),
+        agent: format::device(t, &entry.user_agent),
         detail: None,
     }
 }

@@ -1,63 +1,72 @@
 //! `/mailbox`: the mails, while nobody has configured a mail server. For this machine alone; to everybody else there is
 //! no such page.
 
-use axum::extract::{Path, RawQuery, State};
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::http::pages::view::Mail;
-use crate::http::pages::view::MailRow;
-use crate::http::pages::view::Mailbox;
-use crate::http::pages::view::moment;
-use crate::http::pages::view::text_parts;
+use crate::http::extract::query::Query;
+use crate::http::extract::visitor::Visitor;
+use crate::http::pages::format;
+use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
-use crate::http::state::Visitor;
-use crate::http::state::Web;
-use crate::http::state::html;
-use crate::http::state::query;
+use crate::http::response::html;
+use crate::http::state::AppState;
+use crate::links;
 use crate::mail;
 
-fn mailbox<'a>(web: &'a Web, visitor: &Visitor) -> Result<&'a mail::Mailbox, Problem> {
-    web.mailbox().filter(|_| visitor.here).ok_or_else(|| Problem::of(StatusCode::NOT_FOUND))
+#[derive(Template)]
+#[template(path = "pages/mailbox.html")]
+pub(super) struct MailboxPage {
+    pub(super) page: Page,
+    /// The mails, newest first.
+    pub(super) mails: Vec<MailRow>,
+}
+
+/// One mail in the list.
+#[derive(Clone)]
+pub(super) struct MailRow {
+    /// Its id, one segment of a path.
+    pub(super) id: String,
+    /// The recipient.
+    pub(super) to: String,
+    /// The subject.
+    pub(super) subject: String,
+    /// When it came, for people.
+    pub(super) at: String,
+}
+
+/// The mailbox, if there is one and this caller may see it.
+pub(super) fn open<'a>(state: &'a AppState, visitor: &Visitor) -> Result<&'a mail::Mailbox, Problem> {
+    state.mailbox().filter(|_| visitor.is_local).ok_or_else(|| Problem::of(StatusCode::NOT_FOUND))
 }
 
 /// GET /mailbox
 ///
 /// # Errors
 /// 404 when there is none for this caller.
-pub async fn list(State(web): State<Web>, visitor: Visitor) -> Result<Response, Problem> {
-    let stored = mailbox(&web, &visitor)?.list(None).await?;
-    let signed_in = visitor.signed_in(&web).await?;
-    let page = visitor.page(&web, "/mailbox", signed_in.as_ref());
+pub async fn list(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    let stored = open(&state, &visitor)?.list(None).await?;
+    let signed_in = visitor.signed_in(&state).await?;
+    let page = Page::of(&state, &visitor, links::MAILBOX, signed_in.as_ref());
     let t = page.t;
     let row = |mail: mail::StoredMail| MailRow {
         id: mail.id,
         to: mail.to,
         subject: mail.subject,
-        at: moment(t, mail.received_at),
+        at: format::moment(t, mail.received_at),
     };
-    html(StatusCode::OK, &Mailbox { page, mails: stored.into_iter().map(row).collect() })
-}
-
-/// GET /mailbox/{id}
-///
-/// # Errors
-/// 404 when there is none, or no such mail.
-pub async fn show(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Result<Response, Problem> {
-    let mail = mailbox(&web, &visitor)?.get(&id).await?.ok_or_else(|| Problem::of(StatusCode::NOT_FOUND))?;
-    let signed_in = visitor.signed_in(&web).await?;
-    let page = visitor.page(&web, "/mailbox", signed_in.as_ref());
-    let text_parts = text_parts(&mail.text);
-    let at = moment(page.t, mail.received_at);
-    html(StatusCode::OK, &Mail { page, to: mail.to, subject: mail.subject, at, text_parts })
+    html(StatusCode::OK, &MailboxPage { page, mails: stored.into_iter().map(row).collect() })
 }
 
 /// GET /mailbox.json?to=
 ///
 /// # Errors
 /// 404 when there is none for this caller.
-pub async fn json(State(web): State<Web>, visitor: Visitor, RawQuery(raw): RawQuery) -> Result<Response, Problem> {
-    let to = query(raw.as_deref(), "to");
-    let stored = mailbox(&web, &visitor)?.list(to.as_deref()).await?;
+pub async fn json(State(state): State<Arc<AppState>>, visitor: Visitor, query: Query) -> Result<Response, Problem> {
+    let stored = open(&state, &visitor)?.list(query.get("to").as_deref()).await?;
     Ok(axum::Json(stored).into_response())
 }

@@ -1,93 +1,59 @@
-//! `/register`: the form, and the page that waits with the person for the mail.
+//! `/register`: the form to register.
 
+use std::sync::Arc;
+
+use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
-use serde_json::json;
+use axum::response::Response;
 
-use crate::account::register::{self, DeliveryStatus};
-use crate::http::extract::form::Fields;
-use crate::http::new_registration;
-use crate::http::pages::view::Delivery;
-use crate::http::pages::view::Register;
-use crate::http::pages::view::RegisterErrors;
-use crate::http::pages::view::RegisterSent;
+use crate::account::register::{self, NewRegistration, RegistrationErrors};
+use crate::http::extract::form::{Fields, FormState};
+use crate::http::extract::visitor::Visitor;
+use crate::http::field_errors;
+use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
-use crate::http::state::Visitor;
-use crate::http::state::Web;
-use crate::http::state::html;
-use crate::http::state::see_other;
+use crate::http::response::{html, see_other};
+use crate::http::state::AppState;
+use crate::links;
+
+#[derive(Template)]
+#[template(path = "pages/register.html")]
+pub(super) struct RegisterPage {
+    pub(super) page: Page,
+    /// `email` and `name`, as typed.
+    pub(super) form: FormState,
+}
 
 /// GET /register
 ///
 /// # Errors
 /// When the database is away.
-pub async fn form(State(web): State<Web>, visitor: Visitor) -> Result<Response, Problem> {
-    let signed_in = visitor.signed_in(&web).await?;
-    let page = visitor.page(&web, "/register", signed_in.as_ref());
-    let (email, name, errors) = (String::new(), String::new(), RegisterErrors::default());
-    html(StatusCode::OK, &Register { page, email, name, errors })
+pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    let signed_in = visitor.signed_in(&state).await?;
+    let page = Page::of(&state, &visitor, links::REGISTER, signed_in.as_ref());
+    html(StatusCode::OK, &RegisterPage { page, form: FormState::default() })
 }
 
 /// POST /register: 303 to `/register/sent`, or 422 with the form as typed (but for the password).
 ///
 /// # Errors
 /// 429 for a network that asks too often, 503 when too many passwords are being hashed or the database is away.
-pub async fn submit(State(web): State<Web>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
-    web.limits.register.check(visitor.client.network)?;
+pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
+    state.rate_limits.register.check(visitor.client.network)?;
     let [email, password, name] = fields.take(["email", "password", "name"])?;
-    let t = visitor.locale.text();
-    match new_registration::check(&web, &visitor, t, [&email, &password, &name]).await? {
-        Ok(wish) => {
-            let browser = register::register(&web.accounts, wish).await?;
-            Ok(see_other("/register/sent", [web.registration_cookie(&browser)?]))
-        }
-        Err(errors) => {
-            let page = visitor.page(&web, "/register", None);
-            html(StatusCode::UNPROCESSABLE_ENTITY, &Register { page, email, name, errors })
+    let (locale, origin) = (visitor.locale.tag(), visitor.origin.clone());
+    let new = NewRegistration { email: &email, name: &name, password: &password, locale, origin };
+    match register::register(&state.accounts, new).await {
+        Ok(browser) => Ok(see_other(links::REGISTER_SENT, [state.registration_cookie(&browser)?])),
+        Err(error) => {
+            let errors: RegistrationErrors = error.downcast()?;
+            let page = Page::of(&state, &visitor, links::REGISTER, None);
+            let form = FormState::of([("email", email), ("name", name)]);
+            let form = field_errors::of_registration(errors, page.t)
+                .into_iter()
+                .fold(form, |form, (field, text)| form.with_field_error(field, text));
+            html(StatusCode::UNPROCESSABLE_ENTITY, &RegisterPage { page, form })
         }
     }
-}
-
-/// GET /register/sent: where the mail is, or 303 to `/account` for somebody who has confirmed.
-///
-/// # Errors
-/// When the database is away.
-pub async fn sent(State(web): State<Web>, visitor: Visitor) -> Result<Response, Problem> {
-    let signed_in = visitor.signed_in(&web).await?;
-    let (address, status) = delivery(&web, &visitor).await?;
-    if status == Delivery::Unknown && signed_in.is_some() {
-        // without the script the waiting page reloads itself: this is how it moves on
-        return Ok(see_other("/account", []));
-    }
-    let page = visitor.page(&web, "/register", signed_in.as_ref());
-    html(StatusCode::OK, &RegisterSent { page, address, status, resend: false })
-}
-
-/// GET /register/status: `{"status": "queued|sent|delayed|rejected|confirmed|unknown"}` of this browser's registration.
-///
-/// # Errors
-/// When the database is away.
-pub async fn status(State(web): State<Web>, visitor: Visitor) -> Result<Response, Problem> {
-    let word = match delivery(&web, &visitor).await? {
-        (_, Delivery::Unknown) if visitor.signed_in(&web).await?.is_some() => "confirmed",
-        (_, status) => status.word(),
-    };
-    Ok(axum::Json(json!({ "status": word })).into_response())
-}
-
-async fn delivery(web: &Web, visitor: &Visitor) -> Result<(Option<String>, Delivery), Problem> {
-    let Some(browser) = visitor.registration else { return Ok((None, Delivery::Unknown)) };
-    Ok(match register::status(&web.accounts, browser).await? {
-        None => (None, Delivery::Unknown),
-        Some((address, delivery)) => {
-            let delivery = match delivery {
-                DeliveryStatus::Queued => Delivery::Queued,
-                DeliveryStatus::Sent => Delivery::Sent,
-                DeliveryStatus::Delayed => Delivery::Delayed,
-                DeliveryStatus::Rejected => Delivery::Rejected,
-            };
-            (Some(address), delivery)
-        }
-    })
 }

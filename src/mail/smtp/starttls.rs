@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use super::failure::{Failure, within};
 use super::limits::SmtpLimits;
 use super::settings::{SmtpSettings, Tls};
-use super::stream::{MAX_REPLY_BYTES, SmtpStream, Socket};
+use super::stream::{self, MAX_REPLY_BYTES, SmtpStream, Socket, Tcp};
 
 /// After STARTTLS the server greets no second time (RFC 3207 section 4.2), but lettre waits for a greeting.
 const GREETING: &[u8] = b"220 continued\r\n";
@@ -42,31 +42,32 @@ pub(super) async fn connect(
     limits: &SmtpLimits,
 ) -> Result<SmtpStream, Failure> {
     let address = (settings.host.as_str(), settings.port);
-    let mut tcp = within(limits.connect, "connect", async { Ok(TcpStream::connect(address).await?) }).await?;
+    let tcp = within(limits.connect, "connect", async { Ok(TcpStream::connect(address).await?) }).await?;
     // without it every mail waits 41 ms for a delayed acknowledgement, because the final dot is a write of its own
     tcp.set_nodelay(true)?;
+    let mut tcp = stream::with_write_timeout(tcp, limits.data);
     match settings.tls {
-        Tls::None => Ok(SmtpStream::new(Socket::Plain(tcp), b"", limits.data)),
+        Tls::None => Ok(SmtpStream::new(Socket::Plain(tcp), b"")),
         Tls::Implicit => {
             let tls = handshake(tcp, settings, config, limits).await?;
-            Ok(SmtpStream::new(tls, b"", limits.data))
+            Ok(SmtpStream::new(tls, b""))
         }
         Tls::Required | Tls::Opportunistic => {
             if !offers_starttls(&mut tcp, &settings.hello_name, limits).await? {
                 if settings.tls == Tls::Required {
                     return Err(Failure::Lost("the server does not offer STARTTLS, which is required".to_owned()));
                 }
-                return Ok(SmtpStream::new(Socket::Plain(tcp), GREETING, limits.data));
+                return Ok(SmtpStream::new(Socket::Plain(tcp), GREETING));
             }
             within(limits.reply, "STARTTLS", async { command(&mut tcp, "STARTTLS", 220).await }).await?;
             let tls = handshake(tcp, settings, config, limits).await?;
-            Ok(SmtpStream::new(tls, GREETING, limits.data))
+            Ok(SmtpStream::new(tls, GREETING))
         }
     }
 }
 
 async fn handshake(
-    tcp: TcpStream,
+    tcp: Tcp,
     settings: &SmtpSettings,
     config: &Arc<ClientConfig>,
     limits: &SmtpLimits,
@@ -79,20 +80,20 @@ async fn handshake(
 }
 
 /// Reads the greeting and the server's extensions.
-async fn offers_starttls(tcp: &mut TcpStream, hello_name: &str, limits: &SmtpLimits) -> Result<bool, Failure> {
+async fn offers_starttls(tcp: &mut Tcp, hello_name: &str, limits: &SmtpLimits) -> Result<bool, Failure> {
     within(limits.reply, "greeting", async { reply(tcp, 220).await }).await?;
     let extensions =
         within(limits.reply, "EHLO", async { command(tcp, &format!("EHLO {hello_name}"), 250).await }).await?;
     Ok(extensions.iter().any(|line| line.trim().eq_ignore_ascii_case("STARTTLS")))
 }
 
-async fn command(tcp: &mut TcpStream, line: &str, expected: u16) -> Result<Vec<String>, Failure> {
+async fn command(tcp: &mut Tcp, line: &str, expected: u16) -> Result<Vec<String>, Failure> {
     tcp.write_all(format!("{line}\r\n").as_bytes()).await?;
     reply(tcp, expected).await
 }
 
 /// The texts of one reply's lines (RFC 5321 section 4.2.1), if its code is the expected one. Reads no byte beyond it.
-async fn reply(tcp: &mut TcpStream, expected: u16) -> Result<Vec<String>, Failure> {
+async fn reply(tcp: &mut Tcp, expected: u16) -> Result<Vec<String>, Failure> {
     let mut texts = Vec::new();
     let mut read = 0;
     loop {

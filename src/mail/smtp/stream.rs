@@ -10,15 +10,25 @@ use std::time::Duration;
 use lettre::transport::smtp::client::AsyncTokioStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::client::TlsStream;
 
 /// Bytes of one reply, however many lines it has.
 pub(super) const MAX_REPLY_BYTES: usize = 64 * 1024;
 
+/// A connection on which a pending write fails in time: a server that stops reading in the middle of a message must not hold
+/// it as long as one that takes its time to accept the whole.
+pub(super) type Tcp = Pin<Box<TimeoutWriter<TcpStream>>>;
+
+pub(super) fn with_write_timeout(tcp: TcpStream, timeout: Duration) -> Tcp {
+    let mut tcp = TimeoutWriter::new(tcp);
+    tcp.set_timeout(Some(timeout));
+    Box::pin(tcp)
+}
+
 pub(super) enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Tcp),
+    Tls(Box<TlsStream<Tcp>>),
 }
 
 /// The stream that lettre holds its conversation on.
@@ -28,14 +38,11 @@ pub(super) struct SmtpStream {
     greeting: &'static [u8],
     /// Bytes read since the last write: the length of a reply so far.
     read: usize,
-    write_timeout: Duration,
-    /// Runs while a write is pending.
-    write_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl SmtpStream {
-    pub(super) fn new(socket: Socket, greeting: &'static [u8], write_timeout: Duration) -> Self {
-        Self { socket, greeting, read: 0, write_timeout, write_timer: None }
+    pub(super) fn new(socket: Socket, greeting: &'static [u8]) -> Self {
+        Self { socket, greeting, read: 0 }
     }
 
     /// Whether it is encrypted by TLS.
@@ -45,22 +52,16 @@ impl SmtpStream {
 
     fn tcp(&self) -> &TcpStream {
         match &self.socket {
-            Socket::Plain(tcp) => tcp,
-            Socket::Tls(tls) => tls.get_ref().0,
+            Socket::Plain(tcp) => tcp.get_ref(),
+            Socket::Tls(tls) => tls.get_ref().0.get_ref(),
         }
     }
+}
 
-    /// Limits the time of a pending write: a server that stops reading in the middle of a message must not hold a connection
-    /// as long as one that takes its time to accept the whole.
-    fn or_timeout<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if result.is_ready() {
-            self.write_timer = None;
-            return result;
-        }
-        let limit = self.write_timeout;
-        let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the server stopped reading")))
+fn named(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => io::Error::new(io::ErrorKind::TimedOut, "the server stopped reading"),
+        _ => error,
     }
 }
 
@@ -109,7 +110,7 @@ impl AsyncWrite for SmtpStream {
             Socket::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Socket::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, bytes),
         };
-        self.or_timeout(cx, result)
+        result.map_err(named)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -117,7 +118,7 @@ impl AsyncWrite for SmtpStream {
             Socket::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             Socket::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
         };
-        self.or_timeout(cx, result)
+        result.map_err(named)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

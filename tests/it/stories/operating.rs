@@ -106,7 +106,7 @@ async fn a_queue_is_counted_while_nobody_works_and_when_all_is_done(app: TestApp
     within("consumers to be counted", async || of("confirmation").await["consumers"] != json!(0)).await;
     let idle = of("login-log").await;
     assert_eq!(
-        [&idle["depth"], &idle["in_hand"], &idle["waiting"], &idle["dead"], &idle["oldest"]],
+        [&idle["depth"], &idle["unacked"], &idle["waiting"], &idle["dead"], &idle["oldest"]],
         [&json!(0), &json!(0), &json!(0), &json!(0), &json!(null)],
         "{idle}"
     );
@@ -127,7 +127,7 @@ async fn a_queue_is_counted_while_nobody_works_and_when_all_is_done(app: TestApp
     app.settle().await;
     within("nothing to be left", async || {
         let state = of("confirmation").await;
-        [&state["depth"], &state["in_hand"], &state["waiting"]].into_iter().all(|count| *count == json!(0))
+        [&state["depth"], &state["unacked"], &state["waiting"]].into_iter().all(|count| *count == json!(0))
     })
     .await;
     drop(nobody_works);

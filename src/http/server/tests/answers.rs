@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn every_answer_carries_every_security_header() {
-    let server = start_at("https://id.example.org", Limits::default());
+    let server = start_at("https://id.example.org", ConnectionLimits::default());
     let form = "Content-Type: application/x-www-form-urlencoded";
     let post = |path: &str, kind: &str, body: &str| {
         (format!("POST {path} HTTP/1.1\r\n{kind}\r\nContent-Length: {}", body.len()), body.to_owned())
@@ -91,7 +91,7 @@ async fn a_token_page_tells_no_referrer_but_keeps_its_own_form_working() {
         ("http://127.0.0.1", "no-referrer"),
         ("http://192.168.1.5", "strict-origin"),
     ] {
-        let server = start_at(url, Limits::default());
+        let server = start_at(url, ConnectionLimits::default());
         let answer = server.ask("GET /token HTTP/1.1", b"").await;
         assert_eq!(header(&answer, "referrer-policy"), Some(policy), "{url}");
         assert_eq!(header(&answer, "strict-transport-security").is_some(), url.starts_with("https"), "{url}");
@@ -100,7 +100,7 @@ async fn a_token_page_tells_no_referrer_but_keeps_its_own_form_working() {
 
 #[tokio::test]
 async fn assets_are_kept_by_browsers_and_their_errors_are_not() {
-    let server = start(Limits::default());
+    let server = start(ConnectionLimits::default());
     for (path, kept) in [
         ("/static/app.css?v=1", "public, max-age=31536000, immutable"),
         ("/static/app.css", "public, max-age=3600"),
@@ -115,8 +115,8 @@ async fn assets_are_kept_by_browsers_and_their_errors_are_not() {
 #[tokio::test]
 async fn a_client_behind_a_trusted_proxy_is_told_apart() {
     let proxies = Arc::new(Proxies::new(vec!["127.0.0.0/8".parse().unwrap()]));
-    let trusting = start(Limits { proxies, ..Limits::default() });
-    let wary = start(Limits::default());
+    let trusting = start(ConnectionLimits { proxies, ..ConnectionLimits::default() });
+    let wary = start(ConnectionLimits::default());
     let ask = "GET / HTTP/1.1\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 198.51.100.1";
     assert!(trusting.ask(ask, b"").await.ends_with("\r\n\r\n198.51.100.1"));
     assert!(wary.ask(ask, b"").await.ends_with("\r\n\r\n127.0.0.1"));

@@ -3,8 +3,34 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::*;
+use askama::Template as _;
+
+use super::account::{AccountPage, ActivityRow};
+use super::api_index::{ApiIndexPage, ApiRow};
+use super::confirm::ConfirmPage;
+use super::format::{day, device, event, moment};
+use super::home::HomePage;
+use super::layout::Page;
+use super::login::LoginPage;
+use super::mail::{MailPage, text_parts};
+use super::mailbox::{MailRow, MailboxPage};
+use super::problem::ProblemPage;
+use super::register::RegisterPage;
+use super::register_sent::{RegisterSentPage, status_text};
+use crate::account::confirm::ConfirmStep;
+use crate::account::register::DeliveryStatus;
 use crate::clock::Timestamp;
+use crate::http::extract::form::FormState;
+use crate::http::extract::redirect::Target;
+use crate::locale::{Locale, Text};
+
+const DELIVERIES: [Option<DeliveryStatus>; 5] = [
+    None,
+    Some(DeliveryStatus::Queued),
+    Some(DeliveryStatus::Sent),
+    Some(DeliveryStatus::Delayed),
+    Some(DeliveryStatus::Rejected),
+];
 
 const ATTACK: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>";
 
@@ -25,7 +51,7 @@ fn activity(t: Text, said: &str) -> Vec<ActivityRow> {
         "curl/8.14.1",
     ];
     let row = |event, reason, ok: bool, agent: usize, minute| ActivityRow {
-        what: activity_words(t, event, reason),
+        what: super::format::event(t, event, reason),
         ok,
         at: moment(t, at(minute)),
         at_iso: at(minute).to_rfc3339(),
@@ -50,58 +76,53 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
         assert!(pages.insert(name.to_owned(), html.unwrap()).is_none());
     };
 
-    hang("home", Home { page: frame(locale, "/", false) }.render());
+    hang("home", HomePage { page: frame(locale, "/", false) }.render());
     let known = Page { signed_in: Some(some("Ada Lovelace")), ..frame(locale, "/", true) };
-    hang("home-signed-in", Home { page: known }.render());
+    hang("home-signed-in", HomePage { page: known }.render());
 
-    let register = |errors| Register {
-        page: frame(locale, "/register", false),
-        email: some("ada@example.org"),
-        name: some("Ada Lovelace"),
-        errors,
-    };
-    hang("register", register(RegisterErrors::default()).render());
-    let mistakes = RegisterErrors {
-        email: Some(some(&t.get("mistake-email-invalid"))),
-        password: Some(some(&t.get("mistake-password-short"))),
-        name: Some(some(&t.get("mistake-name-missing"))),
-        form: Some(some(&t.get("mistake-form"))),
-    };
+    let register = |form| RegisterPage { page: frame(locale, "/register", false), form };
+    let typed = || FormState::of([("email", some("ada@example.org")), ("name", some("Ada Lovelace"))]);
+    hang("register", register(typed()).render());
+    let mistakes = typed()
+        .with_error(some(&t.get("mistake-form")))
+        .with_field_error("email", some(&t.get("mistake-email-invalid")))
+        .with_field_error("password", some(&t.get("mistake-password-short")))
+        .with_field_error("name", some(&t.get("mistake-name-missing")));
     hang("register-mistakes", register(mistakes).render());
 
-    for status in [Delivery::Unknown, Delivery::Queued, Delivery::Sent, Delivery::Delayed, Delivery::Rejected] {
-        let address = (status != Delivery::Unknown).then(|| some("ada@example.org"));
+    for status in DELIVERIES {
+        let address = status.map(|_| some("ada@example.org"));
         let page = frame(locale, "/register/sent", false);
-        let resend = status == Delivery::Sent;
-        hang(&format!("sent-{}", status.word()), RegisterSent { page, address, status, resend }.render());
+        let resend = status == Some(DeliveryStatus::Sent);
+        hang(&format!("sent-{}", status_text(status)), RegisterSentPage { page, address, status, resend }.render());
     }
 
-    for (name, state, error) in [
-        ("confirm", ConfirmState::Button, None),
-        ("confirm-again", ConfirmState::Button, Some(some(&t.get("mistake-form")))),
-        ("confirm-password", ConfirmState::Password, None),
-        ("confirm-password-wrong", ConfirmState::Password, Some(some(&t.get("confirm-password-wrong")))),
-        ("confirm-invalid", ConfirmState::Invalid, None),
+    let confirm = || FormState::of([("token", some("v1.AbCdEf"))]);
+    let wrong = confirm().with_field_error("password", some(&t.get("confirm-password-wrong")));
+    for (name, step, form) in [
+        ("confirm", ConfirmStep::Button, confirm()),
+        ("confirm-again", ConfirmStep::Button, confirm().with_error(some(&t.get("mistake-form")))),
+        ("confirm-password", ConfirmStep::Password, confirm()),
+        ("confirm-password-wrong", ConfirmStep::Password, wrong),
+        ("confirm-invalid", ConfirmStep::Invalid, confirm()),
     ] {
-        let page = frame(locale, "/confirm", false);
-        hang(name, Confirm { page, token: some("v1.AbCdEf"), state, error }.render());
+        hang(name, ConfirmPage { page: frame(locale, "/confirm", false), step, form }.render());
     }
 
-    for (name, next, error) in
-        [("login", None, None), ("login-refused", Some(some("/account")), Some(some(&t.get("login-refused"))))]
-    {
-        let page = frame(locale, "/login", false);
-        hang(name, Login { page, email: some("ada@example.org"), next, error }.render());
+    let login = || FormState::of([("email", some("ada@example.org"))]);
+    let refused = login().with_error(some(&t.get("login-refused")));
+    for (name, next, form) in [("login", None, login()), ("login-refused", Some(Target::parse("/account")), refused)] {
+        hang(name, LoginPage { page: frame(locale, "/login", false), form, next }.render());
     }
 
     for (name, activity) in [("account", activity(t, said)), ("account-new", Vec::new())] {
-        let account = Account {
+        let account = AccountPage {
             page: frame(locale, "/account", true),
             name: some("Ada Lovelace"),
             email: some("ada@example.org"),
             since: day(t, at(0)),
             activity,
-            language: locale.tag(),
+            language: locale,
         };
         hang(name, account.render());
     }
@@ -113,25 +134,25 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
         at: moment(t, at(20)),
     };
     let page = frame(locale, "/mailbox", false);
-    hang("mailbox-empty", Mailbox { page: page.clone(), mails: Vec::new() }.render());
-    hang("mailbox", Mailbox { page: page.clone(), mails: vec![mail.clone(), mail.clone()] }.render());
+    hang("mailbox-empty", MailboxPage { page: page.clone(), mails: Vec::new() }.render());
+    hang("mailbox", MailboxPage { page: page.clone(), mails: vec![mail.clone(), mail.clone()] }.render());
     let text =
         format!("{}\n\nhttps://desk.example/confirm?token=v1.AbCdEf\n\nBellhop {said}", t.get("mail-greeting-plain"));
-    let letter = Mail { page, to: mail.to, subject: mail.subject, at: mail.at, text_parts: text_parts(&text) };
+    let letter = MailPage { page, to: mail.to, subject: mail.subject, at: mail.at, text_parts: text_parts(&text) };
     hang("mail", letter.render());
 
-    for status in Problem::STATUSES {
-        hang(&format!("problem-{status}"), Problem::new(frame(locale, "", false), status).render());
+    for status in ProblemPage::STATUSES {
+        hang(&format!("problem-{status}"), ProblemPage::new(frame(locale, "", false), status).render());
     }
 
     let operations = [("POST", "/api/v1/register"), ("GET", "/api/v1/me"), ("DELETE", "/api/v1/me/sessions/{id}")]
         .map(|(method, path)| ApiRow {
-            method: method.to_owned(),
+            method,
             path: path.to_owned(),
             summary: some("Registers an address; the confirmation follows by mail."),
         })
         .into();
-    hang("api", ApiIndex { page: frame(locale, "/api", false), operations }.render());
+    hang("api", ApiIndexPage { page: frame(locale, "/api", false), operations }.render());
     pages
 }
 
@@ -219,7 +240,7 @@ fn no_page_needs_anything_the_content_security_policy_forbids() {
                 assert!(inside || in_a_mail, "{name} in {locale}: {link}");
             }
         }
-        assert!(html.contains(&format!("/static/style.css?v={ASSETS_VERSION}")), "{name}");
+        assert!(html.contains(&crate::links::asset("style.css")), "{name}");
     }
 }
 
@@ -301,7 +322,7 @@ fn a_link_that_opens_nothing_offers_no_form() {
 fn a_status_without_words_takes_those_of_its_class() {
     for (status, like) in [(418, 400), (502, 500)] {
         let (odd, plain) =
-            (Problem::new(Page::new(Locale::En, ""), status), Problem::new(Page::new(Locale::En, ""), like));
+            (ProblemPage::new(Page::new(Locale::En, ""), status), ProblemPage::new(Page::new(Locale::En, ""), like));
         assert_eq!((odd.status, &odd.title), (status, &plain.title));
         assert!(!odd.title.starts_with("problem-"));
     }
@@ -373,9 +394,9 @@ fn a_device_is_named_by_browser_and_system() {
 #[test]
 fn an_event_without_words_is_shown_as_it_is() {
     let t = Locale::En.text();
-    assert_eq!(activity_words(t, "user.promoted", None), "user.promoted");
-    assert_eq!(activity_words(t, "login.failed", Some("wrong_password")), "Sign-in refused: wrong password");
-    assert_eq!(activity_words(t, "login.failed", Some("something new")), "Sign-in refused");
+    assert_eq!(event(t, "user.promoted", None), "user.promoted");
+    assert_eq!(event(t, "login.failed", Some("wrong_password")), "Sign-in refused: wrong password");
+    assert_eq!(event(t, "login.failed", Some("something new")), "Sign-in refused");
 }
 
 #[test]

@@ -1,11 +1,10 @@
-//! Facts of the log, said for people.
+//! Facts, said for people.
 
-use super::TextPart;
 use crate::clock::Timestamp;
 use crate::locale::{Locale, Text};
 
 /// How much of an unknown user agent is shown, in characters.
-const MOST_OF_AN_AGENT: usize = 40;
+const MAX_AGENT_CHARS: usize = 40;
 
 /// A moment as people write it, to the minute, in UTC.
 #[must_use]
@@ -22,7 +21,7 @@ pub fn day(t: Text, at: Timestamp) -> String {
 /// What happened, in a few words, from the type of an event and the reason it carries. A type that has no words is
 /// shown as it is.
 #[must_use]
-pub fn activity_words(t: Text, event_type: &str, reason: Option<&str>) -> String {
+pub fn event(t: Text, event_type: &str, reason: Option<&str>) -> String {
     match event_type {
         "user.registered" => t.get("activity-user-registered"),
         "user.confirmed" => t.get("activity-user-confirmed"),
@@ -93,42 +92,17 @@ pub fn device(t: Text, user_agent: &str) -> String {
         marks.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
     };
     match (named(&BROWSERS), named(&SYSTEMS)) {
-        (Some(browser), Some(system)) => t.with2("device-on", "browser", browser, "system", system),
+        (Some(browser), Some(system)) => t.args("device-on", &[("browser", browser), ("system", system)]),
         (Some(browser), None) => browser.to_owned(),
         (None, _) => {
-            let shown: String = user_agent.trim().chars().filter(|c| !c.is_control()).take(MOST_OF_AN_AGENT).collect();
+            let shown: String = user_agent.trim().chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect();
             if shown.is_empty() {
                 t.get("device-unknown")
-            } else if user_agent.trim().chars().count() > MOST_OF_AN_AGENT {
+            } else if user_agent.trim().chars().count() > MAX_AGENT_CHARS {
                 format!("{shown}…")
             } else {
                 shown
             }
         }
     }
-}
-
-/// Cuts a plain text into words and links: whatever starts with `http://` or `https://` leads there, up to the next
-/// blank and without the full stop or bracket after it. No other scheme becomes a link.
-#[must_use]
-pub fn text_parts(text: &str) -> Vec<TextPart> {
-    let mut parts = Vec::new();
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some(at) = ["https://", "http://"].iter().filter_map(|scheme| rest.find(scheme)).min() {
-        let (before, from_link) = rest.split_at(at);
-        let end =
-            from_link.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"')).unwrap_or(from_link.len());
-        let link = from_link.get(..end).unwrap_or(from_link).trim_end_matches(['.', ',', ';', ')', '。', '，', '）']);
-        plain.push_str(before);
-        rest = from_link.get(link.len()..).unwrap_or_default();
-        if !plain.is_empty() {
-            parts.push(TextPart { text: std::mem::take(&mut plain), href: None });
-        }
-        parts.push(TextPart { text: link.to_owned(), href: Some(link.to_owned()) });
-    }
-    if !rest.is_empty() {
-        parts.push(TextPart { text: rest.to_owned(), href: None });
-    }
-    parts
 }

@@ -1,0 +1,95 @@
+//! Who is signed in, and what is theirs.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::account::login_log::{self, Entry};
+use crate::account::session::SignedIn;
+use crate::http::api::schema::{Me, ProblemDetails};
+use crate::http::extract::query::Query;
+use crate::http::extract::visitor::Visitor;
+use crate::http::problem::Problem;
+use crate::http::state::AppState;
+
+/// Entries of the login log in one answer, unless asked for otherwise.
+const DEFAULT_PAGE_ENTRIES: u8 = 20;
+/// … and at the most.
+const MAX_PAGE_ENTRIES: u8 = 100;
+
+/// A part of the login log.
+#[derive(Serialize, ToSchema)]
+pub struct Activity {
+    /// Newest first.
+    items: Vec<Item>,
+    /// To be given as `before` for what is older; none when there is nothing older.
+    next: Option<Uuid>,
+}
+
+/// An entry of the login log.
+#[derive(Serialize, ToSchema)]
+pub struct Item {
+    /// The event's id.
+    id: Uuid,
+    /// The event's type: `login.succeeded`, `login.failed`.
+    r#type: String,
+    /// When.
+    at: DateTime<Utc>,
+    /// From which address.
+    ip: String,
+    /// With which program.
+    user_agent: String,
+    /// Why it was refused, if it was.
+    reason: Option<String>,
+}
+
+impl From<Entry> for Item {
+    fn from(Entry { id, kind, at, ip, user_agent, reason }: Entry) -> Self {
+        Item { id, r#type: kind, at, ip, user_agent, reason }
+    }
+}
+
+/// Who is signed in
+///
+/// # Errors
+/// 401, 503.
+#[utoipa::path(get, path = "/api/v1/me", responses(
+    (status = 200, body = Me), (status = 401, body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn me(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    Ok(Answer(Me::from(signed_in(&state, &visitor).await?.user)).into_response())
+}
+
+/// The login log of who is signed in
+///
+/// # Errors
+/// 401, 422 for a `before` or `limit` that is none, 503.
+#[utoipa::path(get, path = "/api/v1/me/activity",
+    params(("before" = Option<Uuid>, Query, description = "only what is older than this entry"),
+           ("limit" = Option<u8>, Query, description = "1 to 100", minimum = 1, maximum = 100)),
+    responses((status = 200, body = Activity), (status = 401, body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn activity(State(state): State<Arc<AppState>>, visitor: Visitor, query: Query) -> Result<Response, Problem> {
+    let signed_in = signed_in(&state, &visitor).await?;
+    let wrong = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-parameter", detail);
+    let before = query.get("before").map(|text| text.parse::<Uuid>()).transpose();
+    let before = before.map_err(|_| wrong("before is not the id of an entry."))?;
+    let limit = query.get("limit").map_or(Ok(DEFAULT_PAGE_ENTRIES), |text| text.parse::<u8>());
+    let limit = limit.ok().filter(|limit| (1..=MAX_PAGE_ENTRIES).contains(limit));
+    let limit = limit.ok_or_else(|| wrong("limit is not a number from 1 to 100."))?;
+    // one more than asked for tells whether there is a next page
+    let mut entries = login_log::of_user(&state.accounts, signed_in.user.id, before, limit + 1).await?;
+    let more = entries.len() > usize::from(limit);
+    entries.truncate(usize::from(limit));
+    let next = entries.last().filter(|_| more).map(|entry| entry.id);
+    Ok(Answer(Activity { items: entries.into_iter().map(Item::from).collect(), next }).into_response())
+}
+
+async fn signed_in(state: &AppState, visitor: &Visitor) -> Result<SignedIn, Problem> {
+    visitor.signed_in(state).await?.ok_or_else(|| Problem::of(StatusCode::UNAUTHORIZED))
+}

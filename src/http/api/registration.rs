@@ -1,0 +1,116 @@
+//! Registering and confirming.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::account::confirm::{self as account_confirm, ConfirmRefused};
+use crate::account::credentials::policy::Password;
+use crate::account::register::{self as account_register, NewRegistration, RegistrationErrors};
+use crate::http::api::schema::ProblemDetails;
+use crate::http::cookies::Cookie;
+use crate::http::extract::json::Json;
+use crate::http::extract::visitor::Visitor;
+use crate::http::field_errors;
+use crate::http::problem::Problem;
+use crate::http::response::with_cookies;
+use crate::http::state::AppState;
+
+/// What registering takes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// One address with a domain, at most 254 bytes.
+    email: String,
+    /// 15 to 256 characters.
+    password: String,
+    /// What to call the person, at most 100 characters.
+    name: String,
+}
+
+/// What registering answers.
+#[derive(Serialize, ToSchema)]
+pub struct Registered {
+    /// Always `confirmation_pending`, whoever has the address.
+    #[schema(example = "confirmation_pending")]
+    status: &'static str,
+}
+
+/// What confirming takes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    /// From the link in the mail.
+    token: String,
+    /// As chosen at the registration; not needed with the cookie that registering set.
+    password: Option<String>,
+}
+
+/// Asks for an account
+///
+/// The answer is the same whoever has the address. Sets a cookie that stands for the password when confirming.
+///
+/// # Errors
+/// 422 with the fields that were refused, 429, 503.
+#[utoipa::path(post, path = "/api/v1/register", request_body = Registration, responses(
+    (status = 202, body = Registered), (status = 422, body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn register(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    Json(given): Json<Registration>,
+) -> Result<Response, Problem> {
+    state.rate_limits.register.check(visitor.client.network)?;
+    let (t, locale, origin) = (visitor.locale.text(), visitor.locale.tag(), visitor.origin.clone());
+    let Registration { email, password, name } = &given;
+    let new = NewRegistration { email, name, password, locale, origin };
+    match account_register::register(&state.accounts, new).await {
+        Ok(browser) => {
+            let answer = (StatusCode::ACCEPTED, Answer(Registered { status: "confirmation_pending" }));
+            Ok(with_cookies(answer.into_response(), [state.registration_cookie(&browser)?]))
+        }
+        Err(error) => {
+            let errors: RegistrationErrors = error.downcast()?;
+            let problem = Problem::of(StatusCode::UNPROCESSABLE_ENTITY);
+            let fields = field_errors::of_registration(errors, t).into_iter();
+            Err(fields.fold(problem, |problem, (field, text)| problem.with_field(field, text)))
+        }
+    }
+}
+
+/// Confirms the address and signs in
+///
+/// # Errors
+/// 422 for a link that does not work or a password that is missing or wrong, 429, 503.
+#[utoipa::path(post, path = "/api/v1/confirm", request_body = Confirmation, responses(
+    (status = 204), (status = 422, body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn confirm(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    Json(given): Json<Confirmation>,
+) -> Result<Response, Problem> {
+    state.rate_limits.confirm.check(visitor.client.network)?;
+    let password = given.password.and_then(|password| Password::normalise(&password).ok());
+    let origin = visitor.origin.clone();
+    let (registration, replaces) = (visitor.registration, visitor.session);
+    match account_confirm::confirm(&state.accounts, &given.token, registration, password, replaces, origin).await {
+        Ok(new) => {
+            let session = state.session_cookie(&new.token, visitor.session)?;
+            let cookies = [session, Cookie::Registration.delete(state.https)];
+            Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), cookies))
+        }
+        Err(error) => {
+            let unprocessable = |code, detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail);
+            Err(match error.downcast()? {
+                ConfirmRefused::Invalid => unprocessable("invalid-token", "The token is unknown, expired or used."),
+                ConfirmRefused::Password => {
+                    unprocessable("password-needed", "The password that was chosen at the registration is needed.")
+                }
+            })
+        }
+    }
+}

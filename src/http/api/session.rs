@@ -1,0 +1,67 @@
+//! Signing in and out.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::account::login::{self as account_login, LoginRefused};
+use crate::http::api::schema::{Me, ProblemDetails};
+use crate::http::cookies::Cookie;
+use crate::http::extract::json::Json;
+use crate::http::extract::visitor::Visitor;
+use crate::http::problem::Problem;
+use crate::http::response::{CLEAR_SITE_DATA, with_cookies};
+use crate::http::state::AppState;
+
+/// What signing in takes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    /// The address.
+    email: String,
+    /// The password.
+    password: String,
+}
+
+/// Signs in
+///
+/// # Errors
+/// 401 with one message for all causes, 429, 503.
+#[utoipa::path(post, path = "/api/v1/login", request_body = Credentials, responses(
+    (status = 200, body = Me), (status = 401, body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn login(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    Json(given): Json<Credentials>,
+) -> Result<Response, Problem> {
+    state.rate_limits.login.check(visitor.client.network)?;
+    let origin = visitor.origin.clone();
+    match account_login::login(&state.accounts, &given.email, &given.password, visitor.session, origin).await {
+        Ok((new, user)) => {
+            let cookie = state.session_cookie(&new.token, visitor.session)?;
+            Ok(with_cookies(Answer(Me::from(user)).into_response(), [cookie]))
+        }
+        Err(error) => {
+            let LoginRefused = error.downcast()?;
+            Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "The address or the password is wrong."))
+        }
+    }
+}
+
+/// Signs out
+///
+/// # Errors
+/// 503.
+#[utoipa::path(post, path = "/api/v1/logout", responses((status = 204)))]
+pub async fn logout(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    if let Some(token) = visitor.session {
+        state.sessions.revoke(&state.accounts, token).await?;
+    }
+    let answer = (StatusCode::NO_CONTENT, [CLEAR_SITE_DATA]).into_response();
+    Ok(with_cookies(answer, [Cookie::Session.delete(state.https)]))
+}

@@ -1,0 +1,40 @@
+//! The frame of every page.
+
+use crate::account::session::SignedIn;
+use crate::http::extract::visitor::Visitor;
+use crate::http::state::AppState;
+use crate::locale::{Locale, Text};
+
+/// What every page needs for its frame.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The texts, in the reader's language.
+    pub t: Text,
+    /// The tag of that language, for the `lang` attribute.
+    pub lang: &'static str,
+    /// The display name of the person who is signed in.
+    pub signed_in: Option<String>,
+    /// The path of the page, to mark it in the navigation. A page without one does not know who looks at it, and has none.
+    pub path: &'static str,
+    /// Whether the footer links to the local mailbox.
+    pub demo_mailbox: bool,
+}
+
+impl Page {
+    /// The frame of a page for a stranger, without a link to the mailbox.
+    #[must_use]
+    pub const fn new(locale: Locale, path: &'static str) -> Self {
+        Self { t: locale.text(), lang: locale.tag(), signed_in: None, path, demo_mailbox: false }
+    }
+
+    /// The frame of a page for a visitor, in the language of the account that is signed in.
+    #[must_use]
+    pub fn of(state: &AppState, visitor: &Visitor, path: &'static str, signed_in: Option<&SignedIn>) -> Self {
+        let own = signed_in.and_then(|signed_in| Locale::from_tag(&signed_in.user.locale));
+        Page {
+            signed_in: signed_in.map(|signed_in| signed_in.user.name.clone()),
+            demo_mailbox: state.mailbox().is_some() && visitor.is_local,
+            ..Page::new(own.unwrap_or(visitor.locale), path)
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Every path of ours and every URL made of one: routes, pages, redirects and mails ask here.
+//!
+//! The calls of the API name their paths themselves, once: the routes and the OpenAPI document are made of that.
+
+use anyhow::Context as _;
+use url::Url;
+
+/// The start page.
+pub const HOME: &str = "/";
+/// The form to register.
+pub const REGISTER: &str = "/register";
+/// Where a browser waits for the mail after registering.
+pub const REGISTER_SENT: &str = "/register/sent";
+/// How far that mail has come, for the page's script.
+pub const REGISTER_STATUS: &str = "/register/status";
+/// The page behind the link in that mail.
+pub const CONFIRM: &str = "/confirm";
+/// The form to sign in.
+pub const LOGIN: &str = "/login";
+/// Signs out.
+pub const LOGOUT: &str = "/logout";
+/// The page of who is signed in.
+pub const ACCOUNT: &str = "/account";
+/// The local mailbox.
+pub const MAILBOX: &str = "/mailbox";
+/// A mail in it.
+pub const MAILBOX_MAIL: &str = "/mailbox/{id}";
+/// The same mailbox for programs.
+pub const MAILBOX_JSON: &str = "/mailbox.json";
+/// The calls of the API, to read.
+pub const API_INDEX: &str = "/api";
+/// The OpenAPI document.
+pub const API_DOCUMENT: &str = "/api/openapi.json";
+/// What every path of the API begins with.
+pub const API: &str = "/api/";
+/// Whether the process runs.
+pub const LIVEZ: &str = "/livez";
+/// Whether it can take requests.
+pub const READYZ: &str = "/readyz";
+/// What every path of an asset begins with.
+pub const STATIC: &str = "/static/";
+/// An asset.
+pub const STATIC_FILE: &str = "/static/{name}";
+
+/// The path of a mail in the local mailbox.
+#[must_use]
+pub fn mailbox_mail(id: &str) -> String {
+    format!("{MAILBOX}/{id}")
+}
+
+/// The path of an asset. A new version of the program is a new path, so the old one may be cached for ever.
+#[must_use]
+pub fn asset(name: &str) -> String {
+    format!("{STATIC}{name}?v={}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The URL of a path, for a mail.
+///
+/// # Errors
+/// When `public_url` can be no base, which none that the settings let through is.
+pub fn absolute(public_url: &Url, path: &str) -> anyhow::Result<Url> {
+    public_url.join(path).context("cannot build a link")
+}
+
+/// The link that confirms a registration.
+///
+/// # Errors
+/// As [`absolute`].
+pub fn confirm_url(public_url: &Url, token: &str) -> anyhow::Result<Url> {
+    let mut url = absolute(public_url, CONFIRM)?;
+    url.query_pairs_mut().append_pair("token", token);
+    Ok(url)
+}
