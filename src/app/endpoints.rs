@@ -1,4 +1,4 @@
-//! Where the servers are, and whether the way there leaves this machine.
+//! Where the servers are, and whether the connection to them leaves this machine.
 
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -16,7 +16,7 @@ const SQLITE_FILE: &str = "bellhop.sqlite";
 ///
 /// # Errors
 /// When the setting is none of the forms we know; the URL, which holds a password, is not repeated.
-pub(super) fn of_database(config: &Config) -> Result<Location, ConfigError> {
+pub(super) fn database(config: &Config) -> Result<Location, ConfigError> {
     let Some(url) = &config.data.database_url else {
         return Ok(Location::Sqlite(config.data.data_dir.join(SQLITE_FILE)));
     };
@@ -34,13 +34,13 @@ pub(super) fn of_database(config: &Config) -> Result<Location, ConfigError> {
         return Err(wrong(form));
     }
     let options: PgConnectOptions = url.parse().map_err(|_| wrong(form))?;
-    let says = |name: &str| {
+    let has_parameter = |name: &str| {
         let query = url.split_once('?').map_or("", |(_, query)| query);
         form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name)
     };
     let on_this_machine =
         options.get_socket().is_some() || options.get_host().starts_with('/') || is_loopback_host(options.get_host());
-    let options = if says("sslmode") || says("ssl-mode") || on_this_machine {
+    let options = if has_parameter("sslmode") || has_parameter("ssl-mode") || on_this_machine {
         options
     } else {
         options.ssl_mode(PgSslMode::VerifyFull)
@@ -48,8 +48,8 @@ pub(super) fn of_database(config: &Config) -> Result<Location, ConfigError> {
     Ok(Location::Postgres(Box::new(options)))
 }
 
-/// The host of a broker to which passwords and events travel in the clear, off this machine.
-pub(super) fn plain_broker(config: &Config) -> Option<String> {
+/// The host of a broker off this machine that is reached without TLS.
+pub(super) fn unencrypted_broker(config: &Config) -> Option<String> {
     let url = Url::parse(config.messaging.broker_url.as_ref()?.expose_secret()).ok()?;
     let host = url.host_str().filter(|host| url.scheme() == "amqp" && !is_loopback_host(host))?;
     Some(host.to_owned())
@@ -78,7 +78,7 @@ mod tests {
             ("postgres://u:p@[::1]/b", false),
             ("postgres://u:p@localhost/b?host=/run/postgresql", false),
         ] {
-            let Ok(Location::Postgres(options)) = of_database(&config("BELLHOP_DATABASE_URL", url)) else {
+            let Ok(Location::Postgres(options)) = database(&config("BELLHOP_DATABASE_URL", url)) else {
                 panic!("{url}")
             };
             assert_eq!(matches!(options.get_ssl_mode(), PgSslMode::VerifyFull), verified, "{url}");
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_database_that_would_be_lost_or_misnamed_is_refused() {
         for url in ["sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a.db?mode=rwc", "mysql://u:secret@h/b"] {
-            let error = of_database(&config("BELLHOP_DATABASE_URL", url)).expect_err(url).to_string();
+            let error = database(&config("BELLHOP_DATABASE_URL", url)).expect_err(url).to_string();
             assert!(error.contains("BELLHOP_DATABASE_URL") && !error.contains("secret"), "{error}");
         }
     }
@@ -101,7 +101,7 @@ mod tests {
             ("amqp://u:p@127.0.0.1:5672", None),
             ("amqp://localhost", None),
         ] {
-            assert_eq!(plain_broker(&config("BELLHOP_BROKER_URL", url)).as_deref(), host, "{url}");
+            assert_eq!(unencrypted_broker(&config("BELLHOP_BROKER_URL", url)).as_deref(), host, "{url}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::ConfigError;
-use crate::listeners;
+use crate::listeners::LISTENERS;
 
 /// What runs in this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,5 +53,5 @@ impl Parts {
 
 /// The queues there are, by short name.
 pub(super) fn queue_names() -> impl Iterator<Item = &'static str> {
-    listeners::QUEUES.into_iter().map(|(queue, _)| queue)
+    LISTENERS.into_iter().map(|listener| listener.queue)
 }

@@ -1,4 +1,4 @@
-//! The root secret: configured, or made once in the data directory.
+//! The root secret: configured, or created once in the data directory.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -10,8 +10,8 @@ use secrecy::SecretString;
 
 use crate::config::{self, Config, ConfigError};
 
-/// The configured key, or the one in the data directory, made there the first time.
-pub(super) fn secret_key(config: &Config) -> anyhow::Result<SecretString> {
+/// The configured key, or the one in the data directory, created there the first time.
+pub(super) fn load_or_create(config: &Config) -> anyhow::Result<SecretString> {
     if let Some(key) = &config.secrets.key {
         return Ok(key.clone());
     }
@@ -25,13 +25,13 @@ pub(super) fn secret_key(config: &Config) -> anyhow::Result<SecretString> {
     Ok(SecretString::from(key))
 }
 
-/// Writes the key beside its place and links it in: a crash leaves a whole key or none, and of two processes that start
-/// at once both end up with the first one's.
+/// Writes a draft and links it to `path`: a crash leaves a whole key or none, and two processes that start at once both
+/// end up with the first one's.
 fn write_new_key(path: &Path) -> anyhow::Result<()> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
     let key = URL_SAFE_NO_PAD.encode(bytes);
-    // a name of its own: in a container every process has the same number, and one that died may have left its draft
+    // named at random: in containers process ids repeat, and a process that died may have left its draft
     let draft = path.with_extension(format!("key.{}", uuid::Uuid::new_v4().simple()));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

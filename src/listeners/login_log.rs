@@ -1,28 +1,32 @@
-//! What happened at the door, as rows that its owner can read. Exactly once: the row and the mark of the event are one
+//! Writes logins into the login log that users can read. Exactly once: the row and the inbox mark of the event are one
 //! transaction.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tower::BoxError;
-
-use super::Desk;
+use super::context::{Listener, ListenerContext};
+use crate::account::login_log::LoginLog;
 use crate::event;
+use crate::messaging::consumer::layers::{self, Answer, Stack};
 use crate::messaging::message::{Message, Outcome};
 
 /// Short name of the queue.
 pub const QUEUE: &str = "login-log";
 
-/// Messages that are unacknowledged at a time unless the settings say otherwise: those that are there together are written together, and while one
-/// transaction is under way the next one's come.
-pub const BATCH: u16 = 200;
+/// In the table. Rows that wait while one transaction commits share the next one, so one consumer with many messages does.
+pub const LISTENER: Listener = Listener { queue: QUEUE, keys: &["login.*"], batch: Some(200), stack };
 
-/// Writes the row of a login that succeeded or failed.
-///
-/// # Errors
-/// When the database is away.
-pub async fn login_log(desk: Desk, message: Arc<Message>) -> Result<Outcome, BoxError> {
+/// A row takes moments.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+fn stack(context: &ListenerContext) -> Stack {
+    let log = LoginLog::new(&context.accounts, QUEUE);
+    layers::transactional(QUEUE, TIME_LIMIT, move |message| handle(log.clone(), message))
+}
+
+async fn handle(log: LoginLog, message: Arc<Message>) -> Answer {
     match event::decode(message.id, &message.body) {
-        Ok(received) => desk.log.record(received).await?,
+        Ok(received) => log.record(received).await?,
         Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
     }
     Ok(Outcome::Ack)

@@ -46,7 +46,7 @@ fn the_readme_lists_every_setting_with_its_default() {
 
 #[test]
 fn the_asyncapi_document_is_what_the_code_sends() {
-    let topology = Topology::new(listeners::QUEUES, &listeners::node::KEYS, RetryPolicy::default().tiers);
+    let topology = Topology::new(listeners::bindings(), &listeners::revocations::KEYS, RetryPolicy::default().tiers);
     let made = serde_json::to_string_pretty(&event::asyncapi(&topology)).unwrap() + "\n";
     let kept = fs::read_to_string(root().join("docs/asyncapi.json")).unwrap_or_default();
     if kept != made {

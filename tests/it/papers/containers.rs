@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use bellhop::config::{self, Config};
-use bellhop::listeners::QUEUES;
+use bellhop::listeners::LISTENERS;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
@@ -30,7 +30,8 @@ fn is_setting(name: &str) -> bool {
     let of_a_queue = |rest: &str| {
         let queue = rest.strip_prefix('_');
         queue.is_some_and(|queue| {
-            queue.is_empty() || QUEUES.iter().any(|(known, _)| known.to_uppercase().replace('-', "_") == queue)
+            queue.is_empty()
+                || LISTENERS.iter().any(|listener| listener.queue.to_uppercase().replace('-', "_") == queue)
         })
     };
     name == "CONFIG"

@@ -111,7 +111,7 @@ async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
     })
     .await;
     let mut others = BTreeMap::new();
-    let listeners = listeners::QUEUES.iter().map(|(queue, _)| format!("listener:{queue}"));
+    let listeners = listeners::LISTENERS.iter().map(|listener| format!("listener:{}", listener.queue));
     for part in listeners.chain(["relay".to_owned()]) {
         let mut config = (*web.app.config).clone();
         settings(&format!("bellhop-{}", part.trim_start_matches("listener:")), &mut config);
@@ -342,9 +342,9 @@ fn is_meant(user: &str, deed: &Deed) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_may_do_more_than_their_part_does() {
     let house = House::new().await;
-    let topology = Topology::new(listeners::QUEUES, &listeners::node::KEYS, [std::time::Duration::ZERO; 5]);
+    let topology = Topology::new(listeners::bindings(), &listeners::revocations::KEYS, [std::time::Duration::ZERO; 5]);
     let users: Vec<&str> = house.passwords.keys().map(String::as_str).collect();
-    let queues = listeners::QUEUES.map(|(queue, _)| queue);
+    let queues = listeners::LISTENERS.map(|listener| listener.queue);
     let mut wanted: Vec<String> =
         ["setup", "relay", "operator", "web"].iter().chain(&queues).map(|part| format!("bellhop-{part}")).collect();
     wanted.sort();

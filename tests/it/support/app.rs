@@ -253,7 +253,7 @@ impl Progress {
             let done = marks.iter().find(|(listener, _)| listener == queue).map_or(0, |(_, count)| *count);
             (queue, done, wanted)
         };
-        Self { unpublished, queues: bellhop::listeners::QUEUES.into_iter().map(of_queue).collect() }
+        Self { unpublished, queues: bellhop::listeners::bindings().into_iter().map(of_queue).collect() }
     }
 
     pub fn is_all(&self) -> bool {

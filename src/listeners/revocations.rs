@@ -1,4 +1,4 @@
-//! What a running web node must forget: each hears of it on a queue of its own, and drops the sessions that ended.
+//! Drops revoked sessions from the cache of a running web node. Each node hears of them on an ephemeral queue of its own.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use crate::account::session::cache::SessionCache;
 use crate::event::{self, Event};
 use crate::messaging::broker::Broker;
 use crate::messaging::consumer::ephemeral;
+use crate::messaging::message::Message;
 use crate::messaging::topology::{Queue, QueueKind};
 
-/// What nodes hear, of all events.
+/// The events that nodes hear.
 pub const KEYS: [&str; 1] = ["session.revoked"];
 
-/// Keeps the cache of this node true until `stop`.
+/// Keeps the cache of this node up to date until `stop`.
 pub async fn run(broker: Broker, cache: Arc<SessionCache>, stop: CancellationToken) {
     let queue = Queue { name: format!("node.{}", Uuid::new_v4().simple()), kind: QueueKind::Node };
-    let hears = Arc::clone(&cache);
-    let subscribed = move |generation| hears.subscribed(generation);
-    let each = move |message: &crate::messaging::message::Message| {
+    let subscribed = |generation| cache.subscribed(generation);
+    let each = |message: &Message| {
         if let Ok(received) = event::decode(message.id, &message.body)
             && let Event::SessionRevoked { session, .. } = received.event
         {

@@ -1,0 +1,43 @@
+//! The HTTP server: the router with its state and layers, and the limits of a connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::components::App;
+use crate::http::middleware::MiddlewareConfig;
+use crate::http::middleware::body_limit::BodyLimits;
+use crate::http::middleware::client_ip::Proxies;
+use crate::http::middleware::site::Site;
+use crate::http::pages::problem::problem_page;
+use crate::http::rate_limit::RateLimits;
+use crate::http::readiness::Readiness;
+use crate::http::router;
+use crate::http::server::limits::ConnectionLimits;
+use crate::http::state::AppState;
+
+impl App {
+    /// The router, and the limits of a connection, which may take `drain` to finish when stopping.
+    pub(super) fn web(&self, port: u16, drain: Duration) -> anyhow::Result<(axum::Router, ConnectionLimits)> {
+        let http = &self.config.http;
+        let state = AppState {
+            accounts: self.accounts.clone(),
+            sessions: Arc::clone(&self.sessions),
+            mail: Arc::clone(&self.mail),
+            readiness: Readiness::new(self.accounts.db.clone(), self.broker.clone(), Arc::clone(&self.mail)),
+            https: http.public_url.scheme() == "https",
+            rate_limits: RateLimits::new(http.limits),
+            operator: self.operator(),
+        };
+        let proxies = Arc::new(Proxies::new(http.trusted_proxies.clone()));
+        let middleware = MiddlewareConfig {
+            site: Arc::new(Site::new(&http.public_url, port)?),
+            proxies: Arc::clone(&proxies),
+            body_limits: BodyLimits::default(),
+            clock: self.accounts.clock.clone(),
+            problem_page,
+            tasks: self.tasks.clone(),
+        };
+        let limits = ConnectionLimits { proxies, drain, ..ConnectionLimits::default() };
+        Ok((router(Arc::new(state), middleware), limits))
+    }
+}
