@@ -1,4 +1,4 @@
-//! Now, to the microsecond: the one place that asks the system for the time.
+//! The time, to the microsecond: the one place that asks the system for it.
 //!
 //! Both databases keep microseconds, so a time that has been through one of them equals the time that went in.
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// A point in time, UTC, whole microseconds.
 pub type Timestamp = DateTime<Utc>;
 
-/// Tells the time. Clones share one offset, which is zero outside tests.
+/// The time. Clones share one offset, which is zero outside tests.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     offset: Arc<AtomicI64>,
@@ -27,13 +27,13 @@ impl Clock {
         (Utc::now() + offset).trunc_subsecs(6)
     }
 
-    /// Sets the clock on by `step`: the tests' way to let a day pass.
+    /// Moves the clock forward by `step`, for tests.
     pub fn advance(&self, step: Duration) {
         let step = i64::try_from(step.as_micros()).unwrap_or(i64::MAX);
         self.offset.fetch_add(step, Ordering::Relaxed);
     }
 
-    /// A new id that sorts by the time of its making (UUID version 7, RFC 9562 section 5.7).
+    /// A new id that sorts by creation time (UUID version 7, RFC 9562 section 5.7).
     #[must_use]
     pub fn new_id(&self) -> Uuid {
         Uuid::now_v7()

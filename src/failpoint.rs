@@ -1,13 +1,13 @@
-//! Named steps at which a test has the process die, as if its machine had lost power: between a commit and its answer, between a
-//! mail and its record.
+//! Named steps at which a test aborts the process, as if its machine had lost power: between a commit and its response,
+//! between a mail and its record.
 //!
-//! Nothing of this is in a release build: a step is an empty function there, and `BELLHOP_FAILPOINT` is no setting.
+//! In a release build a step is an empty function, and `BELLHOP_FAILPOINT` is no setting.
 
-/// Every step, in the order in which an event comes by. The tests kill at each of them.
+/// Every step, in the order in which an event passes them. The tests kill at each of them.
 pub const STEPS: &[&str] = &[
     "request.before_commit",
     "request.committed",
-    // to the queues in the same database
+    // into the queues in the same database
     "handover.before_commit",
     "handover.committed",
     // to a broker: sent is before the confirms are looked at, confirmed before the mark
@@ -31,7 +31,7 @@ pub const STEPS: &[&str] = &[
     "consumer.acked",
 ];
 
-/// The process comes by a step, and goes on.
+/// Passes a step.
 #[cfg(not(debug_assertions))]
 #[inline]
 pub const fn reach(_step: &'static str) {}
@@ -54,7 +54,7 @@ mod armed {
         passed: BTreeMap<&'static str, u32>,
     }
 
-    /// Has the process die at a step, `name` or `name:nth`, when it comes by for the first or the nth time.
+    /// Has the process abort at a step, `name` or `name:nth`, when it is passed for the first or the nth time.
     ///
     /// # Errors
     /// There is no such step, or one is armed already.
@@ -66,11 +66,11 @@ mod armed {
         ARMED.set(Mutex::new(armed)).map_err(|_| "one is armed already".to_owned())
     }
 
-    /// The process comes by a step. If that is where it is to die, it says how often it came by each, and dies.
-    #[expect(clippy::print_stderr, reason = "the last word of a process that has no time for a log")]
+    /// Passes a step, or prints how often each was passed and aborts, if it is the one that is armed.
+    #[expect(clippy::print_stderr, reason = "the process aborts before a log would be written")]
     pub fn reach(step: &'static str) {
         let Some(armed) = ARMED.get() else { return };
-        // held to the end: nobody comes by another step meanwhile, so what is said is exact
+        // held to the end, so that what is printed is exact
         let mut armed = armed.lock().unwrap_or_else(PoisonError::into_inner);
         *armed.passed.entry(step).or_default() += 1;
         if step == armed.step && armed.passed.get(step) == Some(&armed.nth) {

@@ -1,5 +1,4 @@
-//! The log: one subscriber for the process, lines for people or JSON for machines, and the trace context that travels
-//! with a message.
+//! The log, as text or JSON, and the trace context that travels with a message.
 
 use tracing_subscriber::EnvFilter;
 
@@ -10,7 +9,7 @@ use crate::config::{ConfigError, LogConfig, LogFormat};
 /// # Errors
 /// When `BELLHOP_LOG` is not a filter.
 pub fn start(config: &LogConfig, default: &str) -> Result<(), ConfigError> {
-    // lapin writes out every returned message with its body, which is nobody's business
+    // lapin logs every returned message with its body
     let filter = config.filter.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(format!("lapin::returned_messages=off,{filter}"));
     let filter = filter.map_err(|error| ConfigError::new("LOG", error))?;
@@ -26,7 +25,7 @@ tokio::task_local! {
     static TRACE: String;
 }
 
-/// Runs `work` as part of the trace that `traceparent` names; events written meanwhile carry it on.
+/// Runs `work` as part of a trace; events appended meanwhile carry it on.
 pub async fn traced<F: Future>(traceparent: String, work: F) -> F::Output {
     TRACE.scope(traceparent, work).await
 }

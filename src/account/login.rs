@@ -1,4 +1,4 @@
-//! Somebody signs in.
+//! Signing in.
 //!
 //! Every refusal does the same work and gets the same response: one look-up, one hash (against a dummy where there is
 //! nothing to compare with), one row in the outbox. The reason stands in the event alone.
@@ -82,7 +82,7 @@ pub async fn login(
         None if verdict.outdated => Some(permit.hash(typed).await?),
         _ => None,
     };
-    // frees the hash thread's queue while the rows are written
+    // its place in the queue is free while the rows are written
     drop(permit);
     let (None, Some(user)) = (refusal, row.user()) else {
         let attempted = accounts.keys.code(Purpose::Attempted, &[canonical_or(&canonical, email).as_bytes()]);

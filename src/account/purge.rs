@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::account::session::IDLE_TIMEOUT;
 use crate::db::purge::Purge;
 
-/// What goes, and when.
+/// Which rows are deleted, and when.
 pub const PURGES: [Purge; 3] = [
     Purge {
         name: "registrations past their time",

@@ -1,4 +1,4 @@
-//! Somebody registers.
+//! Registering.
 //!
 //! This writes a registration without looking whether the address is taken, so the response cannot tell. The listener
 //! `confirmation` looks, and sends one mail or the other.

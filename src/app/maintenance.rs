@@ -1,4 +1,4 @@
-//! What the process with the relay does beside its work: old rows go, a little at a time.
+//! Periodic work of the process with the relay: expired rows are deleted, a little at a time.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::db::Db;
 use crate::db::purge::Purge;
 use crate::messaging::{consumer, outbox};
 
-/// How often it is looked for what may go …
+/// How often expired rows are looked for …
 const INTERVAL: Duration = Duration::from_mins(10);
-/// … and the pause before the next batch where there was something.
+/// … and the pause between two batches.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
-/// How many rows of a kind go in one transaction.
+/// Rows of one kind in one transaction.
 const BATCH: i64 = 1_000;
 
 /// So many deleted rows are worth a vacuum …
@@ -23,7 +23,7 @@ const VACUUM_AFTER: u64 = 10_000;
 /// by half a million rows (docs/performance.md).
 const VACUUM: &str = "vacuum (skip_locked) outbox, inbox, broker_message";
 
-/// What goes, and when.
+/// Every kind of row that expires.
 pub fn purges() -> impl Iterator<Item = Purge> {
     account::purge::PURGES.into_iter().chain([outbox::PURGE]).chain(consumer::PURGES)
 }
@@ -35,8 +35,8 @@ pub(super) async fn run(db: Db, clock: Clock, stop: CancellationToken) {
     }
 }
 
-/// Deletes all that may go, with a `pause` between batches, and gives its room back where that was much. A kind that fails
-/// does not keep the others.
+/// Deletes all expired rows, with a `pause` between batches, and vacuums after many. A kind that fails does not stop the
+/// others.
 pub async fn purge(db: &Db, clock: &Clock, pause: Duration) {
     let mut gone = 0;
     loop {

@@ -51,7 +51,7 @@ impl Parts {
     }
 }
 
-/// The queues there are, by short name.
+/// The short names of all queues.
 pub(super) fn queue_names() -> impl Iterator<Item = &'static str> {
     LISTENERS.into_iter().map(|listener| listener.queue)
 }

@@ -18,7 +18,7 @@ pub fn is_away(error: &(dyn std::error::Error + 'static)) -> bool {
         | sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::BeginFailed
-        // what a connection that ends while it begins looks like: somebody between us and a server that is gone
+        // a connection that a proxy in front of a dead server closes at once
         | sqlx::Error::Protocol(_)
         | sqlx::Error::WorkerCrashed => true,
         // 08 connection, 53 out of resources, 57 operator, 40 rolled back by the server, 55P03 lock not available;

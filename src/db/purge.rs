@@ -1,24 +1,24 @@
-//! What goes by itself once it is old: one mechanism for all tables. Each module lists what of its own goes and when;
-//! `app::maintenance` has the list of lists.
+//! Deleting expired rows: one mechanism for all tables. Each module lists what it lets expire and when; `app::maintenance`
+//! has the list of lists.
 
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::db::Db;
 
-/// Rows that are deleted when they are old.
+/// Rows that expire.
 #[derive(Clone, Copy, Debug)]
 pub struct Purge {
-    /// What goes, for logs.
+    /// For logs.
     pub name: &'static str,
     /// Deletes at most `$2` rows that were over before `$1`.
     pub statement: &'static str,
-    /// How long a row stays after it was over.
+    /// How long a row is kept after that.
     pub keep: Duration,
 }
 
 impl Purge {
-    /// Deletes at most `limit` rows, and tells how many went.
+    /// Deletes at most `limit` rows, and returns how many.
     ///
     /// # Errors
     /// When the database is away.

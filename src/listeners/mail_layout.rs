@@ -38,8 +38,8 @@ impl RenderedMail {
     }
 }
 
-/// The salutation. Whoever registers a stranger's address chooses the name in the mail that goes there, so a name that
-/// could carry a message or a link is left out.
+/// The salutation. One who registers a stranger's address chooses the name in the mail to it, so a name that could hold a
+/// message or a link is left out.
 pub(super) fn greeting(t: Text, name: &str) -> String {
     let name = name.trim();
     let harmless = !name.is_empty()

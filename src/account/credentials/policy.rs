@@ -1,4 +1,4 @@
-//! Passwords: one normal form for every door, and the rules for choosing a new one.
+//! Passwords: one normal form for login and choice alike, and the rules for choosing one.
 //!
 //! Logging in asks only for the normal form ([`Password::normalise`]); an old password that today's rules would refuse must
 //! still open its account. Choosing one (registration, change, reset) also asks [`check_new`]. The rules are length and
@@ -118,7 +118,7 @@ impl Password {
         if normal.is_empty() { Err(PasswordError::Empty) } else { Ok(Self(secret)) }
     }
 
-    /// Normalises and checks a password that somebody wants to have from now on.
+    /// Normalises and checks a new password.
     ///
     /// # Errors
     ///

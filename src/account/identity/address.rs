@@ -21,7 +21,7 @@ const MAX_TYPED_BYTES: usize = 4 * MAX_BYTES;
 ///
 /// Both forms are ASCII without white space, control characters or quotes, so neither can break out of a header or an
 /// SMTP command. Two addresses are equal if their canonical forms are. `Debug` hides the local part, and there is
-/// neither `Display` nor `Serialize`: whoever shows an address says so by calling [`Address::as_typed`].
+/// neither `Display` nor `Serialize`: showing an address takes an explicit [`Address::as_typed`].
 #[derive(Clone)]
 pub struct Address {
     typed: String,

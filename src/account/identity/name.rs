@@ -13,7 +13,7 @@ pub const MAX_CODE_POINTS: usize = 100;
 
 /// A name to show, in NFC, without surrounding white space, 1 to [`MAX_CODE_POINTS`] code points.
 ///
-/// It may still hold quotes, angle brackets and the like: whoever writes it into HTML or a header escapes it there.
+/// It may still hold quotes, angle brackets and the like, to be escaped where it is written into HTML or a header.
 /// `Debug` shows its length only, as names do not belong in logs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DisplayName(String);

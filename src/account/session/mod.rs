@@ -23,7 +23,7 @@ pub const ABSOLUTE_LIFETIME: Duration = Duration::from_hours(720);
 /// How stale `last_seen_at` may be: a write for every read would make reading as slow as writing.
 const LAST_SEEN_GRANULARITY: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 
-/// Somebody who is signed in.
+/// A session that has not ended, and its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedIn {
     /// The session.

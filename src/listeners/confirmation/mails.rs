@@ -20,7 +20,7 @@ pub(super) struct Confirmation {
     pub site: String,
 }
 
-/// The mail for somebody whose address was registered though it has an account: it holds no link that does anything.
+/// The mail to an address that has an account already: it has no link that changes anything.
 #[derive(Clone, Debug)]
 pub(super) struct AlreadyRegistered {
     /// The texts, in the language of the account.

@@ -30,7 +30,7 @@ pub struct SmtpSettings {
     pub login: Option<Login>,
     /// Protection of the connection.
     pub tls: Tls,
-    /// What the server is told in EHLO: a host name of ours, `[127.0.0.1]` if there is none (RFC 5321 section 4.1.4).
+    /// The name in EHLO: a host name of ours, `[127.0.0.1]` if there is none (RFC 5321 section 4.1.4).
     pub hello_name: String,
 }
 

@@ -142,7 +142,7 @@ impl TestApp {
     }
 
     /// The same accounts behind a hasher of another cost: memory in KiB, passes. What is stored is compared at its own
-    /// cost, what is new and the decoy are hashed at this one.
+    /// cost, what is new and the dummy hash are hashed at this one.
     pub async fn with_hash_cost(&self, memory: u32, passes: u32) -> TestApp {
         let mut node = (*self.app.config).clone();
         (node.passwords.hash_memory, node.passwords.hash_passes) = (memory, passes);
