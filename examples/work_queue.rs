@@ -37,7 +37,7 @@ async fn carry(house: &House, prefetch: u16, out: &mut impl Write) -> Result<()>
         house.publish(DEFAULT, "bags", &bag.to_string()).await?;
     }
     let mut slow = house.consume("bags", QueueKind::Work, prefetch).await?;
-    let mut in_hand = slow.next().await?;
+    let mut unacked = slow.next().await?;
     let mut quick = house.consume("bags", QueueKind::Work, prefetch).await?;
     let (mut by_slow, mut by_quick) = (Vec::new(), Vec::new());
     while by_quick.len() < usize::from(BAGS - prefetch) {
@@ -46,12 +46,12 @@ async fn carry(house: &House, prefetch: u16, out: &mut impl Write) -> Result<()>
         bag.ack().await?;
     }
     loop {
-        by_slow.push(text(&in_hand)?);
-        in_hand.ack().await?;
+        by_slow.push(text(&unacked)?);
+        unacked.ack().await?;
         if by_slow.len() + by_quick.len() == usize::from(BAGS) {
             break;
         }
-        in_hand = slow.next().await?;
+        unacked = slow.next().await?;
     }
     writeln!(out, "prefetch {prefetch}: the quick porter carried {}: {}", by_quick.len(), by_quick.join(" "))?;
     writeln!(out, "prefetch {prefetch}: the slow porter carried {}: {}", by_slow.len(), by_slow.join(" "))?;

@@ -7,12 +7,21 @@ pub fn is_unavailable(error: &anyhow::Error) -> bool {
     is_away(error.as_ref())
 }
 
+/// Whether the driver could not make sense of what the database answered. It is away for a moment when it is cut off while
+/// a connection begins; what lasts is a fault of the program or of something between.
+#[must_use]
+pub fn is_protocol_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|error| matches!(error, sqlx::Error::Protocol(_)))
+}
+
+fn causes<'e>(error: &'e (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'e sqlx::Error> {
+    std::iter::successors(Some(error), |error| error.source()).filter_map(|cause| cause.downcast_ref::<sqlx::Error>())
+}
+
 /// As [`is_unavailable`], of any error and its causes.
 #[must_use]
 pub fn is_away(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut chain = std::iter::successors(Some(error), |error| error.source())
-        .filter_map(|cause| cause.downcast_ref::<sqlx::Error>());
-    chain.any(|error| match error {
+    causes(error).any(|error| match error {
         sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::Io(_)

@@ -23,7 +23,7 @@ use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Transaction
 
 pub use self::batch::{BatchWrite, WriteBatcher};
 pub use self::deferred::{DeferredTx, Writer};
-pub use self::error::{is_away, is_unavailable};
+pub use self::error::{is_away, is_protocol_error, is_unavailable};
 pub use self::query::{OnPostgres, Query, Row, Value, timestamp_text};
 pub use self::sqlite::Pool;
 use crate::progress::Progress;

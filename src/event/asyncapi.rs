@@ -8,7 +8,7 @@ use super::catalogue::{Event, VERSION};
 use crate::messaging::broker::rabbit;
 use crate::messaging::broker::rabbit::PREFIX;
 use crate::messaging::topology::{
-    BROADCAST, Binding, EVENTS, Exchange, ExchangeKind, Queue, QueueKind, RETRY, Target, Topology, dead, matches,
+    BROADCAST, Binding, DEAD, EVENTS, Exchange, ExchangeKind, Queue, QueueKind, RETRY, Target, Topology, dead, matches,
 };
 
 /// The `AsyncAPI` 3.0 document of all events on this topology: a channel, a message and an operation for each event,
@@ -134,10 +134,10 @@ fn exchange_channel(topology: &Topology, exchange: Exchange, kinds: &[String]) -
     }
     let queues = topology.queues.iter().filter(|queue| queue.kind == QueueKind::Work);
     let queues: Vec<&str> = queues.map(|queue| queue.name.as_str()).collect();
-    let summary = if exchange == RETRY {
-        "Brings what has waited back to exactly the queue it failed in."
-    } else {
-        "Where a listener sends what failed, to wait before the next attempt; the routing key is kept."
+    let summary = match exchange {
+        RETRY => "Brings what has waited back to exactly the queue it failed in.",
+        DEAD => "Brings what a listener gave up to the dead letters of the queue it failed in.",
+        _ => "Where a listener sends what failed, to wait before the next attempt; the routing key is kept.",
     };
     with(
         channel,

@@ -20,11 +20,14 @@ pub struct Message {
     pub traceparent: Option<String>,
     /// How often a listener has tried and parked it before: 0 on the first delivery.
     pub attempt: u32,
-    /// Set on what rests in a `.dead` queue, and on what waits for another attempt.
+    /// Set on dead letters, and on what waits for another attempt.
     pub failure: Option<Failure>,
 }
 
-/// Why a message waits or rests, and since when it has been failing.
+/// Characters of a reason that travel; the rest is in the log.
+pub(super) const MAX_REASON_CHARS: usize = 1_000;
+
+/// Why a message waits or is a dead letter, and since when it has been failing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The queue it failed in (short name).

@@ -68,7 +68,7 @@ pub struct QueueState {
     pub rate: u64,
 }
 
-/// A message that rests, with the queue it failed in.
+/// A dead letter with the queue it failed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Short name of the listener's queue.
@@ -168,8 +168,8 @@ impl Operator {
         Ok(found)
     }
 
-    /// Puts the dead letters that are meant back into the queues they failed in, as if they came for the first time, and tells which
-    /// those were. Safe to repeat: what comes twice is folded by the listener's inbox.
+    /// Puts the dead letters that are meant back into the queues they failed in, as if they came for the first time, and returns
+    /// them. Safe to repeat: what comes twice is folded by the listener's inbox.
     ///
     /// # Errors
     /// A queue that there is not; otherwise when the database or the broker is away. What was put back by then is back.
@@ -177,7 +177,7 @@ impl Operator {
         self.for_each(filter, Action::Redrive).await
     }
 
-    /// Gives the dead letters that are meant up for good, and tells which those were. Neither reconciling nor a replay brings them back.
+    /// Gives the dead letters that are meant up for good, and returns them. Neither reconciling nor a replay brings them back.
     ///
     /// # Errors
     /// As [`Operator::redrive`].
@@ -256,8 +256,9 @@ impl Operator {
         let seen = async {
             loop {
                 let depths = self.broker.depths().await.unwrap_or_default();
-                let resting = depths.into_iter().find(|depth| depth.queue == queue).map_or(0, |depth| depth.messages);
-                if usize::try_from(resting).is_ok_and(|resting| resting >= letters) {
+                let letters_there =
+                    depths.into_iter().find(|depth| depth.queue == queue).map_or(0, |depth| depth.messages);
+                if usize::try_from(letters_there).is_ok_and(|there| there >= letters) {
                     return;
                 }
                 tokio::time::sleep(REQUEUE_POLL).await;

@@ -30,6 +30,9 @@ pub const EVENTS: Exchange = Exchange { name: "events", kind: ExchangeKind::Topi
 pub const BROADCAST: Exchange = Exchange { name: "broadcast", kind: ExchangeKind::Fanout };
 /// Brings a parked message back to exactly the queue it failed in.
 pub const RETRY: Exchange = Exchange { name: "retry", kind: ExchangeKind::Direct };
+/// Brings a message that was given up to the dead letters of the queue it failed in. An exchange of our own, so that no
+/// listener needs the right to write to [`DEFAULT`], which leads to every queue.
+pub const DEAD: Exchange = Exchange { name: "dead", kind: ExchangeKind::Direct };
 /// To a queue by its name, on every broker, without a binding. Has no declaration.
 pub const DEFAULT: Exchange = Exchange { name: "", kind: ExchangeKind::Direct };
 
@@ -104,7 +107,7 @@ impl Topology {
         nodes: &[&str],
         waits: [Duration; TIERS.len()],
     ) -> Self {
-        let mut topology = Topology { exchanges: vec![EVENTS, BROADCAST, RETRY], ..Self::default() };
+        let mut topology = Topology { exchanges: vec![EVENTS, BROADCAST, RETRY, DEAD], ..Self::default() };
         for key in nodes {
             let to = Target::Exchange(BROADCAST.name);
             topology.bindings.push(Binding { from: EVENTS.name, key: (*key).into(), to });
@@ -119,6 +122,7 @@ impl Topology {
             topology.queues.push(Queue { name: dead(queue), kind: QueueKind::Dead });
             topology.queues.push(Queue { name: queue.into(), kind: QueueKind::Work });
             topology.bindings.push(Binding { from: RETRY.name, key: queue.into(), to: Target::Queue(queue.into()) });
+            topology.bindings.push(Binding { from: DEAD.name, key: queue.into(), to: Target::Queue(dead(queue)) });
             for key in keys {
                 let to = Target::Queue(queue.into());
                 topology.bindings.push(Binding { from: EVENTS.name, key: (*key).into(), to });

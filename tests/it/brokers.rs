@@ -11,7 +11,7 @@ use bellhop::messaging::broker::rabbit::Rabbit;
 use bellhop::messaging::broker::{Broker, BrokerHealth, Deliveries, Delivery, Publication, Published};
 use bellhop::messaging::message::{Failure, Message};
 use bellhop::messaging::notify::Notifier;
-use bellhop::messaging::topology::{BROADCAST, DEFAULT, EVENTS, Exchange, Queue, QueueKind, RETRY, Topology};
+use bellhop::messaging::topology::{BROADCAST, DEAD, DEFAULT, EVENTS, Exchange, Queue, QueueKind, RETRY, Topology};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -176,11 +176,12 @@ on_every_broker!(
     a_key_that_nobody_is_bound_for_comes_back,
     each_message_goes_to_one_of_the_competing_consumers,
     prefetch_is_what_a_consumer_may_hold,
-    what_is_acknowledged_is_in_hand_no_more,
+    what_is_acknowledged_is_unacknowledged_no_more,
     a_prefetch_of_none_is_one,
     what_is_not_acknowledged_comes_again,
     what_is_given_back_comes_again_marked,
     a_parked_message_comes_back_to_exactly_its_queue,
+    a_dead_letter_goes_to_those_of_its_queue,
     a_redriven_message_goes_to_the_queue_by_name,
     a_running_node_hears_everything_and_leaves_nothing_behind,
     messages_outlive_who_published_them,
@@ -257,17 +258,17 @@ async fn prefetch_is_what_a_consumer_may_hold(house: House) {
         house.publish(EVENTS, "user.registered").await;
     }
     let mut slow = house.consume("all", 1).await;
-    let in_hand = slow.next().await;
+    let unacked = slow.next().await;
     let mut quick = house.consume("all", 1).await;
     for _ in 0..2 {
         assert!(quick.next().await.ack().await.unwrap());
     }
-    assert!(in_hand.ack().await.unwrap());
+    assert!(unacked.ack().await.unwrap());
     within("the queue to be empty", async || house.depth("all").await == 0).await;
     house.close().await;
 }
 
-async fn what_is_acknowledged_is_in_hand_no_more(house: House) {
+async fn what_is_acknowledged_is_unacknowledged_no_more(house: House) {
     let mut consumer = house.consume("all", 1).await;
     let mut done = Vec::new();
     for _ in 0..3 {
@@ -330,6 +331,16 @@ async fn a_parked_message_comes_back_to_exactly_its_queue(house: House) {
     assert_eq!(delivery.message().id, id);
     assert!(delivery.ack().await.unwrap());
     assert_eq!(house.depth("all").await, 0, "nobody else saw it");
+    house.close().await;
+}
+
+async fn a_dead_letter_goes_to_those_of_its_queue(house: House) {
+    assert_eq!(house.publish(DEAD, "logins").await.1, Published::Confirmed);
+    within("it to be there", async || house.depth("logins.dead").await == 1).await;
+    for other in ["logins", "all", "all.dead"] {
+        assert_eq!(house.depth(other).await, 0, "{other}");
+    }
+    assert_eq!(house.publish(DEAD, "nowhere").await.1, Published::Returned);
     house.close().await;
 }
 

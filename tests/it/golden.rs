@@ -218,7 +218,7 @@ async fn dead_letters(app: &TestApp, queue: &str, count: usize) -> BTreeMap<Uuid
     let (resting, stop) = (Queue { name: dead(queue), kind: QueueKind::Dead }, CancellationToken::new());
     let prefetch = u16::try_from(count).unwrap();
     let mut deliveries = app.app.broker.consume(&resting, prefetch, stop).await.unwrap();
-    let (mut seen, mut in_hand) = (BTreeMap::new(), Vec::new());
+    let (mut seen, mut unacked) = (BTreeMap::new(), Vec::new());
     while seen.len() < count {
         let next = tokio::time::timeout(std::time::Duration::from_mins(1), deliveries.next()).await;
         let delivery = next.expect("a dead letter in time").expect("a subscription that goes on");
@@ -226,7 +226,7 @@ async fn dead_letters(app: &TestApp, queue: &str, count: usize) -> BTreeMap<Uuid
         let failure = failure.expect("a reason");
         assert_eq!(failure.queue, queue);
         seen.insert(id, failure.reason);
-        in_hand.push(delivery);
+        unacked.push(delivery);
     }
     seen
 }

@@ -52,7 +52,7 @@ const SEEDED: [(Bug, Event, &str, bool); 12] = [
     (Bug::InboxApartFromLease, Event::Registration, MAIL_BOUND, false),
     (Bug::NoLease, Event::Registration, MAIL_BOUND, false),
     (Bug::AckWhenLeased, Event::Registration, NOTHING_LOST, true),
-    (Bug::NoSweep, Event::Login, NOTHING_LOST, false),
+    (Bug::NoReconciler, Event::Login, NOTHING_LOST, false),
 ];
 
 /// Walks through all states and tells how many there are.
@@ -95,7 +95,7 @@ fn the_protocol_needs_no_reconciler_while_the_broker_keeps_what_it_has() {
 fn the_model_finds_each_seeded_bug() {
     for (bug, event, property, healed) in &SEEDED {
         let events = std::slice::from_ref(event);
-        let protocol = Protocol { bug: Some(*bug), events, faults: 2, wipes: *bug == Bug::NoSweep };
+        let protocol = Protocol { bug: Some(*bug), events, faults: 2, wipes: *bug == Bug::NoReconciler };
         println!("{bug:?} breaks \"{property}\":{}", shortest(protocol, property));
         assert_eq!(broken(protocol), [*property], "{bug:?}");
         let reconciled = broken(Protocol { wipes: true, ..protocol });

@@ -1,9 +1,9 @@
 //! What people do, on both stacks.
 
+mod backlogs;
 mod commands;
 mod confirming;
 mod doors;
-mod heaps;
 mod input;
 mod mails;
 mod mixtures;

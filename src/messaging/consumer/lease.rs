@@ -1,6 +1,6 @@
 //! Who may have an effect outside the database, such as a mail.
 //!
-//! A broker may hand a message to a second worker while the first is still at it: paused by its machine, or slow. Whoever is
+//! A broker may deliver a message to a second worker while the first is still at it: paused by its machine, or slow. Whoever is
 //! to act acquires the event's lease before, renews it meanwhile, asks whether it still holds it in the last moment before the effect
 //! ([`Lease::is_held`]), and can mark the event as done only with it. So a worker that was paused does not act twice; what
 //! remains is a worker that ends between the effect and the mark.
@@ -148,5 +148,39 @@ impl Lease {
             .bind(self.holder)
             .execute_deferred()
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::db::Location;
+
+    #[tokio::test]
+    async fn whoever_is_handed_the_lease_sees_that_it_was_lost_on_a_task_of_its_own_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&Location::Sqlite(folder.path().join("a.sqlite")), 2).await.unwrap();
+        db.migrate().await.unwrap();
+        let (clock, event) = (Clock::default(), Uuid::nil());
+        let acquire = async || match Lease::acquire(&db, &clock, "mail", event).await.unwrap() {
+            Acquired::Held(lease) => Some(Arc::new(lease)),
+            _ => None,
+        };
+        let lease = acquire().await.expect("nobody has it");
+        let is_held = async |lease: &Arc<Lease>| {
+            let lease = Arc::clone(lease);
+            TaskTracker::new().spawn(async move { lease.is_held().await }).await.unwrap().unwrap()
+        };
+        assert!(is_held(&lease).await);
+        assert!(acquire().await.is_none(), "somebody has it");
+        // the first is paused for longer than its lease
+        clock.advance(EVENT_LEASE);
+        let other = acquire().await.expect("it has ended");
+        assert!(!is_held(&lease).await, "a send on a task of its own would go out twice");
+        assert!(is_held(&other).await);
     }
 }

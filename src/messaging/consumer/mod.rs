@@ -23,8 +23,9 @@ use crate::failpoint;
 use crate::messaging::backpressure::{BACKLOG, Backpressure};
 use crate::messaging::broker::{Broker, Delivery, Publication, Published};
 use crate::messaging::consumer::layers::Stack;
-use crate::messaging::message::{Failure, Message, Outcome};
-use crate::messaging::topology::{DEFAULT, Queue, QueueKind, Topology, dead};
+use crate::messaging::message::{Failure, MAX_REASON_CHARS, Message, Outcome};
+use crate::messaging::topology::{DEAD, Exchange, Queue, QueueKind, Topology};
+use crate::text::one_line;
 
 /// What of all that goes, and when.
 pub const PURGES: [Purge; 3] = [inbox::PURGE, retries::PURGE, lease::PURGE];
@@ -115,6 +116,10 @@ impl Consumer {
         };
         let outcome = match answer {
             Ok(outcome) => outcome,
+            // a connection that is cut while it begins looks like this and passes; an answer that cannot be read does not
+            Err(error) if db::is_protocol_error(&*error) => {
+                return self.settle_protocol_error(delivery, describe(&*error)).await;
+            }
             // that is no failure of this message: how long one waits depends on how often it has failed, and three short
             // outages in a minute are no reason to keep a mail back for ten
             Err(error) if db::is_away(&*error) => {
@@ -126,32 +131,51 @@ impl Consumer {
         self.settle(delivery, outcome).await;
     }
 
-    /// The one place that settles: the message goes, waits or becomes a dead letter, and only when it has safely arrived
-    /// there is it taken from the queue.
+    /// The message goes, waits or becomes a dead letter.
     async fn settle(&self, delivery: Delivery, outcome: Outcome) {
         let message = delivery.message();
         let now = self.clock.now();
-        let (exchange, key, message) = match outcome {
+        let (exchange, message) = match outcome {
             Outcome::Ack => return self.ack(&delivery).await,
-            Outcome::Snooze(wait) => (self.topology.tier(wait), self.queue.to_owned(), message.clone()),
+            Outcome::Snooze(wait) => (self.topology.tier(wait), message.clone()),
             Outcome::RetryLater(reason) => match self.next_wait(message, now) {
                 Some(wait) => {
                     tracing::warn!(queue = self.queue, event = %message.id, attempt = message.attempt, reason, "parked");
-                    (self.topology.tier(wait), self.queue.to_owned(), self.failed(message, reason, now))
+                    (self.topology.tier(wait), self.failed(message, reason, now))
                 }
                 None => {
                     let reason = format!("gave up after {} attempts: {reason}", message.attempt + 1);
-                    (DEFAULT, dead(self.queue), self.dead_letter(message, reason, now))
+                    (DEAD, self.dead_letter(message, reason, now))
                 }
             },
-            Outcome::Reject(reason) => (DEFAULT, dead(self.queue), self.dead_letter(message, reason, now)),
+            Outcome::Reject(reason) => (DEAD, self.dead_letter(message, reason, now)),
         };
-        let due = (exchange != DEFAULT).then(|| now + self.topology.wait(&exchange));
+        self.forward(delivery, exchange, message).await;
+    }
+
+    /// Waits as long as after a short outage, however often it comes. But since when is written down, and it ends as any other
+    /// failure does.
+    async fn settle_protocol_error(&self, delivery: Delivery, reason: String) {
+        let (message, now) = (delivery.message(), self.clock.now());
+        let (exchange, message) = if self.is_exhausted(message, now) {
+            let reason = format!("gave up after {} hours: {reason}", self.retry.total.as_secs() / 3_600);
+            (DEAD, self.dead_letter(message, reason, now))
+        } else {
+            tracing::warn!(queue = self.queue, event = %message.id, reason, "the database cannot be understood; later");
+            let parked = self.failed(message, reason, now);
+            (self.topology.tier(Duration::ZERO), Message { attempt: message.attempt, ..parked })
+        };
+        self.forward(delivery, exchange, message).await;
+    }
+
+    /// Brings a message where it waits or stays, and takes it from the queue when it has safely arrived there.
+    async fn forward(&self, delivery: Delivery, exchange: Exchange, message: Message) {
+        let due = (exchange != DEAD).then(|| self.clock.now() + self.topology.wait(&exchange));
         // known beside the message, not instead of it: without it, it may be missed too early, and come twice
         if let Err(error) = retries::record(&self.db, &self.clock, self.queue, &message, due).await {
             tracing::warn!(queue = self.queue, %error, "cannot write retry state down");
         }
-        let publication = Publication { exchange, routing_key: key, message };
+        let publication = Publication { exchange, routing_key: self.queue.to_owned(), message };
         match self.broker.publish(vec![publication]).await.as_slice() {
             [Published::Confirmed] => {
                 failpoint::reach("parked.published");
@@ -168,12 +192,17 @@ impl Consumer {
 
     /// How long a message that failed again waits; none when it has been failing for too long.
     fn next_wait(&self, message: &Message, now: Timestamp) -> Option<Duration> {
-        let first_at = message.failure.as_ref().map_or(now, |failure| failure.first_at);
-        if (now - first_at).to_std().unwrap_or_default() >= self.retry.total {
+        if self.is_exhausted(message, now) {
             return None;
         }
         let attempt = usize::try_from(message.attempt).unwrap_or(usize::MAX);
         self.retry.tiers.get(attempt).or(self.retry.tiers.last()).copied()
+    }
+
+    /// Whether a message has been failing for too long.
+    fn is_exhausted(&self, message: &Message, now: Timestamp) -> bool {
+        let first_at = message.failure.as_ref().map_or(now, |failure| failure.first_at);
+        (now - first_at).to_std().unwrap_or_default() >= self.retry.total
     }
 
     fn dead_letter(&self, message: &Message, reason: String, now: Timestamp) -> Message {
@@ -209,9 +238,11 @@ async fn lost(delivery: &Delivery) {
     }
 }
 
-/// An error with its causes in one line of at most 1,000 characters.
+/// An error with its causes in one line.
 fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
-    let text = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect()
+    one_line(&chain.map(ToString::to_string).collect::<Vec<_>>().join(": "), MAX_REASON_CHARS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,7 @@ impl Reconciler {
         }
     }
 
-    /// Publishes again what was published within the last `age`, longer ago than the grace, and was missed; tells how
+    /// Publishes again what was published within the last `age`, longer ago than the grace, and was missed; returns how
     /// many that were. A queue in which messages wait is left alone: what is in it is not missing.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Reconciler {
     }
 
     /// Publishes again to `listener`, or to all, what was published since then and is not recorded as done, dead letters
-    /// included; tells how many that were for each.
+    /// included; returns how many that were for each.
     ///
     /// # Errors
     /// A listener that there is not; otherwise when the database or the broker is away.

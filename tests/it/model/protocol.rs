@@ -43,7 +43,7 @@ pub enum Bug {
     /// Who finds another's lease acknowledges, and does not come later.
     AckWhenLeased,
     /// After a broker was wiped nothing is published again.
-    NoSweep,
+    NoReconciler,
     /// Who has lost the lease records the mail all the same. Looks like a bug, and is none.
     RecordWithoutLease,
 }
@@ -66,7 +66,7 @@ impl Protocol {
     }
 
     fn reconciles(&self) -> bool {
-        self.wipes && !self.has(Bug::NoSweep)
+        self.wipes && !self.has(Bug::NoReconciler)
     }
 
     /// Whether the inbox is asked in a step of its own.

@@ -33,10 +33,10 @@ async fn messages_outlive_the_process_that_published_them_and_one_that_held_them
     let (held, _) = house.publish(EVENTS, "user.registered").await;
     let (waiting, _) = house.publish(DEFAULT, "letters").await;
     let mut consumer = house.consume("letters", 1).await;
-    let in_hand = consumer.next().await;
-    assert_eq!(in_hand.message().id, held);
+    let unacked = consumer.next().await;
+    assert_eq!(unacked.message().id, held);
     // it ends without having settled
-    drop((in_hand, consumer));
+    drop((unacked, consumer));
 
     let house = house.restart(topology()).await;
     house.clock.advance(MESSAGE_LEASE);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bellhop::config::TopologyMode;
 use bellhop::messaging::broker::rabbit::Rabbit;
 use bellhop::messaging::broker::{BrokerHealth, Published};
-use bellhop::messaging::topology::{EVENTS, Exchange, ExchangeKind, Topology};
+use bellhop::messaging::topology::{DEAD, DEFAULT, EVENTS, Exchange, ExchangeKind, Topology};
 use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions};
 use lapin::types::FieldTable;
 use tokio_util::sync::CancellationToken;
@@ -99,6 +99,31 @@ async fn an_exchange_of_another_type_is_named_with_both_types_and_the_command_th
     .await;
     assert_eq!(bellhop.publish(vec![event("user.a.b")]).await, [Published::Confirmed], "its patterns are patterns");
     end(tasks, stop).await;
+}
+
+/// What an older program declared, which had no exchange for dead letters.
+fn older() -> Topology {
+    let mut topology = newer();
+    topology.exchanges.retain(|exchange| *exchange != DEAD);
+    topology.bindings.retain(|binding| binding.from != DEAD.name);
+    topology
+}
+
+fn newer() -> Topology {
+    Topology::new([("letters", &["user.#"][..])], &[], WAITS)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_without_the_exchange_for_dead_letters_gets_it_and_keeps_its_messages() {
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::Rabbit] {
+        let house = House::open(kind, older()).await;
+        assert_eq!(house.publish(DEFAULT, "letters.dead").await.1, Published::Confirmed, "as an older program does");
+        // up, so that nothing is found to have other arguments
+        let house = house.restart(newer()).await;
+        assert_eq!(house.publish(DEAD, "letters").await.1, Published::Confirmed, "{kind:?}");
+        expect_depths(&house, &[("letters.dead", 2), ("letters", 0)], "a dead letter of each program").await;
+        house.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

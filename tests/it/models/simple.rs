@@ -24,10 +24,10 @@ async fn a_message_outlives_the_consumer_that_fails_with_it(house: House) {
     let (id, answer) = house.publish(DEFAULT, "letters").await;
     assert_eq!(answer, Published::Confirmed);
     let mut first = house.consume("letters", 1).await;
-    let in_hand = first.next().await;
-    assert_eq!((in_hand.message().id, in_hand.redelivered()), (id, false));
+    let unacked = first.next().await;
+    assert_eq!((unacked.message().id, unacked.redelivered()), (id, false));
     // it is neither acknowledged nor given back
-    drop((in_hand, first));
+    drop((unacked, first));
     // RabbitMQ notices at once; on the embedded broker the lease must end
     house.clock.advance(MESSAGE_LEASE);
     let again = house.consume("letters", 1).await.next().await;

@@ -30,10 +30,10 @@ async fn with_a_prefetch_of_one_the_quick_consumer_takes_three_times_as_many(hou
     let (mut of_slow, mut of_quick) = (BTreeSet::new(), BTreeSet::new());
     while of_slow.len() + of_quick.len() < MESSAGES {
         // the slow one is at one message for as long as the quick one needs for three
-        let in_hand = slow.next().await;
+        let unacked = slow.next().await;
         of_quick.extend(take(&mut quick, 3).await);
-        assert!(in_hand.ack().await.unwrap());
-        of_slow.insert(in_hand.message().id);
+        assert!(unacked.ack().await.unwrap());
+        of_slow.insert(unacked.message().id);
     }
     assert_eq!((of_slow.len(), of_quick.len()), (3, 9));
     assert_eq!(of_slow.union(&of_quick).copied().collect::<BTreeSet<_>>(), sent, "each went to one of them");
@@ -44,16 +44,16 @@ async fn with_a_prefetch_of_one_the_quick_consumer_takes_three_times_as_many(hou
 async fn with_a_prefetch_of_half_of_them_each_consumer_has_its_half_however_slow_it_is(house: House) {
     let mut sent = publish(&house).await;
     let (mut slow, mut quick) = (house.consume("bags", 6).await, house.consume("bags", 6).await);
-    let in_hand = slow.next().await;
+    let unacked = slow.next().await;
     let mut of_quick = take(&mut quick, 6).await;
     // the queue keeps the order: had it anything left, that would come before this one
     let (last, _) = house.publish(DEFAULT, "bags").await;
     assert_eq!(take(&mut quick, 1).await, BTreeSet::from([last]), "all the rest is with the slow one");
     sent.insert(last);
     of_quick.insert(last);
-    assert!(in_hand.ack().await.unwrap());
+    assert!(unacked.ack().await.unwrap());
     let mut of_slow = take(&mut slow, 5).await;
-    of_slow.insert(in_hand.message().id);
+    of_slow.insert(unacked.message().id);
     assert_eq!(of_slow.union(&of_quick).copied().collect::<BTreeSet<_>>(), sent, "each went to one of them");
     within("the queue to be empty", async || house.depth("bags").await == 0).await;
     house.close().await;

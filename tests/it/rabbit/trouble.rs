@@ -21,7 +21,7 @@ use super::{
 use crate::support::rabbit;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_connection_gives_back_what_was_in_hand_and_the_subscription_returns_by_itself() {
+async fn a_cut_connection_gives_back_what_was_unacknowledged_and_the_subscription_returns_by_itself() {
     let url = broker_url();
     let proxy = Proxy::to(address(&url)).await;
     let by_proxy = format!("amqp://guest:guest@127.0.0.1:{}/%2f", proxy.port());
@@ -34,7 +34,7 @@ async fn a_cut_connection_gives_back_what_was_in_hand_and_the_subscription_retur
     let sent = message("user.registered");
     assert_eq!(process.publish(EVENTS, "user.registered", &sent).await, Published::Confirmed);
     let mut work = process.consume("work").await;
-    let in_hand = next(&mut work).await;
+    let unacked = next(&mut work).await;
 
     proxy.set(Way::Cut);
     subscribed.wait_for(Option::is_none).await.expect("told");
@@ -42,8 +42,8 @@ async fn a_cut_connection_gives_back_what_was_in_hand_and_the_subscription_retur
     let since = Instant::now();
     assert!(matches!(process.publish(EVENTS, "user.registered", &sent).await, Published::Failed(_)));
     assert!(since.elapsed() < Duration::from_secs(1), "fails fast while the broker is away");
-    assert!(!in_hand.is_held());
-    assert!(!in_hand.ack().await.unwrap_or(false), "what is lost cannot be acknowledged");
+    assert!(!unacked.is_held());
+    assert!(!unacked.ack().await.unwrap_or(false), "what is lost cannot be acknowledged");
 
     proxy.set(Way::Open);
     let again = next(&mut work).await;

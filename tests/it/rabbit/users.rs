@@ -330,8 +330,8 @@ fn is_meant(user: &str, deed: &Deed) -> bool {
             is_mine(name)
         }
         ("bellhop-relay" | "bellhop-operator" | "bellhop-web", _) => false,
-        // the default exchange leads to every queue, and so does a tier in the end
-        (_, Deed::Publish(exchange)) => exchange.is_empty() || is_tier(exchange),
+        // not the default exchange, which leads to every queue at once; a tier does so in the end
+        (_, Deed::Publish(exchange)) => exchange == "bellhop.dead" || is_tier(exchange),
         (listener, Deed::Consume(queue) | Deed::Purge(queue)) => {
             *queue == full(listener.trim_start_matches("bellhop-"))
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::db::{BatchWrite, Db, Sql};
 
-/// Takes messages that are done out of their queues; whoever lost the lease of one is told so.
+/// Takes messages that are done out of their queues; false for one whose lease was lost.
 #[derive(Debug)]
 pub(super) struct Acks(pub(super) Db);
 

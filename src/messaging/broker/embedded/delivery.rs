@@ -51,7 +51,7 @@ impl Embedded {
     }
 
     /// Leases as many messages as there are `permits`, if they are ready. Those of a node's own queue are taken for good:
-    /// when the node goes, nobody else wants them, and a poll that failed is a gap that the node is told of.
+    /// when the node goes, nobody else wants them, and a poll that failed is a gap that is reported to the node.
     pub(super) async fn claim(
         &self,
         queue: &Queue,

@@ -2,7 +2,7 @@
 //!
 //! It keeps RabbitMQ's meaning, held to by the conformance tests: a copy for every queue that is bound, competing
 //! consumers, manual ack, queues that wait and then send on through the retry exchange, queues of running nodes that go
-//! when the node goes. A message that is handed out is leased; whoever dies with it loses it when the lease ends.
+//! when the node goes. A message that is delivered is leased; whoever dies with it loses it when the lease ends.
 //!
 //! * `store`: declare, publish, let wait, count
 //! * `routes`: which queues get a copy

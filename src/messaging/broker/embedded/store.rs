@@ -239,7 +239,7 @@ impl Embedded {
         Ok(tx.commit().await?)
     }
 
-    /// Sends on what has waited long enough and removes the queues of nodes that are gone; tells how many it moved.
+    /// Sends on what has waited long enough and removes the queues of nodes that are gone; returns how many messages it moved.
     ///
     /// # Errors
     /// When the database is away.

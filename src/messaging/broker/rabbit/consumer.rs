@@ -113,9 +113,9 @@ impl AmqpDelivery {
     async fn settle(
         &self,
         what: &'static str,
-        asked: impl Future<Output = lapin::Result<bool>>,
+        request: impl Future<Output = lapin::Result<bool>>,
     ) -> Result<bool, anyhow::Error> {
-        let settled = suspect_if_late(&self.live, within(ANSWER_TIMEOUT, what, asked).await)?;
+        let settled = suspect_if_late(&self.live, within(ANSWER_TIMEOUT, what, request).await)?;
         drop(self.unacked.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(settled)
     }
@@ -233,8 +233,8 @@ impl ConsumerTask {
             _ => self.shared.names.queue(&self.queue.name)?,
         };
         let tag = ShortString::default();
-        let asked = channel.basic_consume(name, tag, BasicConsumeOptions::default(), FieldTable::default());
-        let consumer = within(ANSWER_TIMEOUT, "subscribing", asked).await?;
+        let request = channel.basic_consume(name, tag, BasicConsumeOptions::default(), FieldTable::default());
+        let consumer = within(ANSWER_TIMEOUT, "subscribing", request).await?;
         Ok((channel, consumer))
     }
 
@@ -248,12 +248,12 @@ impl ConsumerTask {
             again => names.queue(&format!("{}.{again}", self.queue.name))?,
         };
         let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-        let asked = channel.queue_declare(name.clone(), options, declare::node_arguments());
-        within(ANSWER_TIMEOUT, "declaring a node's queue", asked).await?;
+        let request = channel.queue_declare(name.clone(), options, declare::node_arguments());
+        within(ANSWER_TIMEOUT, "declaring a node's queue", request).await?;
         let exchange = names.exchange(BROADCAST.name)?;
         let (key, options) = (ShortString::default(), QueueBindOptions::default());
-        let asked = channel.queue_bind(name.clone(), exchange, key, options, FieldTable::default());
-        within(ANSWER_TIMEOUT, "binding a node's queue", asked).await?;
+        let request = channel.queue_bind(name.clone(), exchange, key, options, FieldTable::default());
+        within(ANSWER_TIMEOUT, "binding a node's queue", request).await?;
         Ok(name)
     }
 

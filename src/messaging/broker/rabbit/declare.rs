@@ -14,7 +14,7 @@ use crate::config::TopologyMode;
 use crate::messaging::topology::{Binding, Exchange, ExchangeKind, Queue, QueueKind, RETRY, Target, dead};
 
 /// Deliveries before the broker moves a message to `<queue>.dead` by itself. Only a process that dies with the message
-/// in hand raises the count that far: failures of a listener are counted by ourselves, and far lower.
+/// unacknowledged raises the count that far: failures of a listener are counted by ourselves, and far lower.
 const DELIVERY_LIMIT: i64 = 20;
 /// Dead letters stay however often somebody looks at them; `RabbitMQ` 4 would drop them after 20 times.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
@@ -109,8 +109,8 @@ impl Declarer<'_> {
         loop {
             let options = ExchangeDeclareOptions { passive, durable: true, ..ExchangeDeclareOptions::default() };
             let channel = self.channel.channel().await?;
-            let asked = channel.exchange_declare(name.clone(), kind.clone(), options, FieldTable::default());
-            let answer = within(ANSWER_TIMEOUT, "declaring an exchange", asked).await;
+            let request = channel.exchange_declare(name.clone(), kind.clone(), options, FieldTable::default());
+            let answer = within(ANSWER_TIMEOUT, "declaring an exchange", request).await;
             match self.classify(&object, answer, passive, &mut refused)? {
                 Next::Done => return Ok(()),
                 Next::LookOnly => passive = true,
@@ -134,8 +134,8 @@ impl Declarer<'_> {
         loop {
             let options = QueueDeclareOptions { passive, ..QueueDeclareOptions::durable() };
             let channel = self.channel.channel().await?;
-            let asked = channel.queue_declare(name.clone(), options, arguments.clone());
-            let answer = within(ANSWER_TIMEOUT, "declaring a queue", asked).await.map(|_| ());
+            let request = channel.queue_declare(name.clone(), options, arguments.clone());
+            let answer = within(ANSWER_TIMEOUT, "declaring a queue", request).await.map(|_| ());
             match self.classify(&object, answer, passive, &mut refused)? {
                 Next::Done => return Ok(()),
                 Next::LookOnly => passive = true,
@@ -153,25 +153,25 @@ impl Declarer<'_> {
         let (to, answer) = match &binding.to {
             Target::Queue(to) => {
                 let to = names.queue(to)?;
-                let asked = channel.queue_bind(
+                let request = channel.queue_bind(
                     to.clone(),
                     from.clone(),
                     key,
                     QueueBindOptions::default(),
                     FieldTable::default(),
                 );
-                (to, within(ANSWER_TIMEOUT, "binding a queue", asked).await)
+                (to, within(ANSWER_TIMEOUT, "binding a queue", request).await)
             }
             Target::Exchange(to) => {
                 let to = names.exchange(to)?;
-                let asked = channel.exchange_bind(
+                let request = channel.exchange_bind(
                     to.clone(),
                     from.clone(),
                     key,
                     ExchangeBindOptions::default(),
                     FieldTable::default(),
                 );
-                (to, within(ANSWER_TIMEOUT, "binding an exchange", asked).await)
+                (to, within(ANSWER_TIMEOUT, "binding an exchange", request).await)
             }
         };
         match answer {

@@ -54,9 +54,9 @@ impl Fault {
 pub(super) async fn within<T>(
     limit: Duration,
     what: &'static str,
-    asked: impl Future<Output = lapin::Result<T>>,
+    request: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, Fault> {
-    match timeout(limit, asked).await {
+    match timeout(limit, request).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Fault::TimedOut(what)),
     }

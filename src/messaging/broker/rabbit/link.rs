@@ -36,9 +36,9 @@ pub(super) struct Shared {
     pub(super) consumer: Link,
     /// Held by whoever publishes.
     pub(super) publishing: Mutex<PublisherState>,
-    /// The consumers' tasks: connections are kept for what they have in hand.
+    /// The consumers' tasks: connections are kept for what they have not settled.
     pub(super) consuming: TaskTracker,
-    /// Somebody missed an exchange or a queue.
+    /// An exchange or a queue was found missing.
     pub(super) redeclare: Notify,
 }
 

@@ -1,6 +1,6 @@
 //! Batches on one confirm channel, one batch under way at a time.
 //!
-//! lapin hands a returned message out with the confirm that it settles next, which need not be the confirm of that
+//! lapin delivers a returned message with the confirm that it settles next, which need not be the confirm of that
 //! message: the broker confirms in groups. So returns are collected over the whole batch and matched by message id,
 //! exchange and key; and a channel that did not settle its batch completely is never used again.
 

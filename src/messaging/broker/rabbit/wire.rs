@@ -1,6 +1,6 @@
 //! What a message looks like on the wire: AMQP names, properties and headers, and back.
 //!
-//! Written and read headers: `attempt` (integer), `traceparent`, and for what waits or rests `dead-queue` (short name),
+//! Written and read headers: `attempt` (integer), `traceparent`, and for what waits or is a dead letter `dead-queue` (short name),
 //! `reason`, `first-at`, `last-at` (RFC 3339). They are our own on purpose: what `RabbitMQ` counts in `x-…` headers has
 //! changed its meaning between versions, so those are written never and read only where the broker itself gave a
 //! message up.
@@ -13,15 +13,13 @@ use uuid::Uuid;
 
 use super::fault::Fault;
 use crate::clock::Timestamp;
-use crate::messaging::message::{Failure, Message};
+use crate::messaging::message::{Failure, MAX_REASON_CHARS, Message};
 use crate::messaging::topology::{DEFAULT, Exchange};
 
 /// `CloudEvents` 1.0, JSON event format, section 3.
 const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// AMQP 0-9-1, `delivery-mode`: kept on disk.
 const PERSISTENT: u8 = 2;
-/// Characters of a reason that travel; the rest is in the log.
-const MAX_REASON_CHARS: usize = 1_000;
 
 /// The names that exchanges and queues have on the broker: a prefix before the short name.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! What came in a heap does not stand in people's way, and all of it arrives.
+//! A backlog does not stand in people's way, and all of it arrives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,19 +14,19 @@ use uuid::Uuid;
 use crate::support::app::{Stack, TestApp, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_heap_is_carried_out_a_little_at_a_time_while_people_wait_on_sqlite() {
-    carry_out_a_heap(Stack::Small).await;
+async fn a_backlog_is_drained_a_little_at_a_time_while_people_wait_on_sqlite() {
+    drain_a_backlog(Stack::Small).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_heap_is_carried_out_a_little_at_a_time_while_people_wait_on_postgres() {
-    carry_out_a_heap(Stack::Large).await;
+async fn a_backlog_is_drained_a_little_at_a_time_while_people_wait_on_postgres() {
+    drain_a_backlog(Stack::Large).await;
 }
 
-/// More than two relays carry at once, and more than the listener takes at once, several times over.
+/// More than two workers publish at once, and more than the listener takes at once, several times over.
 const EVENTS: i64 = 1_200;
 
-async fn carry_out_a_heap(stack: Stack) {
+async fn drain_a_backlog(stack: Stack) {
     // neither relay nor listeners, but those below
     let app = TestApp::start_with(stack, |options| options.parts = Parts::only(["web"]).unwrap()).await;
     let user = Uuid::now_v7();
@@ -55,7 +55,7 @@ async fn carry_out_a_heap(stack: Stack) {
         app.db().query(unpublished).one::<(i64,)>().await.unwrap().0 == 0
     })
     .await;
-    // four full batches; the first is followed by no rest, it may have been all
+    // four full batches; the first is followed by no pause, it may have been all
     assert!(asked.load(Ordering::SeqCst) >= 1, "the relay did not ask");
 
     asked.store(0, Ordering::SeqCst);
