@@ -1,7 +1,7 @@
 //! One test binary: stories, conformance of databases and brokers, rules of the house, a model of the protocol, and the
 //! proof of its own tools.
 //!
-//! Modules named `kill` and `timing` run one test at a time, after all others (scripts/test).
+//! The tests in `timing` measure: they run one at a time, after all others (scripts/test).
 #![expect(clippy::disallowed_methods, reason = "tests have no task tracker, and read the settings of scripts/test")]
 #![expect(
     clippy::unwrap_used,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fresh;
+use super::{fresh, times};
 use crate::support::app::Stack;
 use crate::support::chance::Chance;
 use crate::support::ledger::Ledger;
@@ -25,13 +25,13 @@ async fn nothing_accepted_is_lost_when_the_program_is_killed_on_postgres_and_rab
 }
 
 async fn the_program_is_killed(stack: Stack) {
-    const KILLS: usize = 100;
+    let kills = times(25, 100);
     let mut chance = Chance::new();
     let mut app = fresh(stack).await;
     app.start().await;
     let mut ledger = Ledger::open(&app, 3, Duration::from_millis(5)).await;
     let mut started = Instant::now();
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         // now and then the start itself is killed, else some answers later
         if chance.below(5) > 0 {
             ledger.until_more(usize::try_from(1 + chance.below(8)).expect("small")).await;
@@ -43,7 +43,7 @@ async fn the_program_is_killed(stack: Stack) {
     }
     ledger.until_more(5).await;
     ledger.close().await;
-    ledger.audit(&app, started).await.pass(chance.seed, &format!("{stack:?}").to_lowercase(), KILLS);
+    ledger.audit(&app, started).await.pass(chance.seed, &format!("{stack:?}").to_lowercase(), kills);
 }
 
 /// Up to 40 ms, so that the kill meets every step of the work.
@@ -56,7 +56,7 @@ async fn a_moment(chance: &mut Chance) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_notices_and_nothing_is_lost_when_the_broker_is_killed() {
-    const KILLS: usize = 10;
+    let kills = times(3, 10);
     let chance = Chance::new();
     let broker = rabbit::Private::new().await;
     let mut app = Bellhop::on(&postgres::database().await, broker.url(), Arc::new(Sink::start().await)).await;
@@ -65,7 +65,7 @@ async fn nobody_notices_and_nothing_is_lost_when_the_broker_is_killed() {
     // the residents' mails went by way of every queue, so all is declared
     broker.settle_topology().await;
     let mut back = Instant::now();
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         ledger.until_more(10).await;
         broker.kill9().await;
         ledger.until_more(10).await;
@@ -75,20 +75,20 @@ async fn nobody_notices_and_nothing_is_lost_when_the_broker_is_killed() {
     ledger.until_more(10).await;
     ledger.close().await;
     let audit = ledger.audit(&app, back).await;
-    audit.pass(chance.seed, "large-rabbitmq-killed", KILLS);
+    audit.pass(chance.seed, "large-rabbitmq-killed", kills);
     assert_eq!(audit.in_doubt, 0, "a request needs no broker: {:?}", ledger.statuses());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_accepted_is_lost_when_the_database_is_killed() {
-    const KILLS: usize = 20;
+    let kills = times(5, 20);
     let chance = Chance::new();
     let database = postgres::Private::new().await;
     let mut app = Bellhop::on(database.url(), &rabbit::vhost().await, Arc::new(Sink::start().await)).await;
     app.start().await;
     let mut ledger = Ledger::open(&app, 2, PACE).await;
     let mut back = Instant::now();
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         ledger.until_more(10).await;
         database.kill9().await;
         let told = ledger.statuses();
@@ -99,7 +99,7 @@ async fn nothing_accepted_is_lost_when_the_database_is_killed() {
     ledger.until_more(10).await;
     ledger.close().await;
     assert!(app.runs(), "it outlives its database");
-    ledger.audit(&app, back).await.pass(chance.seed, "large-postgres-killed", KILLS);
+    ledger.audit(&app, back).await.pass(chance.seed, "large-postgres-killed", kills);
     let statuses = ledger.statuses();
     assert!(statuses.keys().all(|status| [303, 422, 503].contains(status)), "503 or done: {statuses:?}");
     assert!(statuses.contains_key(&503), "the kills were noticed: {statuses:?}");

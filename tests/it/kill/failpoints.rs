@@ -30,8 +30,7 @@ async fn nothing_is_lost_at_any_step_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_at_any_step_on_postgres_and_rabbit() {
-    // as many as PostgreSQL has connections for
-    die_at_every_step(Stack::Large, |step| !step.starts_with("handover."), 8).await;
+    die_at_every_step(Stack::Large, |step| !step.starts_with("handover."), 20).await;
 }
 
 async fn die_at_every_step(stack: Stack, is_there: impl Fn(&str) -> bool, at_once: usize) {

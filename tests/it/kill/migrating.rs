@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use tokio::process::Command;
 
+use super::times;
 use crate::support::chance::Chance;
 use crate::support::postgres;
 use crate::support::process::Bellhop;
@@ -16,7 +17,7 @@ async fn house(on_postgres: bool) -> Bellhop {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_may_migrate_at_once() {
     for on_postgres in [false, true] {
-        for round in 0..5 {
+        for round in 0..times(2, 5) {
             let house = house(on_postgres).await;
             for output in join_all((0..4).map(|_| house.call(&["migrate"]))).await {
                 let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -30,7 +31,7 @@ async fn several_may_migrate_at_once() {
 async fn one_that_is_killed_half_way_is_in_nobodys_way() {
     let mut chance = Chance::new();
     for on_postgres in [false, true] {
-        for round in 0..20 {
+        for round in 0..times(8, 40) {
             let house = house(on_postgres).await;
             // the longest takes about so long on a machine that has little else to do
             let mut moment = tokio::time::interval(std::time::Duration::from_micros(1 + chance.below(60_000)));

@@ -1,5 +1,4 @@
-//! Stories of real processes, in which something is killed, stopped or told nonsense. They run one at a time, after all
-//! others.
+//! Stories of real processes, in which something is killed, stopped or told nonsense.
 
 use std::sync::Arc;
 
@@ -11,16 +10,21 @@ use crate::support::{postgres, rabbit};
 mod apart;
 mod away;
 mod crashes;
-mod crowds;
 mod failpoints;
 mod logs;
 mod migrating;
 mod secrets;
 mod servers;
 mod settings;
+pub mod slow_clients;
 mod starting;
 mod stopping;
 mod storm;
+
+/// How often something is repeated: enough to find what it looks for, or what `scripts/storm --long` has the time for.
+fn times(usual: usize, long: usize) -> usize {
+    if storm::is_long() { long } else { usual }
+}
 
 /// A Bellhop on this stack, with a database and a broker of its own on the shared servers, not yet started.
 async fn fresh(stack: Stack) -> Bellhop {

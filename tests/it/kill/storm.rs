@@ -31,9 +31,14 @@ const LONG_PATIENCE: Duration = Duration::from_mins(80);
 /// Mails that a process has in hand: `BELLHOP_LISTENER_CONCURRENCY`.
 const IN_HAND: usize = 4;
 
+/// Whether somebody asks for the long one, `scripts/storm --long`.
+pub fn is_long() -> bool {
+    std::env::var("TEST_STORM").is_ok_and(|length| length == "long")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_in_a_storm() {
-    let long = std::env::var("TEST_STORM").is_ok_and(|length| length == "long");
+    let long = is_long();
     let mut chance = Chance::new();
     let plan = plan(&mut chance, long);
     let mut world = World::new().await;

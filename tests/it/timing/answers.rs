@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 
 use bellhop::account::credentials::policy::Password;
 
-use self::statistics::{Samples, differences};
+use super::statistics::{Samples, differences};
 use crate::support::app::{Guest, OTHER_PASSWORD, PASSWORD, Stack, TestApp};
 use crate::support::chance::Chance;
 use crate::support::smtp::{Phase, Script, Step};
-
-mod statistics;
 
 /// A request: where, with which fields, and the status that answers it.
 type Request = (&'static str, Vec<(&'static str, String)>, u16);
