@@ -45,6 +45,26 @@ fn the_readme_lists_every_setting_with_its_default() {
 }
 
 #[test]
+fn the_table_of_checks_names_every_folder_of_tests_and_every_bench() {
+    let paper = paper("CONTRIBUTING.md");
+    let (_, table) = paper.split_once("### What runs where").expect("the table");
+    let modules = fs::read_to_string(root().join("tests/it/main.rs")).unwrap();
+    let modules = modules.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let benches = fs::read_dir(root().join("benches")).unwrap().map(Result::unwrap);
+    let benches: Vec<String> = benches
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| format!("--bench {}", entry.file_name().to_string_lossy()))
+        .collect();
+    let wanted = modules.filter(|module| *module != "support").chain(benches.iter().map(String::as_str));
+    let names = |what: &str| {
+        table.split(['`', ' ', ',']).any(|word| word.split("::").next() == Some(what))
+            || table.contains(what) && what.starts_with('-')
+    };
+    let missing: Vec<&str> = wanted.filter(|what| !names(what)).collect();
+    assert!(missing.is_empty(), "CONTRIBUTING.md does not say what runs {missing:?}");
+}
+
+#[test]
 fn the_asyncapi_document_is_what_the_code_sends() {
     let topology = Topology::new(listeners::bindings(), &listeners::revocations::KEYS, RetryPolicy::default().tiers);
     let made = serde_json::to_string_pretty(&event::asyncapi(&topology)).unwrap() + "\n";
@@ -84,7 +104,8 @@ fn files_named_in(text: &str) -> Vec<String> {
         "scripts/",
         "examples/",
     ];
-    let quoted = text.split('`').skip(1).step_by(2);
+    // a command is the file and its arguments
+    let quoted = text.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.split(' ').next());
     let paths = quoted.filter(|quoted| folders.iter().any(|folder| quoted.starts_with(folder)));
     links.chain(paths.filter(|path| !path.contains(['*', '{', '<'])).map(|path| format!("/{path}"))).collect()
 }
