@@ -5,6 +5,7 @@ mailbox=http://127.0.0.1:8025
 password='marble teapot kestrel orbit'
 accepted=() # whose registration was answered with 202
 declare -A confirmed=() # of these, who has used the link
+missing= # those of the accepted whose mail is not there, while it is waited for
 logins=0 # of ada
 
 # ask PERSON ARGUMENTS...: prints the status, 000 if nobody answers; the answer lies in $work/answer.

@@ -76,8 +76,11 @@ print(*(value if isinstance(value, (list, dict)) else [value]), sep="\n")
 PYTHON
 }
 
-free() {
-  ! { : <"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || die "something listens on port $1, which compose.yaml publishes"
+free_ports() {
+  local port
+  for port in 8080 8025; do
+    ! { : <"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || die "something listens on port $port, which compose.yaml publishes"
+  done
 }
 
 # What the services said last, for somebody who wants to know why it went wrong.
