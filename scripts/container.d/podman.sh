@@ -101,11 +101,13 @@ clear_all() {
     cat "$work/output" >&2
 }
 
+# Not by podman's own reset, which ends virtual machines too, whosever they are.
 forget() {
   [[ -d $cache ]] || return 0
   enter_podman
   clear_all
-  # it unmounts what it removes
-  podman system reset --force >/dev/null || true
-  rm -rf --one-file-system "$cache"
+  quietly podman image rm --all --force
+  # shellcheck disable=SC2016 # $0 is for the inner shell
+  local remove=(bash -c 'umount "$0/store/overlay" 2>/dev/null; rm -rf --one-file-system "$0"' "$cache")
+  if ((EUID == 0)); then "${remove[@]}"; else podman unshare "${remove[@]}"; fi
 }
