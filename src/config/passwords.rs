@@ -20,7 +20,7 @@ pub(super) const SECTION: Section = Section {
         Setting::new(
             "HASH_KERNEL",
             Fallback::Value("auto"),
-            "`portable` for the one that runs everywhere; `auto` for the fastest that agrees with it",
+            "auto: the fastest kernel that agrees with the argon2 crate; portable: the argon2 crate",
         ),
         Setting::new(
             "BREACHED_PASSWORDS",

@@ -6,6 +6,7 @@ use bellhop::app::maintenance;
 use bellhop::clock::{Clock, Timestamp};
 use bellhop::db::{Db, Location, Sql};
 use bellhop::messaging::consumer::inbox;
+use bellhop::progress::Progress;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -67,6 +68,7 @@ macro_rules! on_both_databases {
 }
 
 on_both_databases!(
+    migrations_are_counted_for_who_waits,
     a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back,
     times_ids_texts_and_numbers_come_back_as_they_went_in,
     times_sort_as_times,
@@ -207,6 +209,12 @@ async fn a_read_does_not_wait_for_a_writer(house: House) {
     assert_eq!(house.count().await, 0, "what is not committed is not seen");
     tx.commit().await.unwrap();
     assert_eq!(house.count().await, 1);
+}
+
+async fn migrations_are_counted_for_who_waits(house: House) {
+    let progress = Progress::default();
+    house.db.migrate_with(&progress).await.unwrap();
+    assert_eq!(progress.total(), Some(progress.done()), "those that were there already, too");
 }
 
 async fn an_error_of_a_statement_is_not_an_outage(house: House) {

@@ -1,9 +1,9 @@
 //! What people do, on both stacks.
 
+mod answers;
 mod backlogs;
 mod commands;
 mod confirming;
-mod doors;
 mod input;
 mod mails;
 mod mixtures;

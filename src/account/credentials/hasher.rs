@@ -18,7 +18,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::argon2id::{Argon2id, Memory};
-use self::phc_string::PhcString;
+pub use self::phc_string::Cost;
+use self::phc_string::{OUTPUT, PhcString, SALT};
 use crate::account::credentials::policy::Password;
 use crate::config::HashKernel;
 use crate::error::Overloaded;
@@ -31,21 +32,9 @@ const COMMIT_DELAY: Duration = Duration::from_millis(3);
 /// … and in all.
 const MAX_COMMIT_DELAY: Duration = Duration::from_millis(40);
 
-const SALT: usize = 16;
-const OUTPUT: usize = 32;
-
 thread_local! {
     /// What a thread of a pool hashes in.
     static MEMORY: RefCell<Memory> = RefCell::default();
-}
-
-/// What a hash costs. The memory is in KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cost {
-    /// Memory in KiB; at least 19,456 outside tests (OWASP Password Storage).
-    pub memory: u32,
-    /// Passes over it; at least 2 outside tests.
-    pub passes: u32,
 }
 
 /// What comparing a password with a stored hash said.

@@ -8,6 +8,8 @@ use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::text::is_invisible;
+
 /// Most code points of a name, counted after normalisation.
 pub const MAX_CODE_POINTS: usize = 100;
 
@@ -73,17 +75,6 @@ impl fmt::Debug for DisplayName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DisplayName({} code points)", self.0.chars().count())
     }
-}
-
-/// The code points of `Default_Ignorable_Code_Point` (UAX 44) and `Bidi_Control`, the interlinear annotation marks, the blank
-/// Braille pattern, and the noncharacters.
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-        | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-        || u32::from(c) & 0xfffe == 0xfffe
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::text::is_invisible;
 
 /// The id of a request, in its extensions, in its span and in the answer's `X-Request-Id`. It is ours: one that came
 /// with the request is not believed.
@@ -57,9 +58,7 @@ pub fn loggable(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text.chars();
     for character in rest.by_ref().take(MAX_LOGGED_CHARS) {
-        let invisible = matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        if character.is_control() || invisible {
+        if character.is_control() || is_invisible(character) || matches!(character, '\u{2028}' | '\u{2029}') {
             // Writing to a String cannot fail.
             let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
         } else {

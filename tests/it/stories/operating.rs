@@ -91,7 +91,9 @@ async fn a_dead_letter_is_seen_put_back_and_given_up_by_administrators_alone(app
     // who is none any more is none at once
     assert!(bellhop::account::user::set_admin(&app.app.accounts, "root@example.org", false).await.unwrap());
     assert_eq!(admin.get("/api/v1/admin/queues").await.status, 404);
-    app.app.operator().discard(&DeadLetterFilter::default()).await.unwrap();
+    let operator = app.app.operator();
+    operator.discard(&DeadLetterFilter::default()).await.unwrap();
+    assert_eq!((operator.progress.total(), operator.progress.done()), (Some(1), 1), "how far it has come is counted");
     app.settle().await;
 }
 
@@ -217,6 +219,7 @@ async fn a_replay_brings_back_what_reconciling_leaves_alone(app: TestApp) {
     assert_eq!(brought, [("login-log".to_owned(), 2)], "at once, without the grace of reconciling");
     let again = reconciler.replay(before, Some("login-log")).await.unwrap();
     assert_eq!(again, [("login-log".to_owned(), 0)], "they are on their way");
+    assert_eq!(reconciler.progress.done(), 2, "how far it has come is counted");
     let listeners = quiet.another_node(Parts::only(["listeners"]).unwrap()).await.unfinished();
     quiet.settle().await;
     assert_eq!(reconciler.replay(before, None).await.unwrap().iter().map(|(_, events)| events).sum::<usize>(), 0);

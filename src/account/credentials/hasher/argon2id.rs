@@ -6,7 +6,7 @@
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use bellhop_argon2id::{Inputs, Kernel};
 
-use super::{Cost, OUTPUT, SALT};
+use super::phc_string::{Cost, OUTPUT, SALT};
 use crate::config::HashKernel;
 
 /// The one that serves.

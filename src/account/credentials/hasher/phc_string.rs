@@ -3,7 +3,19 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::{Cost, OUTPUT, SALT};
+/// Bytes of a salt.
+pub(super) const SALT: usize = 16;
+/// Bytes of a hash.
+pub(super) const OUTPUT: usize = 32;
+
+/// What a hash costs. The memory is in KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Memory in KiB; at least 19,456 outside tests (OWASP Password Storage).
+    pub memory: u32,
+    /// Passes over it; at least 2 outside tests.
+    pub passes: u32,
+}
 
 /// A hash with its salt and its cost; [`ToString`] writes it as a PHC string.
 #[derive(Debug)]
