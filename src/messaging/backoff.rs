@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Pauses that double from the first to the longest. As an iterator it gives them as they are, [`Backoff::jittered`] a
 /// random part of each, so that many who lost the same server do not all come back at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Backoff {
     first: Duration,
     longest: Duration,

@@ -160,12 +160,11 @@ fn unfold<'a>(code: &'a str, mut path: Vec<String>, found: &mut Vec<Vec<String>>
         "self" | "" => {}
         name => path.push(name.to_owned()),
     }
-    match code[end..].strip_prefix("::") {
-        Some(rest) => unfold(rest, path, found),
-        None => {
-            found.push(path);
-            &code[end.max(usize::from(code.starts_with('*')))..]
-        }
+    if let Some(rest) = code[end..].strip_prefix("::") {
+        unfold(rest, path, found)
+    } else {
+        found.push(path);
+        &code[end.max(usize::from(code.starts_with('*')))..]
     }
 }
 

@@ -199,8 +199,10 @@ macro_rules! fill {
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512 {
-    #[expect(clippy::wildcard_imports, reason = "a dozen instructions")]
-    use std::arch::x86_64::*;
+    use std::arch::x86_64::{
+        __m512i, _mm_cvtsi128_si64, _mm512_add_epi64, _mm512_castsi512_si128, _mm512_mul_epu32, _mm512_permutex_epi64,
+        _mm512_ror_epi64, _mm512_shuffle_i64x2, _mm512_xor_si512,
+    };
 
     use super::{Matrix, Segment, position};
 
@@ -266,8 +268,11 @@ pub(crate) mod avx512 {
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2 {
-    #[expect(clippy::wildcard_imports, reason = "a dozen instructions")]
-    use std::arch::x86_64::*;
+    use std::arch::x86_64::{
+        __m256i, _mm_cvtsi128_si64, _mm_setr_epi8, _mm256_add_epi64, _mm256_broadcastsi128_si256,
+        _mm256_castsi256_si128, _mm256_mul_epu32, _mm256_permute2x128_si256, _mm256_permute4x64_epi64,
+        _mm256_shuffle_epi8, _mm256_shuffle_epi32, _mm256_srli_epi64, _mm256_xor_si256,
+    };
 
     use super::{Matrix, Segment, position};
 

@@ -181,9 +181,7 @@ impl Delivery {
     }
 
     /// How often it must be renewed while it is worked at, so that it is not lost.
-    pub(super) fn renewal_interval(&self) -> Duration {
-        MESSAGE_LEASE / 3
-    }
+    pub(super) const RENEWAL_INTERVAL: Duration = Duration::from_secs(MESSAGE_LEASE.as_secs() / 3);
 
     /// Tells the broker that it is still being worked at; false if it was lost.
     ///

@@ -138,16 +138,15 @@ impl Consumer {
         let (exchange, message) = match outcome {
             Outcome::Ack => return self.ack(&delivery).await,
             Outcome::Snooze(wait) => (self.topology.tier(wait), message.clone()),
-            Outcome::RetryLater(reason) => match self.next_wait(message, now) {
-                Some(wait) => {
+            Outcome::RetryLater(reason) => {
+                if let Some(wait) = self.next_wait(message, now) {
                     tracing::warn!(queue = self.queue, event = %message.id, attempt = message.attempt, reason, "parked");
                     (self.topology.tier(wait), self.failed(message, reason, now))
-                }
-                None => {
+                } else {
                     let reason = format!("gave up after {} attempts: {reason}", message.attempt + 1);
                     (DEAD, self.dead_letter(message, reason, now))
                 }
-            },
+            }
             Outcome::Reject(reason) => (DEAD, self.dead_letter(message, reason, now)),
         };
         self.forward(delivery, exchange, message).await;
@@ -231,7 +230,7 @@ impl Consumer {
 /// Renews a delivery for as long as it is worked at; returns when it was lost.
 async fn lost(delivery: &Delivery) {
     loop {
-        tokio::time::sleep(delivery.renewal_interval()).await;
+        tokio::time::sleep(Delivery::RENEWAL_INTERVAL).await;
         if let Ok(false) = delivery.renew().await {
             return;
         }

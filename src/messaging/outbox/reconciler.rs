@@ -76,7 +76,7 @@ impl Reconciler {
                 Ok(0) => {}
                 Ok(events) => tracing::warn!(events, "published again what no listener had recorded"),
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "cannot compare the outbox with the inboxes")
+                    tracing::warn!(error = format!("{error:#}"), "cannot compare the outbox with the inboxes");
                 }
             }
             if stop.run_until_cancelled(tokio::time::sleep(RECENT_INTERVAL)).await.is_none() {
