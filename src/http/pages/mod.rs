@@ -1,7 +1,7 @@
 //! What people see: one file per page, its template struct beside its handlers. Everything in a field of such a struct is
 //! plain text; the templates escape it (ASVS 1.2.1). No page needs the script.
 //!
-//! Shared are [`layout`], the frame of every page, and [`format`], which says facts for people.
+//! Shared are [`layout`], the frame of every page, and [`mod@format`], which says facts for people.
 
 pub mod account;
 pub mod api_index;
