@@ -144,7 +144,7 @@ const TYPE: &str = "a type that this program does not know";
 const VERSION: &str = "a version of its type that this program does not know";
 
 async fn an_event_of_an_unknown_type_or_version_rests_with_its_reason_and_holds_up_no_other(app: TestApp) {
-    let ann = app.resident("ann@example.org").await;
+    let ann = app.signed_in_client("ann@example.org").await;
     let user = ann.get("/api/v1/me").await.json()["user"]["id"].as_str().unwrap().parse().unwrap();
     let login = Event::LoginSucceeded { user, session: Uuid::now_v7(), origin: origin() };
     let registered = Event::UserRegistered { registration: Uuid::now_v7(), origin: origin() };
@@ -165,8 +165,8 @@ async fn an_event_of_an_unknown_type_or_version_rests_with_its_reason_and_holds_
     }
 
     // what comes behind them is done
-    assert_eq!(app.guest().register("ben@example.org", PASSWORD, "Ben").await.status, 303);
-    assert_eq!(app.guest().login("ann@example.org", PASSWORD).await.status, 303);
+    assert_eq!(app.client().register("ben@example.org", PASSWORD, "Ben").await.status, 303);
+    assert_eq!(app.client().login("ann@example.org", PASSWORD).await.status, 303);
     within("the mail", async || app.mails_to("ben@example.org").await.len() == 1).await;
     let mut rows = Vec::new();
     within("the row", async || {
@@ -185,7 +185,7 @@ async fn an_event_of_an_unknown_type_or_version_rests_with_its_reason_and_holds_
 }
 
 async fn fields_that_a_later_program_added_are_ignored(app: TestApp) {
-    let ann = app.resident("ann@example.org").await;
+    let ann = app.signed_in_client("ann@example.org").await;
     let user = ann.get("/api/v1/me").await.json()["user"]["id"].as_str().unwrap().parse().unwrap();
     let login = Event::LoginSucceeded { user, session: Uuid::now_v7(), origin: origin() };
     let sent = send(&app, EVENTS, "login.succeeded", |id| {

@@ -41,11 +41,11 @@ async fn parts_run_apart_and_side_by_side() {
     // a logout on one node is refused on the other
     let mut refused_after = Vec::new();
     for _ in 0..9 {
-        let ann = here.guest();
-        let cookie = format!("bellhop={}", ann.login("resident-0@example.org", PASSWORD).await.cookie("bellhop"));
-        let elsewhere = there.guest();
+        let ann = here.client();
+        let cookie = format!("bellhop={}", ann.login("user-0@example.org", PASSWORD).await.cookie("bellhop"));
+        let elsewhere = there.client();
         let me = async || {
-            let asked = elsewhere.client.get(format!("{}/api/v1/me", there.url)).header("cookie", &cookie).send();
+            let asked = elsewhere.http.get(format!("{}/api/v1/me", there.url)).header("cookie", &cookie).send();
             asked.await.expect("an answer").status().as_u16()
         };
         // the second answer comes from the node's memory

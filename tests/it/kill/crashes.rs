@@ -62,7 +62,7 @@ async fn nobody_notices_and_nothing_is_lost_when_the_broker_is_killed() {
     let mut app = Bellhop::on(&postgres::database().await, broker.url(), Arc::new(Sink::start().await)).await;
     app.start().await;
     let mut ledger = Ledger::open(&app, 2, PACE).await;
-    // the residents' mails went by way of every queue, so all is declared
+    // the users' mails went by way of every queue, so all is declared
     broker.settle_topology().await;
     let mut back = Instant::now();
     for _ in 0..kills {

@@ -14,8 +14,8 @@ const FORGED: &str = "x\n{\"level\":\"ERROR\",\"message\":\"forged\"}\r\n\u{1b}[
 async fn every_line_of_the_log_is_json_whatever_is_typed() {
     let mut app = Bellhop::new().await.with("LOG", "trace").with("LOG_FORMAT", "json");
     app.start().await;
-    app.resident("ann@example.org").await;
-    let guest = app.guest();
+    app.signed_in_client("ann@example.org").await;
+    let client = app.client();
     let fields = |email, password, name| [("email", email), ("password", password), ("name", name)];
     for form in [
         fields(FORGED, PASSWORD, "Ann"),
@@ -24,16 +24,16 @@ async fn every_line_of_the_log_is_json_whatever_is_typed() {
         fields(FORGED, FORGED, FORGED),
     ] {
         // a password may hold anything but NUL
-        assert!([303, 422].contains(&guest.post("/register", &form).await.status), "{form:?}");
-        assert_eq!(guest.post("/login", &form[..2]).await.status, 422);
+        assert!([303, 422].contains(&client.post("/register", &form).await.status), "{form:?}");
+        assert_eq!(client.post("/login", &form[..2]).await.status, 422);
         let json = json!({"email": form[0].1, "password": form[1].1, "name": form[2].1});
-        assert!([202, 422].contains(&guest.post_json("/api/v1/register", &json).await.status), "{json}");
+        assert!([202, 422].contains(&client.post_json("/api/v1/register", &json).await.status), "{json}");
     }
-    assert_eq!(guest.post("/confirm", &[("token", FORGED), ("password", FORGED)]).await.status, 422);
-    assert_eq!(guest.post("/login", &[("email", "ann@example.org"), ("password", FORGED)]).await.status, 422);
+    assert_eq!(client.post("/confirm", &[("token", FORGED), ("password", FORGED)]).await.status, 422);
+    assert_eq!(client.post("/login", &[("email", "ann@example.org"), ("password", FORGED)]).await.status, 422);
     let escaped: String = url::form_urlencoded::byte_serialize(FORGED.as_bytes()).collect();
     for path in [format!("/{escaped}"), format!("/login?next={escaped}"), format!("/confirm?token={escaped}")] {
-        assert!(guest.get(&path).await.status < 500, "{path}");
+        assert!(client.get(&path).await.status < 500, "{path}");
     }
     // what no client library would send
     let host = app.url.trim_start_matches("http://");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::app::{Guest, within};
+use crate::support::app::{HttpClient, within};
 use crate::support::canary::{Canary, sweep};
 use crate::support::process::Bellhop;
 use crate::support::smtp::{Phase, Script, Sink, Step};
@@ -19,24 +19,24 @@ const KEY: &str = "CANARY-key-9f8e7d6c5b4a39281706f5e4d3c2b1a0";
 /// Registers, crashes, confirms on another machine, signs in by page and API, is refused, signs out. What must not be
 /// found, token first.
 async fn story(app: &mut Bellhop) -> Vec<Canary> {
-    let ann = app.guest();
+    let ann = app.client();
     let registered = ann.register("ann@example.org", CHOSEN, "Ann").await;
     assert_eq!(registered.status, 303, "{}", registered.body);
     let token = app.token("ann@example.org").await;
     app.kill9();
     app.start().await;
 
-    let elsewhere = Guest::new(&app.url);
+    let elsewhere = HttpClient::new(&app.url);
     assert_eq!(elsewhere.get(&format!("/confirm?token={token}")).await.status, 200);
     let refused = elsewhere.post("/confirm", &[("token", &token), ("password", WRONG)]).await;
     assert_eq!(refused.status, 422);
     let confirmed = elsewhere.post("/confirm", &[("token", &token), ("password", CHOSEN)]).await;
     assert_eq!(confirmed.status, 303, "{}", confirmed.body);
     assert_eq!(elsewhere.get("/account").await.status, 200);
-    assert_eq!(app.guest().login("ann@example.org", WRONG).await.status, 422);
-    assert_eq!(app.guest().login("nobody@example.org", WRONG).await.status, 422);
+    assert_eq!(app.client().login("ann@example.org", WRONG).await.status, 422);
+    assert_eq!(app.client().login("nobody@example.org", WRONG).await.status, 422);
     let login = serde_json::json!({"email": "ann@example.org", "password": CHOSEN});
-    let by_api = app.guest();
+    let by_api = app.client();
     let signed_in = by_api.post_json("/api/v1/login", &login).await;
     assert_eq!((signed_in.status, by_api.get("/api/v1/me").await.status), (200, 200));
     assert_eq!(by_api.post("/logout", &[]).await.status, 303);
@@ -135,11 +135,11 @@ async fn the_password_of_the_mail_server_is_in_no_log() {
     let mut ended = false;
     within("it serves or refuses", async || {
         ended = !app.runs();
-        ended || app.log().contains("mail") && app.guest().client.get(format!("{}/livez", app.url)).send().await.is_ok()
+        ended || app.log().contains("mail") && app.client().http.get(format!("{}/livez", app.url)).send().await.is_ok()
     })
     .await;
     if !ended {
-        assert_eq!(app.guest().register("ann@example.org", CHOSEN, "Ann").await.status, 303);
+        assert_eq!(app.client().register("ann@example.org", CHOSEN, "Ann").await.status, 303);
         within("a try at the mail", async || app.log().contains("parked") || !sink.mails().is_empty()).await;
     }
     assert_eq!(sweep(app.folder(), &canaries, ""), Vec::<String>::new());

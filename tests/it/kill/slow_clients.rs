@@ -21,7 +21,7 @@ pub async fn started() -> Bellhop {
     rlimit::increase_nofile_limit(u64::MAX).expect("up to what the system allows");
     let mut app = Bellhop::new().await;
     app.start().await;
-    app.resident("ann@example.org").await;
+    app.signed_in_client("ann@example.org").await;
     app
 }
 
@@ -107,7 +107,7 @@ async fn who_sends_or_takes_a_byte_a_second_is_left() {
     while let Some(refused) = clients.join_next().await {
         refused.expect("every one has its 408");
     }
-    assert_eq!(app.guest().login("ann@example.org", PASSWORD).await.status, 303);
+    assert_eq!(app.client().login("ann@example.org", PASSWORD).await.status, 303);
     // those who read would still do so for days: it is the server that leaves them
     within("their sockets are gone", async || sockets(&app) <= before).await;
     drop(readers);
@@ -125,9 +125,9 @@ async fn a_thousand_connections_with_256_open_files_neither_end_it_nor_keep_it_f
     app.until_it_says("no connection can be accepted").await;
     assert!(app.runs());
     drop(clients);
-    let guest = app.guest();
-    assert_eq!(guest.login("ann@example.org", PASSWORD).await.status, 303);
-    assert_eq!(guest.get("/account").await.status, 200);
+    let client = app.client();
+    assert_eq!(client.login("ann@example.org", PASSWORD).await.status, 303);
+    assert_eq!(client.get("/account").await.status, 200);
     app.until_it_says("connections are accepted again").await;
     app.terminate();
     assert_eq!(app.end().await.code(), Some(0), "{}", app.log());

@@ -14,8 +14,8 @@ use crate::support::{postgres, rabbit};
 async fn an_existing_data_directory_is_picked_up_again() {
     let mut app = Bellhop::new().await;
     app.start().await;
-    let ann = app.resident("ann@example.org").await;
-    assert_eq!(app.guest().register("bob@example.org", PASSWORD, "Bob").await.status, 303);
+    let ann = app.signed_in_client("ann@example.org").await;
+    assert_eq!(app.client().register("bob@example.org", PASSWORD, "Bob").await.status, 303);
     let token = app.token("bob@example.org").await;
     let cookies = ann.get("/account").await;
     assert_eq!(cookies.status, 200);
@@ -24,12 +24,12 @@ async fn an_existing_data_directory_is_picked_up_again() {
 
     app.start().await;
     assert_eq!(ann.get("/account").await.status, 200, "still signed in");
-    let bob = app.guest();
+    let bob = app.client();
     let confirmed = bob.post("/confirm", &[("token", &token), ("password", PASSWORD)]).await;
     assert_eq!(confirmed.status, 303, "the link in the mail still works: {}", confirmed.body);
     assert_eq!(bob.get("/account").await.status, 200);
     assert_eq!(app.letters().len(), 2, "both mails are still in the mailbox");
-    assert_eq!(app.guest().login("ann@example.org", PASSWORD).await.status, 303);
+    assert_eq!(app.client().login("ann@example.org", PASSWORD).await.status, 303);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,22 +42,22 @@ async fn it_starts_and_registers_while_broker_and_mail_server_are_away_and_catch
     let mut app = app.with("SMTP_URL", &sink.url());
     app.start().await;
     app.until_it_answers("/readyz").await;
-    let ready = app.guest().get("/readyz").await.json();
+    let ready = app.client().get("/readyz").await.json();
     assert_eq!((&ready["ready"], &ready["degraded"]), (&true.into(), &json!(["broker"])));
     for number in 0..5 {
         let email = format!("guest-{number}@example.org");
-        assert_eq!(app.guest().register(&email, PASSWORD, "Ann").await.status, 303);
+        assert_eq!(app.client().register(&email, PASSWORD, "Ann").await.status, 303);
     }
-    assert_eq!(app.guest().login("guest-0@example.org", PASSWORD).await.status, 422);
+    assert_eq!(app.client().login("guest-0@example.org", PASSWORD).await.status, 422);
 
     broker.start().await;
     // now it is the mail server that is away
-    within("a failed delivery", async || app.guest().get("/readyz").await.json()["degraded"] == json!(["mail"])).await;
+    within("a failed delivery", async || app.client().get("/readyz").await.json()["degraded"] == json!(["mail"])).await;
     sink.restart().await;
     let mails = sink.wait_for(5).await;
     let addresses: BTreeSet<String> = mails.into_iter().flat_map(|mail| mail.recipients).collect();
     assert_eq!(addresses.len(), 5, "everybody has a mail");
-    within("all well again", async || app.guest().get("/readyz").await.json()["degraded"] == json!([])).await;
+    within("all well again", async || app.client().get("/readyz").await.json()["degraded"] == json!([])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +70,7 @@ async fn the_schema_is_made_by_a_command_of_its_own() {
             assert!(String::from_utf8_lossy(&output.stdout).contains("up to date"), "{output:?}");
         }
         app.start().await;
-        app.resident("ann@example.org").await;
+        app.signed_in_client("ann@example.org").await;
     }
 }
 
@@ -79,7 +79,7 @@ async fn the_queues_are_listed_by_a_command_of_its_own() {
     for stack in [Stack::Small, Stack::Large] {
         let mut app = fresh(stack).await;
         app.start().await;
-        app.resident("ann@example.org").await;
+        app.signed_in_client("ann@example.org").await;
         let output = app.call(&["queues"]).await;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{output:?}");

@@ -76,7 +76,7 @@ async fn a_mail_server_that_hangs_does_not_keep_it_from_stopping() {
     sink.set(Script::default().on(Phase::Dot, Step::hang().times(1)));
     let mut app = Bellhop::on(&postgres::database().await, &rabbit::vhost().await, Arc::clone(&sink)).await;
     app.start().await;
-    assert_eq!(app.guest().register("ann@example.org", PASSWORD, "Ann").await.status, 303);
+    assert_eq!(app.client().register("ann@example.org", PASSWORD, "Ann").await.status, 303);
     sink.wait_for_attempts(1).await;
     app.terminate();
     assert_eq!(app.end().await.code(), Some(0), "{}", app.log());

@@ -131,8 +131,8 @@ async fn every_page_fits_a_desk_and_a_telephone_by_day_and_by_night_in_both_lang
         visit.arrive("/account").await;
         look(&visit, language, account).await;
         // a session more, and a failure: rows in the log
-        assert_eq!(app.guest().login(&email, "wrong").await.status, 422);
-        assert_eq!(app.guest().login(&email, PASSWORD).await.status, 303);
+        assert_eq!(app.client().login(&email, "wrong").await.status, 422);
+        assert_eq!(app.client().login(&email, PASSWORD).await.status, 303);
         app.settle().await;
         visit.refresh().await.unwrap();
         visit.see(".rows .refused").await;

@@ -39,17 +39,17 @@ async fn the_account_page_is_worth_a_picture() {
         options.config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
-    let guest = app.guest();
-    guest.register(EMAIL, PASSWORD, "Ada Lindgren").await;
+    let client = app.client();
+    client.register(EMAIL, PASSWORD, "Ada Lindgren").await;
     app.settle().await;
     let token = app.mails_to(EMAIL).await[0].token().unwrap();
-    guest.post("/confirm", &[("token", &token)]).await;
+    client.post("/confirm", &[("token", &token)]).await;
     let mut cookie = String::new();
     for (_, ip, agent, right) in SIGN_INS {
-        let guest = app.guest();
+        let client = app.client();
         let password = if right { PASSWORD } else { OTHER_PASSWORD };
-        let request = guest.posting("/login").header("x-forwarded-for", ip).header(USER_AGENT, agent);
-        let answer = guest.send(request.form(&[("email", EMAIL), ("password", password)])).await;
+        let request = client.posting("/login").header("x-forwarded-for", ip).header(USER_AGENT, agent);
+        let answer = client.send(request.form(&[("email", EMAIL), ("password", password)])).await;
         assert_eq!(answer.status, if right { 303 } else { 422 });
         cookie = answer.headers.get(SET_COOKIE).map_or("", |value| value.to_str().unwrap()).to_owned();
     }

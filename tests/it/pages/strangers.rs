@@ -93,8 +93,8 @@ async fn another_site(home: &str) -> u16 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_another_site_signs_nobody_in_or_out() {
     let app = TestApp::start(Stack::Small).await;
-    app.resident("ann@example.org").await;
-    let mallory = app.guest();
+    app.signed_in_client("ann@example.org").await;
+    let mallory = app.client();
     mallory.register("mallory@example.org", OTHER_PASSWORD, "Mallory").await;
     app.settle().await;
     let token = app.mails_to("mallory@example.org").await[0].token().unwrap();

@@ -27,7 +27,7 @@ async fn listed(vhost: &str, what: &str, columns: &[&str]) -> BTreeMap<String, V
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_broker_has_the_exchanges_queues_and_headers_that_the_asyncapi_document_describes() {
     let app = TestApp::start(Stack::Large).await;
-    app.resident("ann@example.org").await;
+    app.signed_in_client("ann@example.org").await;
     let url = app.app.config.messaging.broker_url.as_ref().unwrap().expose_secret();
     let vhost = Url::parse(url).unwrap().path().trim_start_matches('/').to_owned();
     let document: Value = serde_json::from_str(&paper("docs/asyncapi.json")).unwrap();

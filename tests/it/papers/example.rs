@@ -62,7 +62,7 @@ impl Drop for Example {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_example_binds_a_queue_of_its_own_and_prints_each_event_once() {
     let app = TestApp::start(Stack::Large).await;
-    app.resident("ann@example.org").await;
+    app.signed_in_client("ann@example.org").await;
     app.settle().await;
     // the rights that the paper names
     let mut url = Url::parse(app.app.config.messaging.broker_url.as_ref().unwrap().expose_secret()).unwrap();
@@ -81,7 +81,7 @@ async fn the_example_binds_a_queue_of_its_own_and_prints_each_event_once() {
     let example = Example::start(url.as_str(), &["welcome", "user.confirmed", "login.*"]);
     let bound = example.until(1).await;
     assert_eq!(bound, ["welcome is bound to bellhop.events for user.confirmed, login.*"]);
-    let ben = app.resident("ben@example.org").await;
+    let ben = app.signed_in_client("ben@example.org").await;
     let id = ben.get("/api/v1/me").await.json()["user"]["id"].as_str().unwrap().to_owned();
     let said = example.until(2).await;
     assert!(said[1].contains(" user.confirmed ") && said[1].contains(&id), "{said:?}");
@@ -100,7 +100,7 @@ async fn the_example_binds_a_queue_of_its_own_and_prints_each_event_once() {
     let kind = "user.confirmed".to_owned();
     let copy = Message { id: event, kind, body: body.into_bytes(), traceparent: None, attempt: 0, failure: None };
     assert_eq!(publish(&app, "user.confirmed", copy).await, [Published::Confirmed]);
-    assert_eq!(app.guest().login("ben@example.org", PASSWORD).await.status, 303);
+    assert_eq!(app.client().login("ben@example.org", PASSWORD).await.status, 303);
     let said = example.until(3).await;
     assert!(said[2].contains(" login.succeeded ") && said[2].contains(&id), "{said:?}");
     assert_eq!(said.len(), 3, "each event once: {said:?}");

@@ -121,7 +121,7 @@ async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
     // a mail that fails first, so that its message waits in a tier
     let mut sink = web.sink.take().expect("the large stack has one");
     sink.stop().await;
-    let ann = web.guest();
+    let ann = web.client();
     assert_eq!(ann.register("ann@example.org", PASSWORD, "Ann").await.status, 303);
     until("the first try to fail", async || {
         ann.get("/register/status").await.json()["status"] == serde_json::json!("delayed")
@@ -132,7 +132,7 @@ async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
     web.settle().await;
     let token = web.mails_to("ann@example.org").await[0].token().expect("a link");
     assert_eq!(ann.post("/confirm", &[("token", &token)]).await.status, 303);
-    assert_eq!(web.guest().login("ann@example.org", PASSWORD).await.status, 303);
+    assert_eq!(web.client().login("ann@example.org", PASSWORD).await.status, 303);
     web.settle().await;
     let log = ann.get("/api/v1/me/activity").await.json();
     assert_eq!(log["items"][0]["type"], "login.succeeded", "{log}");

@@ -13,8 +13,8 @@ on_both_stacks!(
 const TABLES: [&str; 5] = ["users", "registrations", "sessions", "login_log", "outbox"];
 
 async fn looking_changes_nothing(app: TestApp) {
-    let guest = app.resident("ann@example.org").await;
-    app.guest().register("bob@example.org", PASSWORD, "Bob").await;
+    let client = app.signed_in_client("ann@example.org").await;
+    app.client().register("bob@example.org", PASSWORD, "Bob").await;
     app.settle().await;
     let token = app.mails_to("bob@example.org").await[0].token().unwrap();
     let dump = async || {
@@ -51,8 +51,8 @@ async fn looking_changes_nothing(app: TestApp) {
     ] {
         let query = format!("?token={token}&email=bob@example.org&password={}", PASSWORD.replace(' ', "+"));
         for method in [reqwest::Method::GET, reqwest::Method::HEAD, reqwest::Method::OPTIONS] {
-            let request = guest.client.request(method.clone(), format!("{}{path}{query}", app.url));
-            let answer = guest.send(request).await;
+            let request = client.http.request(method.clone(), format!("{}{path}{query}", app.url));
+            let answer = client.send(request).await;
             assert!(answer.status < 500, "{method} {path}: {}", answer.status);
         }
     }
@@ -60,31 +60,30 @@ async fn looking_changes_nothing(app: TestApp) {
 }
 
 async fn every_answer_has_its_headers(app: TestApp) {
-    let guest = app.guest();
+    let client = app.client();
     let raw = async |method: &str, path: &str, kind: &str, body: String| {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let request =
-            guest.client.request(method, format!("{}{path}", app.url)).header("content-type", kind).body(body);
-        guest.send(request).await
+        let request = client.http.request(method, format!("{}{path}", app.url)).header("content-type", kind).body(body);
+        client.send(request).await
     };
     let form = "application/x-www-form-urlencoded";
     let answers = [
-        (200, guest.get("/").await),
-        (200, guest.get("/static/style.css").await),
-        (200, guest.get("/api/openapi.json").await),
-        (303, guest.get("/account").await),
+        (200, client.get("/").await),
+        (200, client.get("/static/style.css").await),
+        (200, client.get("/api/openapi.json").await),
+        (303, client.get("/account").await),
         (400, raw("POST", "/login", form, "email=%FF".into()).await),
-        (401, guest.get("/api/v1/me").await),
-        (403, guest.send(guest.posting("/login").header("sec-fetch-site", "cross-site")).await),
-        (404, guest.get("/nowhere").await),
-        (404, guest.get("/.git/config").await),
-        (404, guest.get("/static/").await),
+        (401, client.get("/api/v1/me").await),
+        (403, client.send(client.posting("/login").header("sec-fetch-site", "cross-site")).await),
+        (404, client.get("/nowhere").await),
+        (404, client.get("/.git/config").await),
+        (404, client.get("/static/").await),
         (405, raw("TRACE", "/", form, String::new()).await),
         (405, raw("DELETE", "/login", form, String::new()).await),
         (413, raw("POST", "/login", form, "x".repeat(20_000)).await),
         (415, raw("POST", "/login", "text/plain", String::new()).await),
-        (421, guest.send(guest.client.get(&app.url).header("host", "evil.example")).await),
-        (422, guest.login("nobody@example.org", "x").await),
+        (421, client.send(client.http.get(&app.url).header("host", "evil.example")).await),
+        (422, client.login("nobody@example.org", "x").await),
     ];
     for (status, answer) in answers {
         let what = format!("{status}: {:?}", answer.headers);
@@ -114,10 +113,10 @@ async fn every_answer_has_its_headers(app: TestApp) {
 }
 
 async fn the_document_of_the_api_names_every_call(app: TestApp) {
-    let guest = app.guest();
-    let document = guest.get("/api/openapi.json").await.json();
+    let client = app.client();
+    let document = client.get("/api/openapi.json").await.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{document}");
-    let index = guest.get("/api").await;
+    let index = client.get("/api").await;
     for (method, path) in [
         ("post", "/api/v1/register"),
         ("post", "/api/v1/confirm"),
@@ -131,7 +130,7 @@ async fn the_document_of_the_api_names_every_call(app: TestApp) {
         assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{operation}");
         assert!(index.body.contains(path), "{}", index.body);
         let answer =
-            guest.send(guest.client.request(method.to_uppercase().parse().unwrap(), format!("{}{path}", app.url)));
+            client.send(client.http.request(method.to_uppercase().parse().unwrap(), format!("{}{path}", app.url)));
         assert!(![404, 405].contains(&answer.await.status), "{method} {path} is there");
     }
     // every reference leads somewhere
@@ -143,9 +142,9 @@ async fn the_document_of_the_api_names_every_call(app: TestApp) {
 }
 
 async fn the_mailbox_is_for_this_machine_and_for_nothing_configured(app: TestApp) {
-    app.resident("ann@example.org").await;
-    let guest = app.guest();
-    let (list, json) = (guest.get("/mailbox").await, guest.get("/mailbox.json?to=ann@example.org").await);
+    app.signed_in_client("ann@example.org").await;
+    let client = app.client();
+    let (list, json) = (client.get("/mailbox").await, client.get("/mailbox.json?to=ann@example.org").await);
     match app.stack {
         Stack::Small => {
             assert_eq!((list.status, json.status), (200, 200));
@@ -154,17 +153,17 @@ async fn the_mailbox_is_for_this_machine_and_for_nothing_configured(app: TestApp
             for field in ["id", "to", "subject", "text", "html", "received_at"] {
                 assert!(mail[field].is_string(), "{mail}");
             }
-            let page = guest.get(&format!("/mailbox/{}", mail["id"].as_str().unwrap())).await;
+            let page = client.get(&format!("/mailbox/{}", mail["id"].as_str().unwrap())).await;
             assert!(page.status == 200 && page.body.contains("/confirm?token="), "{}", page.body);
-            assert_eq!(guest.get("/mailbox.json?to=bob@example.org").await.body, "[]");
-            assert_eq!(guest.get("/mailbox/..%2fsecret.key").await.status, 404);
+            assert_eq!(client.get("/mailbox.json?to=bob@example.org").await.body, "[]");
+            assert_eq!(client.get("/mailbox/..%2fsecret.key").await.status, 404);
         }
         Stack::Large => assert_eq!((list.status, json.status), (404, 404)),
     }
 }
 
 async fn a_page_of_another_site_can_post_nothing(app: TestApp) {
-    let guest = app.resident("ann@example.org").await;
+    let client = app.signed_in_client("ann@example.org").await;
     for (name, value) in [
         ("sec-fetch-site", "cross-site"),
         ("sec-fetch-site", "same-site"),
@@ -172,16 +171,15 @@ async fn a_page_of_another_site_can_post_nothing(app: TestApp) {
         ("origin", "null"),
     ] {
         for path in ["/register", "/login", "/confirm", "/logout", "/api/v1/login", "/api/v1/logout"] {
-            let request = guest.client.post(format!("{}{path}", app.url)).header(name, value).form(&[("email", "x")]);
-            assert_eq!(guest.send(request).await.status, 403, "{name}: {value} {path}");
+            let request = client.http.post(format!("{}{path}", app.url)).header(name, value).form(&[("email", "x")]);
+            assert_eq!(client.send(request).await.status, 403, "{name}: {value} {path}");
         }
     }
     // neither header and a session: fails safe
-    let hidden = guest.client.post(format!("{}/logout", app.url)).form::<[(&str, &str); 0]>(&[]);
-    assert_eq!(guest.send(hidden).await.status, 403);
-    let own =
-        guest.client.post(format!("{}/logout", app.url)).header("origin", &app.url).form::<[(&str, &str); 0]>(&[]);
-    assert_eq!(guest.send(own).await.status, 303);
+    let hidden = client.http.post(format!("{}/logout", app.url)).form::<[(&str, &str); 0]>(&[]);
+    assert_eq!(client.send(hidden).await.status, 403);
+    let own = client.http.post(format!("{}/logout", app.url)).header("origin", &app.url).form::<[(&str, &str); 0]>(&[]);
+    assert_eq!(client.send(own).await.status, 303);
     app.settle().await;
 }
 
@@ -193,9 +191,9 @@ async fn guesses_at_links_are_limited_by_network() {
     })
     .await;
     let guess = async |from: &str| {
-        let guest = app.guest();
-        let request = guest.posting("/confirm").header("x-forwarded-for", from).form(&[("token", "x")]);
-        guest.send(request).await
+        let client = app.client();
+        let request = client.posting("/confirm").header("x-forwarded-for", from).form(&[("token", "x")]);
+        client.send(request).await
     };
     let mut refused = 0;
     for n in 0..200 {
@@ -216,8 +214,8 @@ async fn over_https_the_cookies_are_secure_and_the_transport_is_strict() {
         options.config.http.public_url = "https://id.example.org".parse().unwrap();
     })
     .await;
-    let guest = app.guest();
-    let answer = guest.register("ann@example.org", PASSWORD, "Ann").await;
+    let client = app.client();
+    let answer = client.register("ann@example.org", PASSWORD, "Ann").await;
     assert!(answer.header("set-cookie").starts_with("__Host-bellhop-reg="), "{:?}", answer.headers);
     assert!(answer.header("set-cookie").contains("; Secure"));
     assert_eq!(answer.header("strict-transport-security"), "max-age=31536000; includeSubDomains");
@@ -235,25 +233,25 @@ async fn a_database_that_is_away_is_told_and_signs_nobody_out() {
     })
     .await
     .unfinished();
-    let guest = app.resident("ann@example.org").await;
+    let client = app.signed_in_client("ann@example.org").await;
     server.stop().await;
     for path in ["/register", "/login"] {
         let fields = [("email", "ann@example.org"), ("password", PASSWORD), ("name", "Ann")];
         let take = if path == "/login" { &fields[..2] } else { &fields[..] };
-        let answer = app.guest().post(path, take).await;
+        let answer = app.client().post(path, take).await;
         assert_eq!(answer.status, 503, "{path}: {}", answer.body);
         assert_eq!(answer.header("set-cookie"), "", "nobody is signed in or out");
         assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
     }
     // a session that this node does not remember
     let stranger =
-        guest.client.get(format!("{}/account", app.url)).header("cookie", format!("bellhop={}", "A".repeat(43)));
-    assert_eq!(app.guest().send(stranger).await.status, 503, "not knowing is not nobody");
-    assert_eq!(guest.get("/livez").await.status, 200);
-    crate::support::app::within("readiness to tell", async || guest.get("/readyz").await.status == 503).await;
+        client.http.get(format!("{}/account", app.url)).header("cookie", format!("bellhop={}", "A".repeat(43)));
+    assert_eq!(app.client().send(stranger).await.status, 503, "not knowing is not nobody");
+    assert_eq!(client.get("/livez").await.status, 200);
+    crate::support::app::within("readiness to tell", async || client.get("/readyz").await.status == 503).await;
     server.start().await;
     crate::support::app::within("the pool to heal", async || {
-        app.guest().login("ann@example.org", PASSWORD).await.status == 303
+        app.client().login("ann@example.org", PASSWORD).await.status == 303
     })
     .await;
 }

@@ -52,59 +52,58 @@ impl Said {
     }
 }
 
-async fn say(house: &Bellhop, arguments: &[&str]) -> Said {
-    let output = house.call(arguments).await;
+async fn say(app: &Bellhop, arguments: &[&str]) -> Said {
+    let output = app.call(arguments).await;
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     Said { code: output.status.code(), out: text(&output.stdout), error: text(&output.stderr) }
 }
 
-async fn an_operator_says_all_that_from_the_command_line(mut house: Bellhop) {
-    house.start().await;
-    house.resident("ann@example.org").await;
-    let users = say(&house, &["users", "list"]).await;
+async fn an_operator_says_all_that_from_the_command_line(mut app: Bellhop) {
+    app.start().await;
+    app.signed_in_client("ann@example.org").await;
+    let users = say(&app, &["users", "list"]).await;
     assert!(
         users.code == Some(0) && users.out.contains("ann@example.org") && users.out.contains("  no "),
         "{}",
         users.out
     );
-    let promoted = say(&house, &["users", "promote", "ANN@example.org"]).await;
+    let promoted = say(&app, &["users", "promote", "ANN@example.org"]).await;
     assert!(promoted.code == Some(0) && promoted.out.contains("since 2"), "{}", promoted.out);
-    let guest = house.guest();
-    guest.login("ann@example.org", PASSWORD).await;
-    assert_eq!(guest.get("/api/v1/admin/queues").await.status, 200);
-    assert_eq!(guest.login("ann@example.org", OTHER_PASSWORD).await.status, 422);
-    let demoted = say(&house, &["users", "demote", "ann@example.org"]).await;
-    assert_eq!((demoted.code, guest.get("/api/v1/admin/queues").await.status), (Some(0), 404));
+    let client = app.client();
+    client.login("ann@example.org", PASSWORD).await;
+    assert_eq!(client.get("/api/v1/admin/queues").await.status, 200);
+    assert_eq!(client.login("ann@example.org", OTHER_PASSWORD).await.status, 422);
+    let demoted = say(&app, &["users", "demote", "ann@example.org"]).await;
+    assert_eq!((demoted.code, client.get("/api/v1/admin/queues").await.status), (Some(0), 404));
     for verb in ["show", "promote", "demote"] {
-        let nobody = say(&house, &["users", verb, "bob@example.org"]).await;
+        let nobody = say(&app, &["users", verb, "bob@example.org"]).await;
         assert!(nobody.code == Some(1) && nobody.error.contains("nobody has the address"), "{verb}: {}", nobody.error);
     }
 
-    let queues = say(&house, &["queues"]).await;
+    let queues = say(&app, &["queues"]).await;
     assert!(queues.code == Some(0) && queues.out.starts_with("queue"), "{}", queues.out);
     assert!(queues.out.lines().any(|line| line.starts_with("confirmation ")), "{}", queues.out);
-    let names: Vec<Value> =
-        say(&house, &["queues", "--json"]).await.json().iter().map(|q| q["queue"].clone()).collect();
+    let names: Vec<Value> = say(&app, &["queues", "--json"]).await.json().iter().map(|q| q["queue"].clone()).collect();
     assert!(names.contains(&"login-log".into()) && names.contains(&"confirmation".into()), "{names:?}");
-    let none = say(&house, &["dead-letters", "list"]).await;
+    let none = say(&app, &["dead-letters", "list"]).await;
     assert_eq!((none.code, none.out.lines().count()), (Some(0), 1), "{}", none.out);
-    assert_eq!(say(&house, &["dead-letters", "list", "--json"]).await.json(), Vec::<Value>::new());
+    assert_eq!(say(&app, &["dead-letters", "list", "--json"]).await.json(), Vec::<Value>::new());
     for verb in ["redrive", "discard"] {
-        assert_eq!(say(&house, &["dead-letters", verb, "--all", "--json"]).await.json(), Vec::<Value>::new());
+        assert_eq!(say(&app, &["dead-letters", verb, "--all", "--json"]).await.json(), Vec::<Value>::new());
         let id = Uuid::nil().to_string();
-        let none = say(&house, &["dead-letters", verb, "--id", &id]).await;
+        let none = say(&app, &["dead-letters", verb, "--id", &id]).await;
         assert!(none.code == Some(1) && none.error.contains("no such dead letter"), "{}", none.error);
     }
-    let wrong = say(&house, &["dead-letters", "list", "--queue", "kitchen"]).await;
+    let wrong = say(&app, &["dead-letters", "list", "--queue", "kitchen"]).await;
     assert!(wrong.code == Some(1) && wrong.error.contains("there is no queue \"kitchen\""), "{}", wrong.error);
-    let replayed = say(&house, &["replay", "--since", "1h"]).await;
+    let replayed = say(&app, &["replay", "--since", "1h"]).await;
     assert!(replayed.code == Some(0) && replayed.out.contains("login-log: 0 published again"), "{}", replayed.out);
-    let replayed = say(&house, &["replay", "--since", "1h", "--listener", "login-log", "--json"]).await.json();
+    let replayed = say(&app, &["replay", "--since", "1h", "--listener", "login-log", "--json"]).await.json();
     assert_eq!(replayed, [serde_json::json!({"listener": "login-log", "events": 0})]);
 }
 
-async fn commands_say_nothing_but_their_output_unless_they_are_asked(house: Bellhop) {
-    let migrated = say(&house, &["migrate"]).await;
+async fn commands_say_nothing_but_their_output_unless_they_are_asked(app: Bellhop) {
+    let migrated = say(&app, &["migrate"]).await;
     assert!(migrated.code == Some(0) && migrated.out.contains("up to date"), "{}", migrated.out);
     assert_eq!(migrated.error, "");
     for arguments in [
@@ -114,22 +113,22 @@ async fn commands_say_nothing_but_their_output_unless_they_are_asked(house: Bell
         &["replay", "--since", "7d"],
         &["users", "list"],
     ] {
-        let said = say(&house, arguments).await;
+        let said = say(&app, arguments).await;
         assert_eq!((said.code, said.error.as_str()), (Some(0), ""), "{arguments:?}");
         assert!(said.out.ends_with('\n'), "{arguments:?}: {}", said.out);
     }
-    let loud = house.with("LOG", "debug");
+    let loud = app.with("LOG", "debug");
     assert_ne!(say(&loud, &["users", "list"]).await.error, "", "the setting is heeded");
 }
 
 /// Puts this many users into the database, administrators every hundredth, and returns their addresses in order.
-async fn fill(house: &Bellhop, users: usize) -> Vec<String> {
-    let (db, clock) = (house.db().await, Clock::default());
+async fn fill(app: &Bellhop, users: usize) -> Vec<String> {
+    let (db, clock) = (app.db().await, Clock::default());
     let mut tx = db.begin().await.unwrap();
     let mut emails = Vec::new();
     for n in 0..users {
-        let email = format!("Guest{n}@example.org");
-        let name = if n == 1_700 { "Zo\u{eb} \u{1b}[31m\u{202e}".to_owned() } else { format!("Guest {n}") };
+        let email = format!("HttpClient{n}@example.org");
+        let name = if n == 1_700 { "Zo\u{eb} \u{1b}[31m\u{202e}".to_owned() } else { format!("HttpClient {n}") };
         tx.query(
             "insert into users (id, email, email_canonical, name, password_hash, locale, created_at, admin_since)
              values ($1, $2, $3, $4, '', 'en', $5, $6)",
@@ -150,15 +149,15 @@ async fn fill(house: &Bellhop, users: usize) -> Vec<String> {
     emails
 }
 
-async fn users_are_listed_page_by_page_and_found(house: Bellhop) {
-    assert_eq!(say(&house, &["migrate"]).await.code, Some(0));
-    let none = say(&house, &["users", "list"]).await;
+async fn users_are_listed_page_by_page_and_found(app: Bellhop) {
+    assert_eq!(say(&app, &["migrate"]).await.code, Some(0));
+    let none = say(&app, &["users", "list"]).await;
     assert_eq!((none.code, none.out.lines().count()), (Some(0), 1), "{}", none.out);
-    assert_eq!(say(&house, &["users", "list", "--json"]).await.json(), Vec::<Value>::new());
+    assert_eq!(say(&app, &["users", "list", "--json"]).await.json(), Vec::<Value>::new());
 
-    let all = fill(&house, 2_500).await;
+    let all = fill(&app, 2_500).await;
     let list = async |arguments: &[&str]| {
-        let said = say(&house, &[&["users", "list"], arguments].concat()).await;
+        let said = say(&app, &[&["users", "list"], arguments].concat()).await;
         assert_eq!((said.code, said.error.as_str()), (Some(0), ""), "{arguments:?}");
         said
     };
@@ -184,7 +183,7 @@ async fn users_are_listed_page_by_page_and_found(house: Bellhop) {
     assert_eq!(fields, BTreeSet::from(["id", "email", "name", "created_at", "admin_since"]));
 
     // whoever has seen enough goes, and that is no failure
-    let mut child = house.command(&["users", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = app.command(&["users", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert!(first.starts_with("email"), "{first}");
@@ -194,7 +193,7 @@ async fn users_are_listed_page_by_page_and_found(house: Bellhop) {
 
 #[tokio::test]
 async fn a_wrong_command_line_has_a_code_of_its_own() {
-    let house = Bellhop::new().await;
+    let app = Bellhop::new().await;
     for (arguments, named) in [
         (&["kitchen"][..], "kitchen"),
         (&["users"], "Usage"),
@@ -207,23 +206,23 @@ async fn a_wrong_command_line_has_a_code_of_its_own() {
         (&["replay", "--since", "yesterday"], "neither a time"),
         (&["completions", "cmd"], "bash"),
     ] {
-        let said = say(&house, arguments).await;
+        let said = say(&app, arguments).await;
         assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{arguments:?}: {}", said.error);
         assert!(said.error.contains(named), "{arguments:?}: {}", said.error);
     }
-    assert!(!house.data().exists(), "nothing was begun");
+    assert!(!app.data().exists(), "nothing was begun");
 }
 
 #[tokio::test]
 async fn completions_and_the_manual_need_no_settings() {
-    let house = Bellhop::new().await.with("LISTEN", "nowhere");
+    let app = Bellhop::new().await.with("LISTEN", "nowhere");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let said = say(&house, &["completions", shell]).await;
+        let said = say(&app, &["completions", shell]).await;
         assert_eq!((said.code, said.error.as_str()), (Some(0), ""), "{shell}");
         for word in ["dead-letters", "redrive", "promote", "hash-memory"] {
             assert!(said.out.contains(word), "{shell} does not know {word}");
         }
-        let script = house.folder().join(shell);
+        let script = app.folder().join(shell);
         std::fs::write(&script, said.out).unwrap();
         // those that are here say whether it is a script of theirs
         if matches!(shell, "bash" | "zsh" | "fish")
@@ -232,22 +231,22 @@ async fn completions_and_the_manual_need_no_settings() {
             assert!(checked.status.success(), "{shell}: {}", String::from_utf8_lossy(&checked.stderr));
         }
     }
-    let page = say(&house, &["man"]).await;
+    let page = say(&app, &["man"]).await;
     assert!(page.code == Some(0) && page.out.contains("\n.TH bellhop 1"), "{}", page.out);
-    let folder = house.folder().join("man1");
-    assert_eq!(say(&house, &["man", folder.to_str().unwrap()]).await.code, Some(0));
+    let folder = app.folder().join("man1");
+    assert_eq!(say(&app, &["man", folder.to_str().unwrap()]).await.code, Some(0));
     let list = std::fs::read_to_string(folder.join("bellhop-users-list.1")).unwrap();
     assert!(list.contains("\\-\\-search"), "{list}");
-    let settings = say(&house, &["help", "settings"]).await;
-    assert_eq!((settings.code, settings.out.trim_end()), (Some(0), say(&house, &["settings"]).await.out.trim_end()));
+    let settings = say(&app, &["help", "settings"]).await;
+    assert_eq!((settings.code, settings.out.trim_end()), (Some(0), say(&app, &["settings"]).await.out.trim_end()));
     assert!(settings.out.contains("  BELLHOP_LISTEN [127.0.0.1:8080]\n      where HTTP listens\n"), "{}", settings.out);
 }
 
 #[tokio::test]
 async fn who_waits_at_a_terminal_sees_how_far_it_has_come() {
-    let house = Bellhop::new().await;
+    let app = Bellhop::new().await;
     for (arguments, shown) in [("migrate", "migrating"), ("replay --since 1h", "published again:")] {
-        let program = house.command(&[]);
+        let program = app.command(&[]);
         let path = program.get_program().to_str().unwrap();
         // script gives it a terminal, which shows both of its outputs
         let mut on_terminal = Command::new("script");
@@ -257,7 +256,7 @@ async fn who_waits_at_a_terminal_sees_how_far_it_has_come() {
         let output = tokio::task::spawn_blocking(move || on_terminal.output()).await.unwrap().unwrap();
         let terminal = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && terminal.contains(shown), "{arguments}: {terminal:?}");
-        let piped = say(&house, &arguments.split(' ').collect::<Vec<_>>()).await;
+        let piped = say(&app, &arguments.split(' ').collect::<Vec<_>>()).await;
         assert_eq!((piped.code, piped.error.as_str()), (Some(0), ""), "{arguments}");
     }
 }

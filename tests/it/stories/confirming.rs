@@ -26,9 +26,9 @@ async fn token_for(app: &TestApp, email: &str) -> String {
 
 async fn a_strangers_registration_never_opens_the_owners_account(app: TestApp) {
     // the stranger registers the victim's address and waits for the victim to press the button
-    app.guest().register("victim@example.org", OTHER_PASSWORD, "Eve").await;
+    app.client().register("victim@example.org", OTHER_PASSWORD, "Eve").await;
     let strangers_link = token_for(&app, "victim@example.org").await;
-    let victim = app.guest();
+    let victim = app.client();
     victim.register("victim@example.org", PASSWORD, "Ann").await;
     let own_link = token_for(&app, "victim@example.org").await;
 
@@ -41,17 +41,17 @@ async fn a_strangers_registration_never_opens_the_owners_account(app: TestApp) {
     assert_eq!(typed.status, 422, "the victim's password is not the stranger's");
 
     assert_eq!(victim.post("/confirm", &[("token", &own_link)]).await.status, 303);
-    assert_eq!(app.guest().login("victim@example.org", OTHER_PASSWORD).await.status, 422);
-    assert_eq!(app.guest().login("victim@example.org", PASSWORD).await.status, 303);
-    let late = app.guest().post("/confirm", &[("token", &strangers_link), ("password", OTHER_PASSWORD)]).await;
+    assert_eq!(app.client().login("victim@example.org", OTHER_PASSWORD).await.status, 422);
+    assert_eq!(app.client().login("victim@example.org", PASSWORD).await.status, 303);
+    let late = app.client().post("/confirm", &[("token", &strangers_link), ("password", OTHER_PASSWORD)]).await;
     assert_eq!(late.status, 422, "the rival registration is gone");
     app.settle().await;
 }
 
 async fn another_browser_needs_the_password(app: TestApp) {
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     let token = token_for(&app, "ann@example.org").await;
-    let elsewhere = app.guest();
+    let elsewhere = app.client();
     let missing = elsewhere.post("/confirm", &[("token", &token)]).await;
     assert_eq!(missing.status, 422);
     assert!(missing.body.contains("type=\"password\"") && missing.body.contains(&token));
@@ -67,12 +67,12 @@ async fn another_browser_needs_the_password(app: TestApp) {
 async fn a_link_works_once_however_many_press_at_once(app: TestApp) {
     for round in 0..10 {
         let email = format!("ann{round}@example.org");
-        let guest = app.guest();
-        guest.register(&email, PASSWORD, "Ann").await;
+        let client = app.client();
+        client.register(&email, PASSWORD, "Ann").await;
         let token = token_for(&app, &email).await;
         let press = (0..20).map(|_| {
-            let (guest, token) = (guest.clone(), token.clone());
-            async move { guest.post("/confirm", &[("token", &token)]).await.status }
+            let (client, token) = (client.clone(), token.clone());
+            async move { client.post("/confirm", &[("token", &token)]).await.status }
         });
         let statuses = futures_util::future::join_all(press).await;
         assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 1, "{statuses:?}");
@@ -83,25 +83,25 @@ async fn a_link_works_once_however_many_press_at_once(app: TestApp) {
 }
 
 async fn looking_at_a_link_does_not_use_it(app: TestApp) {
-    let guest = app.guest();
-    guest.register("ann@example.org", PASSWORD, "Ann").await;
+    let client = app.client();
+    client.register("ann@example.org", PASSWORD, "Ann").await;
     let token = token_for(&app, "ann@example.org").await;
     let page = format!("/confirm?token={token}");
     for agent in ["Microsoft Office Protection", "GoogleImageProxy", "Mozilla/5.0"] {
-        let scanner = app.guest();
+        let scanner = app.client();
         let url = format!("{}{page}", app.url);
-        let head = scanner.send(scanner.client.head(&url).header("user-agent", agent)).await;
+        let head = scanner.send(scanner.http.head(&url).header("user-agent", agent)).await;
         assert_eq!(head.status, 200);
         for _ in 0..5 {
-            let looked = scanner.send(scanner.client.get(&url).header("user-agent", agent)).await;
+            let looked = scanner.send(scanner.http.get(&url).header("user-agent", agent)).await;
             assert_eq!((looked.status, looked.header("referrer-policy")), (200, "no-referrer"));
         }
     }
-    assert_eq!(guest.post("/confirm", &[("token", &token)]).await.status, 303);
+    assert_eq!(client.post("/confirm", &[("token", &token)]).await.status, 303);
 }
 
 async fn a_link_lives_a_day_from_the_moment_its_mail_is_sent(app: TestApp) {
-    let (early, late) = (app.guest(), app.guest());
+    let (early, late) = (app.client(), app.client());
     early.register("early@example.org", PASSWORD, "Ann").await;
     late.register("late@example.org", PASSWORD, "Ann").await;
     let (early_token, late_token) =
@@ -114,7 +114,7 @@ async fn a_link_lives_a_day_from_the_moment_its_mail_is_sent(app: TestApp) {
 }
 
 async fn unknown_expired_used_and_malformed_links_get_one_answer(app: TestApp) {
-    let (used, expired) = (app.guest(), app.guest());
+    let (used, expired) = (app.client(), app.client());
     used.register("used@example.org", PASSWORD, "Ann").await;
     let used_token = token_for(&app, "used@example.org").await;
     assert_eq!(used.post("/confirm", &[("token", &used_token)]).await.status, 303);
@@ -124,9 +124,9 @@ async fn unknown_expired_used_and_malformed_links_get_one_answer(app: TestApp) {
     let unknown = format!("A{}", &expired_token[1..]);
     let mut answers = Vec::new();
     for token in [used_token.as_str(), &expired_token, &unknown, "x", "", "🛎", "a b"] {
-        let guest = app.guest();
-        let page = guest.get(&format!("/confirm?token={token}")).await;
-        let pressed = guest.post("/confirm", &[("token", token), ("password", PASSWORD)]).await;
+        let client = app.client();
+        let page = client.get(&format!("/confirm?token={token}")).await;
+        let pressed = client.post("/confirm", &[("token", token), ("password", PASSWORD)]).await;
         answers.push((page.status, page.body, pressed.status, pressed.body));
     }
     assert_eq!((answers[0].0, answers[0].2), (404, 422));
@@ -134,21 +134,21 @@ async fn unknown_expired_used_and_malformed_links_get_one_answer(app: TestApp) {
 }
 
 async fn nothing_is_usable_before_the_confirmation(app: TestApp) {
-    let guest = app.guest();
-    guest.register("ann@example.org", PASSWORD, "Ann").await;
+    let client = app.client();
+    client.register("ann@example.org", PASSWORD, "Ann").await;
     app.settle().await;
-    assert_eq!(guest.login("ann@example.org", PASSWORD).await.status, 422);
-    let account = guest.get("/account").await;
+    assert_eq!(client.login("ann@example.org", PASSWORD).await.status, 422);
+    let account = client.get("/account").await;
     assert_eq!((account.status, account.header("location")), (303, "/login"));
-    assert_eq!(guest.get("/api/v1/me").await.status, 401);
+    assert_eq!(client.get("/api/v1/me").await.status, 401);
     let (sessions,): (i64,) = app.db().query("select count(*) from sessions").one().await.unwrap();
     assert_eq!(sessions, 0);
     app.settle().await;
 }
 
 async fn the_token_is_nowhere_but_in_the_mail(app: TestApp) {
-    let guest = app.guest();
-    let answer = guest.register("ann@example.org", PASSWORD, "Ann").await;
+    let client = app.client();
+    let answer = client.register("ann@example.org", PASSWORD, "Ann").await;
     let cookie = answer.header("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
     let token = token_for(&app, "ann@example.org").await;
     // every text and blob of every table, as the database shows it to whoever steals it

@@ -11,7 +11,7 @@ on_both_stacks!(
 );
 
 async fn json_that_is_not_what_was_asked_for_is_refused(app: TestApp) {
-    let guest = app.guest();
+    let client = app.client();
     let good = format!(r#""email":"a@b.example","password":"{PASSWORD}","name":"Ann""#);
     let with = |from: &str, to: &str| format!("{{{}}}", good.replace(from, to));
     let deep = format!("{{{good},\"x\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
@@ -32,20 +32,20 @@ async fn json_that_is_not_what_was_asked_for_is_refused(app: TestApp) {
         (with("Ann", "\\ud800"), 400),
         (deep, 422),
     ] {
-        let request = guest.posting("/api/v1/register").header("content-type", "application/json").body(body.clone());
-        let answer = guest.send(request).await;
+        let request = client.posting("/api/v1/register").header("content-type", "application/json").body(body.clone());
+        let answer = client.send(request).await;
         assert_eq!(answer.status, status, "{}: {}", &body[..body.len().min(200)], answer.body);
         assert_eq!(answer.header("content-type"), "application/problem+json");
     }
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", ""] {
-        let request = guest.posting("/api/v1/register").header("content-type", kind).body(format!("{{{good}}}"));
-        assert_eq!(guest.send(request).await.status, 415, "{kind}");
+        let request = client.posting("/api/v1/register").header("content-type", kind).body(format!("{{{good}}}"));
+        assert_eq!(client.send(request).await.status, 415, "{kind}");
     }
-    let evil = guest.posting("/api/v1/register").header("origin", "https://evil.example").json(&json!({}));
-    let answer = guest.send(evil).await;
+    let evil = client.posting("/api/v1/register").header("origin", "https://evil.example").json(&json!({}));
+    let answer = client.send(evil).await;
     assert!(!answer.headers.keys().any(|name| name.as_str().starts_with("access-control")), "{:?}", answer.headers);
-    let large = guest.posting("/api/v1/register").header("content-type", "application/json").body("x".repeat(16_385));
-    assert_eq!(guest.send(large).await.status, 413);
+    let large = client.posting("/api/v1/register").header("content-type", "application/json").body("x".repeat(16_385));
+    assert_eq!(client.send(large).await.status, 413);
     app.settle().await;
     assert!(app.mails().await.is_empty(), "nothing of it was mailed");
     let (written,): (i64,) = app.db().query("select count(*) from registrations").one().await.unwrap();
@@ -53,7 +53,7 @@ async fn json_that_is_not_what_was_asked_for_is_refused(app: TestApp) {
 }
 
 async fn forms_that_are_not_what_was_asked_for_are_refused(app: TestApp) {
-    let guest = app.guest();
+    let client = app.client();
     let good = "password=marble+teapot+kestrel+orbit&name=Ann";
     for (body, status) in [
         (format!("{good}&email=a@b.example&email=c@b.example"), 422),
@@ -66,19 +66,19 @@ async fn forms_that_are_not_what_was_asked_for_are_refused(app: TestApp) {
         (format!("{good}&email=a@b.c%EF%BC%8Ed"), 422),
         ("x".repeat(16_385), 413),
     ] {
-        let request = guest.posting("/register").header("content-type", "application/x-www-form-urlencoded");
-        let answer = guest.send(request.body(body.clone())).await;
+        let request = client.posting("/register").header("content-type", "application/x-www-form-urlencoded");
+        let answer = client.send(request.body(body.clone())).await;
         assert_eq!(answer.status, status, "{}", &body[..body.len().min(200)]);
         assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
     }
-    let wrong = guest.posting("/register").json(&json!({"email": "a@b.example"}));
-    assert_eq!(guest.send(wrong).await.status, 415);
+    let wrong = client.posting("/register").json(&json!({"email": "a@b.example"}));
+    assert_eq!(client.send(wrong).await.status, 415);
     app.settle().await;
     assert!(app.mails().await.is_empty());
 }
 
 async fn nothing_typed_anywhere_is_an_error_of_ours(app: TestApp) {
-    let guest = app.resident("ann@example.org").await;
+    let client = app.signed_in_client("ann@example.org").await;
     let texts = [
         "",
         " ",
@@ -110,13 +110,13 @@ async fn nothing_typed_anywhere_is_an_error_of_ours(app: TestApp) {
         let mut statuses = Vec::new();
         for path in ["/register", "/login", "/confirm", "/logout", "/nowhere"] {
             for field in ["email", "password", "name", "token", "next"] {
-                statuses.push(guest.post(path, &[(field, text)]).await.status);
+                statuses.push(client.post(path, &[(field, text)]).await.status);
             }
         }
         for field in ["email", "password", "name", "token"] {
             let body = json!({ field: text });
             for path in ["register", "login", "confirm"] {
-                statuses.push(guest.post_json(&format!("/api/v1/{path}"), &body).await.status);
+                statuses.push(client.post_json(&format!("/api/v1/{path}"), &body).await.status);
             }
         }
         let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
@@ -128,7 +128,7 @@ async fn nothing_typed_anywhere_is_an_error_of_ours(app: TestApp) {
             "/static/",
             "/api/v1/me/activity?before=",
         ] {
-            statuses.push(guest.get(&format!("{path}{encoded}")).await.status);
+            statuses.push(client.get(&format!("{path}{encoded}")).await.status);
         }
         assert!(statuses.iter().all(|status| *status < 500), "{text:?}: {statuses:?}");
     }

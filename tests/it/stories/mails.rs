@@ -50,21 +50,21 @@ async fn people_register_while_the_mail_server_is_away_and_their_mails_follow() 
     let mut app = large().await;
     let mut sink = app.sink.take().unwrap();
     sink.stop().await;
-    let guest = app.guest();
+    let client = app.client();
     for n in 0..5 {
-        assert_eq!(app.guest().register(&format!("ann{n}@example.org"), PASSWORD, "Ann").await.status, 303);
+        assert_eq!(app.client().register(&format!("ann{n}@example.org"), PASSWORD, "Ann").await.status, 303);
     }
-    assert_eq!(guest.register("bob@example.org", PASSWORD, "Bob").await.status, 303);
+    assert_eq!(client.register("bob@example.org", PASSWORD, "Bob").await.status, 303);
     within("every mail to have been tried", async || events(&app, "mail.delayed").await == 6).await;
-    let told = guest.get("/register/status").await.json();
+    let told = client.get("/register/status").await.json();
     assert_eq!(told["status"], "delayed", "the person who waits is told");
     assert_eq!(
-        app.guest().get("/readyz").await.status,
+        app.client().get("/readyz").await.status,
         200,
         "a mail server that is away is no reason to send people away"
     );
     within("readiness to name it", async || {
-        app.guest().get("/readyz").await.json()["degraded"] == serde_json::json!(["mail"])
+        app.client().get("/readyz").await.json()["degraded"] == serde_json::json!(["mail"])
     })
     .await;
 
@@ -84,12 +84,12 @@ async fn a_refused_address_is_told_and_not_tried_again() {
     let app = large().await;
     let sink = app.sink.as_ref().unwrap();
     sink.set(Script::default().on_recipient("typo@example.org", Step::reply("550 5.1.1 no such mailbox")));
-    let guest = app.guest();
-    guest.register("typo@example.org", PASSWORD, "Ann").await;
-    app.guest().register("fine@example.org", PASSWORD, "Ann").await;
+    let client = app.client();
+    client.register("typo@example.org", PASSWORD, "Ann").await;
+    app.client().register("fine@example.org", PASSWORD, "Ann").await;
     app.settle().await;
-    assert_eq!(guest.get("/register/status").await.json()["status"], "rejected");
-    let page = guest.get("/register/sent").await;
+    assert_eq!(client.get("/register/status").await.json()["status"], "rejected");
+    let page = client.get("/register/sent").await;
     assert!(page.body.contains("href=\"/register\""), "the address can be corrected: {}", page.body);
     assert_eq!(app.mails_to("fine@example.org").await.len(), 1, "one bad destination holds nobody up");
     assert_eq!(events(&app, "mail.rejected").await, 1);
@@ -100,7 +100,7 @@ async fn a_refused_address_is_told_and_not_tried_again() {
 async fn a_mail_server_that_says_later_gets_the_mail_later() {
     let app = large().await;
     app.sink.as_ref().unwrap().set(Script::default().on(Phase::Rcpt, Step::reply("451 4.7.1 greylisted").times(3)));
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     app.settle().await;
     assert_eq!(app.mails_to("ann@example.org").await.len(), 1);
 }
@@ -111,22 +111,22 @@ async fn a_mail_whose_last_answer_was_lost_comes_again_with_the_same_id_and_the_
     let sink = app.sink.as_ref().unwrap();
     // it has the mail, and goes away before it says so
     sink.set(Script::default().on(Phase::Dot, Step::drop().keeping_the_mail().times(1)));
-    let guest = app.guest();
-    guest.register("ann@example.org", PASSWORD, "Ann").await;
+    let client = app.client();
+    client.register("ann@example.org", PASSWORD, "Ann").await;
     app.settle().await;
     let mails = sink.mails();
     assert_eq!(mails.len(), 2);
     assert_eq!(mails[0].message_id(), mails[1].message_id());
     let letters = app.mails_to("ann@example.org").await;
     assert_eq!(letters[0].token(), letters[1].token());
-    let pressed = guest.post("/confirm", &[("token", &letters[0].token().unwrap())]).await;
+    let pressed = client.post("/confirm", &[("token", &letters[0].token().unwrap())]).await;
     assert_eq!(pressed.status, 303, "either of them opens");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiting_for_another_workers_lease_is_no_failed_attempt() {
     let app = TestApp::start_with(Stack::Large, |options| options.parts = Parts::only(["web", "relay"]).unwrap()).await;
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     let event = "select id from outbox where type = 'user.registered'";
     let (event,): (Uuid,) = app.db().query(event).one().await.unwrap();
     // of a worker that has died
@@ -153,7 +153,7 @@ async fn a_mail_does_not_go_again_because_the_database_was_away_when_it_was_take
     let (road, app) = on_a_road().await;
     let sink = app.sink.as_ref().unwrap();
     sink.set(Script::default().on(Phase::Dot, Step::delay(Duration::from_secs(1)).times(1)));
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     sink.wait_for_attempts(1).await;
     let mut tick = tokio::time::interval(Duration::from_millis(300));
     tick.tick().await;
@@ -176,7 +176,7 @@ async fn a_mail_is_not_put_off_for_longer_because_the_database_was_away() {
     let sink = app.sink.as_ref().unwrap();
     // so that the database goes while a listener is at work
     sink.set(Script::default().on(Phase::Rcpt, Step::delay(Duration::from_millis(500))));
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     sink.wait_for_attempts(1).await;
     road.set(Mode::Reset);
     let mut tick = tokio::time::interval(Duration::from_secs(10));
@@ -193,8 +193,8 @@ async fn a_mail_that_leaves_late_holds_a_link_that_lives() {
     let mut app = large().await;
     let mut sink = app.sink.take().unwrap();
     sink.stop().await;
-    let guest = app.guest();
-    guest.register("ann@example.org", PASSWORD, "Ann").await;
+    let client = app.client();
+    client.register("ann@example.org", PASSWORD, "Ann").await;
     within("the first try", async || delivery(&app, "ann@example.org").await == "delayed").await;
     app.clock().advance(Duration::from_hours(20));
     sink.restart().await;
@@ -202,7 +202,7 @@ async fn a_mail_that_leaves_late_holds_a_link_that_lives() {
     app.settle().await;
     app.clock().advance(register::LINK_LIFETIME.checked_sub(Duration::from_mins(1)).unwrap());
     let token = app.mails_to("ann@example.org").await[0].token().unwrap();
-    assert_eq!(guest.post("/confirm", &[("token", &token)]).await.status, 303);
+    assert_eq!(client.post("/confirm", &[("token", &token)]).await.status, 303);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,7 +213,7 @@ async fn a_mail_that_fails_for_two_days_becomes_a_dead_letter_with_its_reason() 
     .await;
     let mut sink = app.sink.take().unwrap();
     sink.stop().await;
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     within("the first failure", async || setbacks(&app).await.unwrap() == 1).await;
     app.clock().advance(Duration::from_secs(24 * 3_600 + 1));
     app.settle().await;
@@ -235,11 +235,11 @@ async fn names_that_are_markup_or_headers_reach_the_reader_as_text() {
             "' or 1=1 --",
         ];
         for (n, name) in names.into_iter().enumerate() {
-            let answer = app.guest().register(&format!("ann{n}@example.org"), PASSWORD, name).await;
+            let answer = app.client().register(&format!("ann{n}@example.org"), PASSWORD, name).await;
             assert_eq!(answer.status, 303, "{name}");
         }
         for name in ["Eve\r\nBcc: x@evil.example", "Eve\nSubject: x", "Eve\u{0}", "Eve\u{1b}[31m"] {
-            assert_eq!(app.guest().register("eve@example.org", PASSWORD, name).await.status, 422, "{name:?}");
+            assert_eq!(app.client().register("eve@example.org", PASSWORD, name).await.status, 422, "{name:?}");
         }
         app.settle().await;
         let mails = app.mails().await;
@@ -254,13 +254,13 @@ async fn names_that_are_markup_or_headers_reach_the_reader_as_text() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_server_that_is_away_tells_nobody_who_has_an_account() {
     let mut app = large().await;
-    app.resident("taken@example.org").await;
+    app.signed_in_client("taken@example.org").await;
     // the owner has just been told: another registration of the address sends no mail
-    app.guest().register("taken@example.org", PASSWORD, "Eve").await;
+    app.client().register("taken@example.org", PASSWORD, "Eve").await;
     app.settle().await;
     let mut sink = app.sink.take().unwrap();
     sink.stop().await;
-    let (new, taken) = (app.guest(), app.guest());
+    let (new, taken) = (app.client(), app.client());
     new.register("new@example.org", PASSWORD, "Eve").await;
     within("the first mail to fail", async || delivery(&app, "new@example.org").await == "delayed").await;
     taken.register("taken@example.org", PASSWORD, "Eve").await;
@@ -268,7 +268,7 @@ async fn a_mail_server_that_is_away_tells_nobody_who_has_an_account() {
         taken.get("/register/status").await.json()["status"] != serde_json::json!("queued")
     })
     .await;
-    let status = async |guest: &crate::support::app::Guest| guest.get("/register/status").await.json();
+    let status = async |client: &crate::support::app::HttpClient| client.get("/register/status").await.json();
     assert_eq!(status(&taken).await, status(&new).await);
     sink.restart().await;
     app.sink = Some(sink);
@@ -279,18 +279,18 @@ async fn a_mail_server_that_is_away_tells_nobody_who_has_an_account() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_mail_server_tells_nobody_who_has_an_account() {
     let app = large().await;
-    app.resident("taken@example.org").await;
+    app.signed_in_client("taken@example.org").await;
     let slow = Duration::from_millis(600);
     app.sink.as_ref().unwrap().set(Script::default().on(Phase::Dot, Step::delay(slow)));
     // this one's owner is told, so that the next registration of the address sends no mail
-    app.guest().register("taken@example.org", PASSWORD, "Eve").await;
+    app.client().register("taken@example.org", PASSWORD, "Eve").await;
     app.settle().await;
     let told_after = async |email: &str| {
-        let guest = app.guest();
-        guest.register(email, PASSWORD, "Eve").await;
+        let client = app.client();
+        client.register(email, PASSWORD, "Eve").await;
         let since = Instant::now();
         within("the person to be told", async || {
-            guest.get("/register/status").await.json()["status"] == serde_json::json!("sent")
+            client.get("/register/status").await.json()["status"] == serde_json::json!("sent")
         })
         .await;
         since.elapsed()
@@ -311,11 +311,11 @@ async fn a_destination_that_hangs_holds_nobody_else_up() {
     }
     sink.set(script);
     for n in 0..6 {
-        app.guest().register(&format!("ann{n}@hangs.example"), PASSWORD, "Ann").await;
+        app.client().register(&format!("ann{n}@hangs.example"), PASSWORD, "Ann").await;
     }
     within("one to hang", async || sink.attempts() > 0).await;
     for n in 0..3 {
-        app.guest().register(&format!("bob{n}@fine.example"), PASSWORD, "Bob").await;
+        app.client().register(&format!("bob{n}@fine.example"), PASSWORD, "Bob").await;
     }
     within("the others to have theirs", async || app.mails().await.len() == 3).await;
     // a hanging RCPT is given up after half a minute: they did not wait for that

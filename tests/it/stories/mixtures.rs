@@ -7,13 +7,13 @@ use crate::support::smtp::Sink;
 use crate::support::{postgres, rabbit};
 
 async fn the_story(app: &TestApp) {
-    app.resident("ann@example.org").await;
-    let guest = app.guest();
-    assert_eq!(guest.login("ann@example.org", PASSWORD).await.status, 303);
+    app.signed_in_client("ann@example.org").await;
+    let client = app.client();
+    assert_eq!(client.login("ann@example.org", PASSWORD).await.status, 303);
     app.settle().await;
-    let activity = guest.get("/api/v1/me/activity").await.json();
+    let activity = client.get("/api/v1/me/activity").await.json();
     assert_eq!(activity["items"].as_array().map(Vec::len), Some(1), "{activity}");
-    assert_eq!(guest.get("/readyz").await.json()["degraded"], serde_json::json!([]));
+    assert_eq!(client.get("/readyz").await.json()["degraded"], serde_json::json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

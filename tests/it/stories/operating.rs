@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::app::{Guest, PASSWORD, Stack, TestApp, on_both_stacks, within};
+use crate::support::app::{HttpClient, PASSWORD, Stack, TestApp, on_both_stacks, within};
 use crate::support::smtp::{Phase, Script, Step};
 
 on_both_stacks!(
@@ -46,26 +46,26 @@ async fn dead(app: &TestApp, queue: &str) -> u64 {
     depths.iter().find(|depth| depth.queue == format!("{queue}.dead")).map_or(0, |depth| depth.messages)
 }
 
-async fn administrator(app: &TestApp, email: &str) -> Guest {
-    let guest = app.resident(email).await;
+async fn administrator(app: &TestApp, email: &str) -> HttpClient {
+    let client = app.signed_in_client(email).await;
     assert!(bellhop::account::user::set_admin(&app.app.accounts, email, true).await.unwrap());
-    guest
+    client
 }
 
 async fn a_dead_letter_is_seen_put_back_and_given_up_by_administrators_alone(app: TestApp) {
     let admin = administrator(&app, "root@example.org").await;
-    let other = app.resident("ann@example.org").await;
+    let other = app.signed_in_client("ann@example.org").await;
     let ids = [poison(&app).await, poison(&app).await];
     within("both to be dead letters", async || dead(&app, "confirmation").await == 2).await;
 
     let path = format!("/api/v1/admin/dead-letters/{}", ids[0]);
-    for guest in [&other, &app.guest()] {
+    for client in [&other, &app.client()] {
         for path in ["/api/v1/admin/queues", "/api/v1/admin/dead-letters"] {
-            let (hidden, nowhere) = (guest.get(path).await, guest.get("/api/v1/admin/nothing").await);
+            let (hidden, nowhere) = (client.get(path).await, client.get("/api/v1/admin/nothing").await);
             assert_eq!((hidden.status, hidden.body), (404, nowhere.body), "{path}");
         }
         for verb in ["redrive", "discard"] {
-            assert_eq!(guest.post_json(&format!("{path}/{verb}"), &json!({})).await.status, 404);
+            assert_eq!(client.post_json(&format!("{path}/{verb}"), &json!({})).await.status, 404);
         }
     }
     let listed = admin.get("/api/v1/admin/dead-letters").await.json();
@@ -113,7 +113,7 @@ async fn a_queue_is_counted_while_nobody_works_and_when_all_is_done(app: TestApp
         "{idle}"
     );
     for _ in 0..3 {
-        assert_eq!(app.guest().login("root@example.org", PASSWORD).await.status, 303);
+        assert_eq!(app.client().login("root@example.org", PASSWORD).await.status, 303);
     }
     app.settle().await;
     within("the rate to show them", async || of("login-log").await["rate"] == json!(3)).await;
@@ -121,7 +121,7 @@ async fn a_queue_is_counted_while_nobody_works_and_when_all_is_done(app: TestApp
     // one that cannot be done now waits, and is counted as such
     if let Some(sink) = &app.sink {
         sink.set(Script::default().on(Phase::Mail, Step::reply("451 4.3.0 later")));
-        app.guest().register("bob@example.org", PASSWORD, "Bob").await;
+        app.client().register("bob@example.org", PASSWORD, "Bob").await;
         within("it to wait", async || of("confirmation").await["waiting"] == json!(1)).await;
         assert_ne!(of("confirmation").await["oldest"], json!(null));
         sink.set(Script::default());
@@ -154,7 +154,7 @@ async fn depth(app: &TestApp, queue: &str) -> u64 {
     depths.iter().find(|depth| depth.queue == queue).map_or(0, |depth| depth.messages)
 }
 
-/// Another house on the same kind of stack, in which no listener works; they are known all the same.
+/// Another app on the same kind of stack, in which no listener works; they are known all the same.
 async fn without_listeners(app: &TestApp) -> TestApp {
     let parts = Parts::only(["web", "relay"]).unwrap();
     let quiet = TestApp::start_with(app.stack, |options| options.parts = parts).await;
@@ -165,8 +165,8 @@ async fn without_listeners(app: &TestApp) -> TestApp {
 async fn what_the_broker_lost_is_published_again_to_who_missed_it(app: TestApp) {
     let quiet = without_listeners(&app).await;
     for n in 0..3 {
-        quiet.guest().register(&format!("guest{n}@example.org"), PASSWORD, "Ann").await;
-        assert_eq!(quiet.guest().login("guest0@example.org", PASSWORD).await.status, 422);
+        quiet.client().register(&format!("guest{n}@example.org"), PASSWORD, "Ann").await;
+        assert_eq!(quiet.client().login("guest0@example.org", PASSWORD).await.status, 422);
     }
     within("all to be in the queues", async || {
         depth(&quiet, "confirmation").await == 3 && depth(&quiet, "login-log").await == 3
@@ -207,7 +207,7 @@ async fn a_replay_brings_back_what_reconciling_leaves_alone(app: TestApp) {
     let quiet = without_listeners(&app).await;
     let before = quiet.clock().now();
     for _ in 0..2 {
-        assert_eq!(quiet.guest().login("nobody@example.org", PASSWORD).await.status, 422);
+        assert_eq!(quiet.client().login("nobody@example.org", PASSWORD).await.status, 422);
     }
     within("both to be in the queue", async || depth(&quiet, "login-log").await == 2).await;
     lose(&quiet, "login-log").await;
@@ -238,9 +238,9 @@ async fn an_event_with_a_due_time_happens_then_and_meets_the_present(app: TestAp
         outbox::append_at(&mut tx, app.clock(), &event, due).await.unwrap();
         app.app.accounts.commit(tx).await.unwrap();
     };
-    let ann = app.guest();
+    let ann = app.client();
     ann.register("ann@example.org", PASSWORD, "Ann").await;
-    app.guest().register("bob@example.org", PASSWORD, "Bob").await;
+    app.client().register("bob@example.org", PASSWORD, "Bob").await;
     app.settle().await;
     remind("ann@example.org").await;
     remind("bob@example.org").await;
@@ -266,7 +266,7 @@ async fn a_worker_that_was_paused_does_not_send_what_another_has_sent(app: TestA
     let Some(sink) = &app.sink else { return a_lease_is_one_workers(&app).await };
     // the first worker stands still just before the message itself
     sink.set(Script::default().on(Phase::Rcpt, Step::delay(Duration::from_secs(3)).times(1)));
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     within("the first worker to be at it", async || sink.attempts() == 1).await;
     let (id, body): (Uuid, String) =
         app.db().query("select id, body from outbox where type = 'user.registered'").one().await.unwrap();
@@ -291,7 +291,7 @@ async fn a_worker_that_was_paused_does_not_send_what_another_has_sent(app: TestA
 
 /// On the small stack a mail is a file, written at once: there is no moment to pause in, but there is a lease.
 async fn a_lease_is_one_workers(app: &TestApp) {
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     app.settle().await;
     let (leases,): (i64,) = app.db().query("select count(*) from lease").one().await.unwrap();
     assert_eq!((leases, app.mails().await.len()), (0, 1), "given back with the mark");
@@ -304,7 +304,7 @@ async fn what_waits_or_rests_is_not_missed_until_it_is_asked_for() {
     assert_eq!(app.app.reconciler().reconcile(outbox::OUTBOX_RETENTION).await.unwrap(), 0);
     let before = app.clock().now();
     sink.set(Script::default().on(Phase::Mail, Step::reply("451 4.3.0 later")));
-    app.guest().register("bob@example.org", PASSWORD, "Bob").await;
+    app.client().register("bob@example.org", PASSWORD, "Bob").await;
     let setbacks = async |sql: &'static str| app.db().query(sql).one::<(i64,)>().await.unwrap().0;
     within("it to wait", async || setbacks("select count(*) from setback where due_at is not null").await == 1).await;
     app.clock().advance(Duration::from_hours(72));
@@ -327,7 +327,7 @@ async fn a_mail_that_was_given_up_is_sent_when_it_is_put_back() {
     let mut app = TestApp::start(Stack::Large).await;
     let mut sink = app.sink.take().unwrap();
     sink.stop().await;
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     within("the first try", async || {
         app.db().query("select count(*) from setback").one::<(i64,)>().await.unwrap().0 == 1
     })

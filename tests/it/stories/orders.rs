@@ -12,7 +12,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::app::{Answer, Guest, OTHER_PASSWORD, PASSWORD, Stack, TestApp, within};
+use crate::support::app::{Answer, HttpClient, OTHER_PASSWORD, PASSWORD, Stack, TestApp, within};
 use crate::support::chance::Chance;
 
 const PASSWORDS: [&str; 2] = [PASSWORD, OTHER_PASSWORD];
@@ -140,7 +140,7 @@ impl World<'_> {
     }
 
     async fn send(&self, request: RequestBuilder) -> Answer {
-        Guest { client: self.client.clone(), url: self.app.url.clone() }.send(request).await
+        HttpClient { http: self.client.clone(), url: self.app.url.clone() }.send(request).await
     }
 
     async fn get(&self, path: &str, browser: Browser) -> Answer {

@@ -21,8 +21,8 @@ on_both_stacks!(
 );
 
 async fn a_person_registers_confirms_signs_in_and_sees_it_in_the_log(app: TestApp) {
-    let guest = app.guest();
-    let answer = guest.register("Ann@Example.org", PASSWORD, "Ann Lee").await;
+    let client = app.client();
+    let answer = client.register("Ann@Example.org", PASSWORD, "Ann Lee").await;
     assert_eq!((answer.status, answer.header("location")), (303, "/register/sent"));
     app.settle().await;
 
@@ -30,14 +30,14 @@ async fn a_person_registers_confirms_signs_in_and_sees_it_in_the_log(app: TestAp
     assert_eq!(mails.len(), 1, "{mails:?}");
     assert!(mails[0].text.contains("Ann Lee") && mails[0].html.contains("Ann Lee"), "{mails:?}");
     let token = mails[0].token().expect("a link");
-    let page = guest.get(&format!("/confirm?token={token}")).await;
+    let page = client.get(&format!("/confirm?token={token}")).await;
     assert_eq!(page.status, 200);
     assert!(!page.body.contains("type=\"password\""), "the browser that registered needs no password");
-    let confirmed = guest.post("/confirm", &[("token", &token)]).await;
+    let confirmed = client.post("/confirm", &[("token", &token)]).await;
     assert_eq!((confirmed.status, confirmed.header("location")), (303, "/account"));
-    assert_eq!(guest.get("/account").await.status, 200, "confirming signs in");
+    assert_eq!(client.get("/account").await.status, 200, "confirming signs in");
 
-    let elsewhere = app.guest();
+    let elsewhere = app.client();
     let answer = elsewhere.login("ann@EXAMPLE.ORG", PASSWORD).await;
     assert_eq!((answer.status, answer.header("location")), (303, "/account"));
     app.settle().await;
@@ -51,48 +51,48 @@ async fn a_person_registers_confirms_signs_in_and_sees_it_in_the_log(app: TestAp
 }
 
 async fn the_same_through_the_api(app: TestApp) {
-    let guest = app.guest();
+    let client = app.client();
     let wish = json!({"email": "ann@example.org", "password": PASSWORD, "name": "Ann"});
-    let answer = guest.post_json("/api/v1/register", &wish).await;
+    let answer = client.post_json("/api/v1/register", &wish).await;
     assert_eq!((answer.status, answer.json()), (202, json!({"status": "confirmation_pending"})));
     app.settle().await;
     let token = app.mails_to("ann@example.org").await[0].token().unwrap();
 
-    let elsewhere = app.guest();
+    let elsewhere = app.client();
     let missing = elsewhere.post_json("/api/v1/confirm", &json!({"token": token})).await;
     assert_eq!((missing.status, missing.json()["code"].as_str()), (422, Some("password-needed")));
     assert_eq!(missing.header("content-type"), "application/problem+json");
     let confirmed = elsewhere.post_json("/api/v1/confirm", &json!({"token": token, "password": PASSWORD})).await;
     assert_eq!(confirmed.status, 204, "{}", confirmed.body);
 
-    assert_eq!(app.guest().get("/api/v1/me").await.status, 401);
+    assert_eq!(app.client().get("/api/v1/me").await.status, 401);
     let login = json!({"email": "ann@example.org", "password": PASSWORD});
-    let answer = guest.post_json("/api/v1/login", &login).await;
+    let answer = client.post_json("/api/v1/login", &login).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.json()["user"]["email"], "ann@example.org");
-    let me = guest.get("/api/v1/me").await.json();
+    let me = client.get("/api/v1/me").await.json();
     assert_eq!(me, answer.json());
 
     let wrong = json!({"email": "ann@example.org", "password": OTHER_PASSWORD});
     for _ in 0..3 {
-        assert_eq!(app.guest().post_json("/api/v1/login", &wrong).await.status, 401);
+        assert_eq!(app.client().post_json("/api/v1/login", &wrong).await.status, 401);
     }
     app.settle().await;
-    let first = guest.get("/api/v1/me/activity?limit=3").await.json();
+    let first = client.get("/api/v1/me/activity?limit=3").await.json();
     let types: Vec<&str> =
         first["items"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["login.failed"; 3]);
     assert_eq!(first["items"][0]["reason"], "wrong_password");
     let next = first["next"].as_str().expect("there is an older one");
-    let rest = guest.get(&format!("/api/v1/me/activity?limit=3&before={next}")).await.json();
+    let rest = client.get(&format!("/api/v1/me/activity?limit=3&before={next}")).await.json();
     assert_eq!((rest["items"].as_array().unwrap().len(), &rest["next"]), (1, &serde_json::Value::Null));
     assert_eq!(rest["items"][0]["type"], "login.succeeded");
     for wrong in ["limit=0", "limit=101", "limit=x", "before=x", "limit=-1", "limit=99999999999999999999"] {
-        assert_eq!(guest.get(&format!("/api/v1/me/activity?{wrong}")).await.status, 422, "{wrong}");
+        assert_eq!(client.get(&format!("/api/v1/me/activity?{wrong}")).await.status, 422, "{wrong}");
     }
 
-    assert_eq!(guest.send(guest.posting("/api/v1/logout")).await.status, 204);
-    assert_eq!(guest.get("/api/v1/me").await.status, 401);
+    assert_eq!(client.send(client.posting("/api/v1/logout")).await.status, 204);
+    assert_eq!(client.get("/api/v1/me").await.status, 401);
 }
 
 /// Everything a stranger sees, but for what differs by nature.
@@ -109,15 +109,15 @@ fn seen(mut answer: Answer) -> (u16, Vec<(String, String)>, String) {
 }
 
 async fn the_answer_is_the_same_for_new_pending_and_taken_addresses(app: TestApp) {
-    app.resident("taken@example.org").await;
-    app.guest().register("pending@example.org", PASSWORD, "Ann").await;
+    app.signed_in_client("taken@example.org").await;
+    app.client().register("pending@example.org", PASSWORD, "Ann").await;
     app.settle().await;
     let mut pages = Vec::new();
     let mut answers = Vec::new();
     for email in ["new@example.org", "pending@example.org", "taken@example.org"] {
-        pages.push(seen(app.guest().register(email, PASSWORD, "Ann").await));
+        pages.push(seen(app.client().register(email, PASSWORD, "Ann").await));
         let wish = json!({"email": email, "password": PASSWORD, "name": "Ann"});
-        answers.push(seen(app.guest().post_json("/api/v1/register", &wish).await));
+        answers.push(seen(app.client().post_json("/api/v1/register", &wish).await));
     }
     assert_eq!(pages[0].0, 303);
     assert_eq!(answers[0].0, 202);
@@ -126,9 +126,9 @@ async fn the_answer_is_the_same_for_new_pending_and_taken_addresses(app: TestApp
 }
 
 async fn the_owner_of_a_taken_address_is_told_at_most_once_an_hour(app: TestApp) {
-    app.resident("ann@example.org").await;
+    app.signed_in_client("ann@example.org").await;
     for _ in 0..3 {
-        assert_eq!(app.guest().register("ANN@example.org", OTHER_PASSWORD, "Eve").await.status, 303);
+        assert_eq!(app.client().register("ANN@example.org", OTHER_PASSWORD, "Eve").await.status, 303);
     }
     app.settle().await;
     let told = app.mails_to("ann@example.org").await;
@@ -138,26 +138,27 @@ async fn the_owner_of_a_taken_address_is_told_at_most_once_an_hour(app: TestApp)
     assert!(!told[1].text.contains("Eve"), "what a stranger typed is not passed on: {}", told[1].text);
 
     app.clock().advance(Duration::from_secs(3_601));
-    app.guest().register("ann@example.org", OTHER_PASSWORD, "Eve").await;
+    app.client().register("ann@example.org", OTHER_PASSWORD, "Eve").await;
     app.settle().await;
     assert_eq!(app.mails_to("ann@example.org").await.len(), 3);
-    assert_eq!(app.guest().login("ann@example.org", OTHER_PASSWORD).await.status, 422, "the stranger gets nothing");
-    assert_eq!(app.guest().login("ann@example.org", PASSWORD).await.status, 303);
+    assert_eq!(app.client().login("ann@example.org", OTHER_PASSWORD).await.status, 422, "the stranger gets nothing");
+    assert_eq!(app.client().login("ann@example.org", PASSWORD).await.status, 303);
 }
 
 async fn many_registrations_of_one_address_at_once_make_one_account(app: TestApp) {
-    let guests: Vec<_> = (0..50).map(|_| app.guest()).collect();
-    let answers =
-        futures_util::future::join_all(guests.iter().map(|guest| guest.register("ann@example.org", PASSWORD, "Ann")));
+    let clients: Vec<_> = (0..50).map(|_| app.client()).collect();
+    let answers = futures_util::future::join_all(
+        clients.iter().map(|client| client.register("ann@example.org", PASSWORD, "Ann")),
+    );
     assert!(answers.await.iter().all(|answer| answer.status == 303));
     app.settle().await;
     let mails = app.mails_to("ann@example.org").await;
     assert_eq!(mails.len(), 50, "one mail for each");
     let tokens: Vec<String> = mails.iter().filter_map(Letter::token).collect();
-    let guest = app.guest();
+    let client = app.client();
     let confirm = tokens.iter().map(|token| {
-        let guest = guest.clone();
-        async move { guest.post("/confirm", &[("token", token), ("password", PASSWORD)]).await.status }
+        let client = client.clone();
+        async move { client.post("/confirm", &[("token", token), ("password", PASSWORD)]).await.status }
     });
     let statuses = futures_util::future::join_all(confirm).await;
     assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 1, "{statuses:?}");
@@ -168,7 +169,7 @@ async fn many_registrations_of_one_address_at_once_make_one_account(app: TestApp
 }
 
 async fn a_mistake_is_shown_beside_its_field_with_what_was_typed(app: TestApp) {
-    let guest = app.guest();
+    let client = app.client();
     for (email, password, name, expected) in [
         ("not an address", PASSWORD, "Ann", "does not look like an email address"),
         ("", PASSWORD, "Ann", "enter your email address"),
@@ -178,7 +179,7 @@ async fn a_mistake_is_shown_beside_its_field_with_what_was_typed(app: TestApp) {
         ("ann@example.org", PASSWORD, "", "tell us your name"),
         ("ann@example.org", PASSWORD, "A\u{202e}nn", "cannot be shown"),
     ] {
-        let answer = guest.register(email, password, name).await;
+        let answer = client.register(email, password, name).await;
         assert_eq!(answer.status, 422, "{email:?} {password:?} {name:?}");
         assert!(expected.split('|').any(|text| answer.body.contains(text)), "{expected}: {}", answer.body);
         assert!(answer.body.contains("aria-invalid=\"true\""), "{}", answer.body);
@@ -188,7 +189,7 @@ async fn a_mistake_is_shown_beside_its_field_with_what_was_typed(app: TestApp) {
             "a password is never sent back"
         );
         let wish = json!({"email": email, "password": password, "name": name});
-        let answer = guest.post_json("/api/v1/register", &wish).await;
+        let answer = client.post_json("/api/v1/register", &wish).await;
         assert_eq!(answer.status, 422);
         assert_eq!(answer.json()["errors"].as_array().unwrap().len(), 1, "{}", answer.body);
     }
@@ -203,7 +204,7 @@ async fn purge(app: &TestApp) {
 }
 
 async fn registrations_that_nobody_confirms_go_after_three_days(app: TestApp) {
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     app.settle().await;
     let count = async || {
         let (count,): (i64,) = app.db().query("select count(*) from registrations").one().await.unwrap();
@@ -215,39 +216,39 @@ async fn registrations_that_nobody_confirms_go_after_three_days(app: TestApp) {
     app.clock().advance(Duration::from_mins(2));
     purge(&app).await;
     assert_eq!(count().await, 0);
-    app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    app.client().register("ann@example.org", PASSWORD, "Ann").await;
     app.settle().await;
     assert_eq!(app.mails_to("ann@example.org").await.len(), 2, "the address can be registered again");
 }
 
 async fn the_waiting_page_tells_the_truth(app: TestApp) {
-    let guest = app.guest();
-    let status = async || guest.get("/register/status").await.json()["status"].as_str().unwrap().to_owned();
+    let client = app.client();
+    let status = async || client.get("/register/status").await.json()["status"].as_str().unwrap().to_owned();
     assert_eq!(status().await, "unknown");
-    guest.register("ann@example.org", PASSWORD, "Ann").await;
+    client.register("ann@example.org", PASSWORD, "Ann").await;
     app.settle().await;
     assert_eq!(status().await, "sent");
-    let page = guest.get("/register/sent").await;
+    let page = client.get("/register/sent").await;
     assert!(page.body.contains("ann@example.org"), "{}", page.body);
-    let stranger = app.guest().get("/register/sent").await;
+    let stranger = app.client().get("/register/sent").await;
     assert!(!stranger.body.contains("ann@example.org"), "another browser is told nothing");
     let token = app.mails_to("ann@example.org").await[0].token().unwrap();
-    guest.post("/confirm", &[("token", &token)]).await;
+    client.post("/confirm", &[("token", &token)]).await;
     assert_eq!(status().await, "confirmed");
 }
 
 async fn the_link_is_built_from_the_public_url_whatever_the_request_says(app: TestApp) {
     let fields = [("email", "ann@example.org"), ("password", PASSWORD), ("name", "Ann")];
-    let guest = app.guest();
-    let request = guest
+    let client = app.client();
+    let request = client
         .posting("/register")
         .header("x-forwarded-host", "evil.example")
         .header("x-forwarded-proto", "https")
         .header("forwarded", "host=evil.example")
         .header("x-original-url", "http://evil.example/")
         .form(&fields);
-    assert_eq!(guest.send(request).await.status, 303);
-    let evil = guest.send(guest.posting("/register").header("host", "evil.example").form(&fields)).await;
+    assert_eq!(client.send(request).await.status, 303);
+    let evil = client.send(client.posting("/register").header("host", "evil.example").form(&fields)).await;
     assert_eq!(evil.status, 421);
     app.settle().await;
     let mails = app.mails().await;
@@ -257,15 +258,15 @@ async fn the_link_is_built_from_the_public_url_whatever_the_request_says(app: Te
 }
 
 async fn the_language_of_the_browser_is_the_language_of_the_mail_and_of_the_account(app: TestApp) {
-    let guest = app.guest();
+    let client = app.client();
     let fields = [("email", "li@example.org"), ("password", PASSWORD), ("name", "李雷")];
-    let request = guest.posting("/register").header("accept-language", "zh-CN,zh;q=0.9,en;q=0.5").form(&fields);
-    assert_eq!(guest.send(request).await.status, 303);
+    let request = client.posting("/register").header("accept-language", "zh-CN,zh;q=0.9,en;q=0.5").form(&fields);
+    assert_eq!(client.send(request).await.status, 303);
     app.settle().await;
     let mail = app.mails_to("li@example.org").await.remove(0);
     assert!(mail.text.contains("李雷") && mail.text.contains("确认"), "{}", mail.text);
-    guest.post("/confirm", &[("token", &mail.token().unwrap())]).await;
-    let account = guest.get("/account").await;
+    client.post("/confirm", &[("token", &mail.token().unwrap())]).await;
+    let account = client.get("/account").await;
     assert!(account.body.contains("lang=\"zh-CN\""), "remembered on the account: {}", account.body);
 }
 
@@ -274,7 +275,7 @@ async fn a_fresh_house_has_no_users(app: TestApp) {
     assert_eq!(users, 0);
     for name in ["admin", "root", "administrator", "test", "guest", "bellhop", "user", "demo"] {
         for password in [name, "password", "admin", "changeme", "123456", ""] {
-            let answer = app.guest().login(&format!("{name}@example.org"), password).await;
+            let answer = app.client().login(&format!("{name}@example.org"), password).await;
             assert_eq!(answer.status, 422, "{name} {password}");
         }
     }
@@ -288,7 +289,7 @@ async fn a_stored_hash_is_argon2id_at_the_floor_with_a_salt_of_its_own() {
     })
     .await;
     for n in 0..3 {
-        app.guest().register(&format!("ann{n}@example.org"), PASSWORD, "Ann").await;
+        app.client().register(&format!("ann{n}@example.org"), PASSWORD, "Ann").await;
     }
     app.settle().await;
     let hashes: Vec<(String,)> = app.db().query("select password_hash from registrations").all().await.unwrap();
@@ -311,9 +312,9 @@ async fn a_password_from_the_operators_list_cannot_be_chosen() {
     std::fs::write(list.path(), hashes.map(|hash| format!("{hash}:3\r\n")).concat()).unwrap();
     let path = list.path().to_owned();
     let app = TestApp::start_with(Stack::Small, |options| options.config.passwords.breached = Some(path)).await;
-    let refused = app.guest().register("ann@example.org", PASSWORD, "Ann").await;
+    let refused = app.client().register("ann@example.org", PASSWORD, "Ann").await;
     assert_eq!(refused.status, 422);
     assert!(refused.body.contains("attackers try first"), "{}", refused.body);
-    assert_eq!(app.guest().register("ann@example.org", OTHER_PASSWORD, "Ann").await.status, 303);
+    assert_eq!(app.client().register("ann@example.org", OTHER_PASSWORD, "Ann").await.status, 303);
     app.settle().await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bellhop::app::Parts;
 
-use crate::support::app::{Guest, PASSWORD, TestApp, on_both_stacks, within};
+use crate::support::app::{HttpClient, PASSWORD, TestApp, on_both_stacks, within};
 
 on_both_stacks!(
     the_cookie_is_for_the_server_alone_and_the_table_holds_its_hash,
@@ -15,22 +15,22 @@ on_both_stacks!(
     nobody_logs_out_by_looking,
 );
 
-/// A guest that is another browser with the same session.
+/// A client that is another browser with the same session.
 fn copy_of(cookie: &str, url: &str) -> reqwest::RequestBuilder {
     reqwest::Client::new().get(format!("{url}/api/v1/me")).header("cookie", format!("bellhop={cookie}"))
 }
 
-async fn signed_in(app: &TestApp, email: &str) -> (Guest, String) {
-    app.resident(email).await;
-    let guest = app.guest();
-    let answer = guest.login(email, PASSWORD).await;
+async fn signed_in(app: &TestApp, email: &str) -> (HttpClient, String) {
+    app.signed_in_client(email).await;
+    let client = app.client();
+    let answer = client.login(email, PASSWORD).await;
     let cookie = answer.header("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
-    (guest, cookie)
+    (client, cookie)
 }
 
 async fn the_cookie_is_for_the_server_alone_and_the_table_holds_its_hash(app: TestApp) {
-    app.resident("ann@example.org").await;
-    let answer = app.guest().login("ann@example.org", PASSWORD).await;
+    app.signed_in_client("ann@example.org").await;
+    let answer = app.client().login("ann@example.org", PASSWORD).await;
     let cookie = answer.header("set-cookie");
     let value = cookie.strip_prefix("bellhop=").and_then(|rest| rest.split(';').next()).unwrap();
     assert_eq!(value.len(), 43, "256 bits of base64url");
@@ -45,13 +45,13 @@ async fn the_cookie_is_for_the_server_alone_and_the_table_holds_its_hash(app: Te
 
 async fn a_logout_ends_the_session_on_every_node(app: TestApp) {
     let other = app.another_node(Parts::only(["web"]).unwrap()).await;
-    let (guest, cookie) = signed_in(&app, "ann@example.org").await;
+    let (client, cookie) = signed_in(&app, "ann@example.org").await;
     // both nodes know the session, and answer from their memory once they hear each other
     for url in [&app.url, &other.url] {
         within("both nodes to know the session", async || copy_of(&cookie, url).send().await.unwrap().status() == 200)
             .await;
     }
-    let answer = guest.post("/logout", &[]).await;
+    let answer = client.post("/logout", &[]).await;
     assert_eq!((answer.status, answer.header("location")), (303, "/"));
     assert_eq!(answer.header("clear-site-data"), "\"cache\", \"cookies\", \"storage\"");
     assert!(answer.header("set-cookie").contains("Max-Age=0"));
@@ -62,25 +62,25 @@ async fn a_logout_ends_the_session_on_every_node(app: TestApp) {
 }
 
 async fn a_session_ends_when_it_is_not_used_and_after_a_month_in_any_case(app: TestApp) {
-    let (guest, _) = signed_in(&app, "ann@example.org").await;
+    let (client, _) = signed_in(&app, "ann@example.org").await;
     let hour = Duration::from_hours(1);
-    let alive = async |guest: &Guest| guest.get("/api/v1/me").await.status == 200;
+    let alive = async |client: &HttpClient| client.get("/api/v1/me").await.status == 200;
     app.clock().advance((12 * hour).checked_sub(Duration::from_mins(1)).unwrap());
-    assert!(alive(&guest).await, "a minute before");
+    assert!(alive(&client).await, "a minute before");
     app.clock().advance((12 * hour).checked_sub(Duration::from_mins(1)).unwrap());
-    assert!(alive(&guest).await, "using it begins the time anew");
+    assert!(alive(&client).await, "using it begins the time anew");
     app.clock().advance(12 * hour + Duration::from_mins(1));
-    assert!(!alive(&guest).await, "a minute after");
+    assert!(!alive(&client).await, "a minute after");
 
-    let guest = app.guest();
-    guest.login("ann@example.org", PASSWORD).await;
+    let client = app.client();
+    client.login("ann@example.org", PASSWORD).await;
     for _ in 0..65 {
-        assert!(alive(&guest).await);
+        assert!(alive(&client).await);
         app.clock().advance(11 * hour);
     }
-    assert!(alive(&guest).await, "29.8 days");
+    assert!(alive(&client).await, "29.8 days");
     app.clock().advance(11 * hour);
-    assert!(!alive(&guest).await, "30 days");
+    assert!(!alive(&client).await, "30 days");
     app.settle().await;
 }
 
@@ -115,18 +115,18 @@ async fn no_cookie_but_a_good_one_is_anybody(app: TestApp) {
 }
 
 async fn what_a_signed_in_person_sees_is_kept_by_nobody(app: TestApp) {
-    let (guest, _) = signed_in(&app, "ann@example.org").await;
+    let (client, _) = signed_in(&app, "ann@example.org").await;
     for path in ["/", "/account", "/api/v1/me", "/api/v1/me/activity", "/register/status", "/confirm?token=x", "/login"]
     {
-        assert_eq!(guest.get(path).await.header("cache-control"), "no-store", "{path}");
+        assert_eq!(client.get(path).await.header("cache-control"), "no-store", "{path}");
     }
     app.settle().await;
 }
 
 async fn nobody_logs_out_by_looking(app: TestApp) {
-    let (guest, _) = signed_in(&app, "ann@example.org").await;
-    assert_eq!(guest.get("/logout").await.status, 405);
-    assert_eq!(guest.get("/api/v1/logout").await.status, 405);
-    assert_eq!(guest.get("/api/v1/me").await.status, 200);
+    let (client, _) = signed_in(&app, "ann@example.org").await;
+    assert_eq!(client.get("/logout").await.status, 405);
+    assert_eq!(client.get("/api/v1/logout").await.status, 405);
+    assert_eq!(client.get("/api/v1/me").await.status, 200);
     app.settle().await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::app::{Answer, Guest, OTHER_PASSWORD, PASSWORD, Stack, TestApp, on_both_stacks};
+use crate::support::app::{Answer, HttpClient, OTHER_PASSWORD, PASSWORD, Stack, TestApp, on_both_stacks};
 
 on_both_stacks!(
     every_refusal_looks_the_same,
@@ -25,9 +25,9 @@ fn seen(mut answer: Answer) -> (u16, Vec<(String, String)>, String) {
 }
 
 async fn every_refusal_looks_the_same(app: TestApp) {
-    app.resident("ann@example.org").await;
-    app.resident("gone@example.org").await;
-    app.guest().register("waits@example.org", PASSWORD, "Ann").await;
+    app.signed_in_client("ann@example.org").await;
+    app.signed_in_client("gone@example.org").await;
+    app.client().register("waits@example.org", PASSWORD, "Ann").await;
     app.settle().await;
     let mut tx = app.db().begin().await.unwrap();
     tx.query("update users set disabled_at = $1 where email_canonical = 'gone@example.org'")
@@ -51,13 +51,13 @@ async fn every_refusal_looks_the_same(app: TestApp) {
     ];
     let (mut pages, mut answers) = (Vec::new(), Vec::new());
     for (email, password) in cases {
-        let mut page = seen(app.guest().login(email, password).await);
+        let mut page = seen(app.client().login(email, password).await);
         // what was typed is shown again, and nothing else differs
         page.2 = page.2.replace(email, "EMAIL");
         page.1.retain(|(name, _)| name != "content-length");
         pages.push(page);
         let login = json!({"email": email, "password": password});
-        answers.push(seen(app.guest().post_json("/api/v1/login", &login).await));
+        answers.push(seen(app.client().post_json("/api/v1/login", &login).await));
     }
     assert_eq!((pages[0].0, answers[0].0), (422, 401));
     for (case, page) in cases.iter().zip(&pages) {
@@ -78,11 +78,11 @@ async fn every_refusal_looks_the_same(app: TestApp) {
 }
 
 async fn every_attempt_has_exactly_one_row(app: TestApp) {
-    app.resident("ann@example.org").await;
+    app.signed_in_client("ann@example.org").await;
     let attempts = (0..40).map(|n| {
-        let guest = app.guest();
+        let client = app.client();
         let password = if n % 2 == 0 { PASSWORD } else { OTHER_PASSWORD };
-        async move { guest.login("ann@example.org", password).await.status }
+        async move { client.login("ann@example.org", password).await.status }
     });
     let statuses = futures_util::future::join_all(attempts).await;
     app.settle().await;
@@ -94,15 +94,15 @@ async fn every_attempt_has_exactly_one_row(app: TestApp) {
 
 async fn a_password_is_the_same_however_its_characters_are_composed(app: TestApp) {
     let (composed, decomposed) = ("caf\u{e9} marble kestrel orbit 🛎", "cafe\u{301} marble kestrel orbit 🛎");
-    app.guest().register("ann@example.org", decomposed, "Ann").await;
+    app.client().register("ann@example.org", decomposed, "Ann").await;
     app.settle().await;
     let token = app.mails_to("ann@example.org").await[0].token().unwrap();
-    let guest = app.guest();
-    assert_eq!(guest.post("/confirm", &[("token", &token), ("password", composed)]).await.status, 303);
-    assert_eq!(app.guest().login("ann@example.org", composed).await.status, 303);
-    assert_eq!(app.guest().login("ann@example.org", decomposed).await.status, 303);
+    let client = app.client();
+    assert_eq!(client.post("/confirm", &[("token", &token), ("password", composed)]).await.status, 303);
+    assert_eq!(app.client().login("ann@example.org", composed).await.status, 303);
+    assert_eq!(app.client().login("ann@example.org", decomposed).await.status, 303);
     for other in [composed.to_uppercase(), format!(" {composed}"), format!("{composed} ")] {
-        assert_eq!(app.guest().login("ann@example.org", &other).await.status, 422, "{other:?}");
+        assert_eq!(app.client().login("ann@example.org", &other).await.status, 422, "{other:?}");
     }
     app.settle().await;
 }
@@ -110,8 +110,8 @@ async fn a_password_is_the_same_however_its_characters_are_composed(app: TestApp
 async fn what_was_tried_is_logged_as_a_pseudonym(app: TestApp) {
     // people type their password into the wrong field
     for _ in 0..2 {
-        app.guest().login(OTHER_PASSWORD, "").await;
-        app.guest().login("canary@example.org", "wrong but long enough").await;
+        app.client().login(OTHER_PASSWORD, "").await;
+        app.client().login("canary@example.org", "wrong but long enough").await;
     }
     app.settle().await;
     let dump = app.dump("login_log").await + &app.dump("outbox").await;
@@ -127,28 +127,28 @@ async fn what_was_tried_is_logged_as_a_pseudonym(app: TestApp) {
 }
 
 async fn a_login_replaces_the_session_of_its_browser(app: TestApp) {
-    let guest = app.resident("ann@example.org").await;
+    let client = app.signed_in_client("ann@example.org").await;
     let count = async || {
         let (count,): (i64,) = app.db().query("select count(*) from sessions").one().await.unwrap();
         count
     };
     assert_eq!(count().await, 1);
-    assert_eq!(guest.login("ann@example.org", PASSWORD).await.status, 303);
+    assert_eq!(client.login("ann@example.org", PASSWORD).await.status, 303);
     assert_eq!(count().await, 1, "the old one died");
     // a planted id is never adopted
     let planted = "A".repeat(43);
-    let fixed = Guest::new(&app.url);
+    let fixed = HttpClient::new(&app.url);
     let login = fixed.posting("/login").header("cookie", format!("bellhop={planted}"));
     let answer = fixed.send(login.form(&[("email", "ann@example.org"), ("password", PASSWORD)])).await;
     assert_eq!(answer.status, 303);
     assert!(!answer.header("set-cookie").contains(&planted));
-    let me = fixed.client.get(format!("{}/api/v1/me", app.url)).header("cookie", format!("bellhop={planted}"));
-    assert_eq!(Guest::new(&app.url).send(me).await.status, 401);
+    let me = fixed.http.get(format!("{}/api/v1/me", app.url)).header("cookie", format!("bellhop={planted}"));
+    assert_eq!(HttpClient::new(&app.url).send(me).await.status, 401);
     app.settle().await;
 }
 
 async fn a_login_leads_where_it_was_asked_for_and_nowhere_else(app: TestApp) {
-    app.resident("ann@example.org").await;
+    app.signed_in_client("ann@example.org").await;
     for (next, leads) in [
         ("", "/account"),
         ("/account?tab=1", "/account?tab=1"),
@@ -159,30 +159,30 @@ async fn a_login_leads_where_it_was_asked_for_and_nowhere_else(app: TestApp) {
         ("javascript:alert(1)", "/"),
         ("/a\r\nSet-Cookie: x=y", "/"),
     ] {
-        let guest = app.guest();
+        let client = app.client();
         let fields = [("email", "ann@example.org"), ("password", PASSWORD), ("next", next)];
-        let answer = guest.post("/login", &fields).await;
+        let answer = client.post("/login", &fields).await;
         assert_eq!((answer.status, answer.header("location")), (303, leads), "{next:?}");
     }
     app.settle().await;
 }
 
 async fn an_old_hash_is_made_anew_when_its_owner_signs_in(app: TestApp) {
-    app.resident("ann@example.org").await;
+    app.signed_in_client("ann@example.org").await;
     let hash = async || {
         let (hash,): (String,) = app.db().query("select password_hash from users").one().await.unwrap();
         hash
     };
     let old = hash().await;
     let dearer = app.with_hash_passes(3).await;
-    assert_eq!(dearer.guest().login("ann@example.org", OTHER_PASSWORD).await.status, 422);
+    assert_eq!(dearer.client().login("ann@example.org", OTHER_PASSWORD).await.status, 422);
     assert_eq!(hash().await, old, "a refusal changes nothing");
-    assert_eq!(dearer.guest().login("ann@example.org", PASSWORD).await.status, 303);
+    assert_eq!(dearer.client().login("ann@example.org", PASSWORD).await.status, 303);
     let new = hash().await;
     assert!(new.contains("t=3"), "{new}");
-    assert_eq!(app.guest().login("ann@example.org", PASSWORD).await.status, 303);
+    assert_eq!(app.client().login("ann@example.org", PASSWORD).await.status, 303);
     assert_eq!(hash().await, new, "and never back");
-    assert_eq!(dearer.guest().login("ann@example.org", PASSWORD).await.status, 303);
+    assert_eq!(dearer.client().login("ann@example.org", PASSWORD).await.status, 303);
     app.settle().await;
 }
 
@@ -195,8 +195,8 @@ async fn past_the_waiting_room_people_are_told_to_come_back() {
     })
     .await;
     let attempts = (0..12).map(|_| {
-        let guest = app.guest();
-        async move { guest.login("nobody@example.org", PASSWORD).await }
+        let client = app.client();
+        async move { client.login("nobody@example.org", PASSWORD).await }
     });
     let answers = futures_util::future::join_all(attempts).await;
     let busy: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 503).collect();

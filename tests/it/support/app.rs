@@ -1,4 +1,4 @@
-//! A running Bellhop inside the test, on either stack, and the guests that visit it.
+//! A running Bellhop inside the test, on either stack, and the HTTP clients that call it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -158,8 +158,8 @@ impl TestApp {
     }
 
     /// A visitor with a cookie jar of its own.
-    pub fn guest(&self) -> Guest {
-        Guest::new(&self.url)
+    pub fn client(&self) -> HttpClient {
+        HttpClient::new(&self.url)
     }
 
     /// Every mail so far, oldest first.
@@ -219,14 +219,14 @@ impl TestApp {
     }
 
     /// Registers and confirms in one browser, which is signed in then.
-    pub async fn resident(&self, email: &str) -> Guest {
-        let guest = self.guest();
-        assert_eq!(guest.register(email, PASSWORD, "Ann").await.status, 303);
+    pub async fn signed_in_client(&self, email: &str) -> HttpClient {
+        let client = self.client();
+        assert_eq!(client.register(email, PASSWORD, "Ann").await.status, 303);
         self.settle().await;
         let token = self.mails_to(email).await.last().and_then(Letter::token).expect("a mail with a link");
-        let confirmed = guest.post("/confirm", &[("token", &token)]).await;
+        let confirmed = client.post("/confirm", &[("token", &token)]).await;
         assert_eq!(confirmed.status, 303, "{}", confirmed.body);
-        guest
+        client
     }
 }
 
@@ -379,23 +379,23 @@ impl Answer {
     }
 }
 
-/// A browser without eyes or windows: keeps cookies, follows nothing, says that its posts come from our own pages.
+/// An HTTP client that keeps cookies, follows no redirect, and says that its posts come from our own pages.
 #[derive(Clone)]
-pub struct Guest {
-    pub client: reqwest::Client,
+pub struct HttpClient {
+    pub http: reqwest::Client,
     pub url: String,
 }
 
-impl Guest {
+impl HttpClient {
     pub fn new(url: &str) -> Self {
-        let client = reqwest::Client::builder()
+        let http = reqwest::Client::builder()
             .cookie_store(true)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_mins(1))
             .user_agent("Bellhop-Test/1")
             .build()
             .unwrap();
-        Guest { client, url: url.to_owned() }
+        HttpClient { http, url: url.to_owned() }
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
@@ -405,11 +405,11 @@ impl Guest {
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(self.client.get(format!("{}{path}", self.url))).await
+        self.send(self.http.get(format!("{}{path}", self.url))).await
     }
 
     pub fn posting(&self, path: &str) -> reqwest::RequestBuilder {
-        self.client.post(format!("{}{path}", self.url)).header("sec-fetch-site", "same-origin")
+        self.http.post(format!("{}{path}", self.url)).header("sec-fetch-site", "same-origin")
     }
 
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {

@@ -56,7 +56,7 @@ impl Entries {
 /// Clients at work, and what they have been told.
 pub struct Ledger {
     entries: watch::Sender<Entries>,
-    residents: Vec<String>,
+    users: Vec<String>,
     clients: JoinSet<()>,
     enough: CancellationToken,
 }
@@ -69,18 +69,18 @@ impl Ledger {
 
     /// The same, signing in at another node.
     pub async fn open_at(app: &Bellhop, login: &str, clients: usize, pace: Duration) -> Self {
-        let residents: Vec<String> = (0..clients).map(|number| format!("resident-{number}@example.org")).collect();
-        for resident in &residents {
-            app.resident(resident).await;
+        let users: Vec<String> = (0..clients).map(|number| format!("user-{number}@example.org")).collect();
+        for user in &users {
+            app.signed_in_client(user).await;
         }
         let (entries, enough) = (watch::Sender::new(Entries::default()), CancellationToken::new());
         let mut tasks = JoinSet::new();
-        for (number, resident) in residents.iter().cloned().enumerate() {
+        for (number, user) in users.iter().cloned().enumerate() {
             let client = Client { entries: entries.clone(), enough: enough.clone(), number, pace };
             tasks.spawn(client.clone().register(format!("{}/register", app.url)));
-            tasks.spawn(client.sign_in(format!("{login}/login"), resident));
+            tasks.spawn(client.sign_in(format!("{login}/login"), user));
         }
-        Self { entries, residents, clients: tasks, enough }
+        Self { entries, users, clients: tasks, enough }
     }
 
     /// Registrations that were accepted so far.
@@ -185,7 +185,7 @@ impl Ledger {
             + entries.logins.values().filter(|(_, told)| *told == Told::Nothing).count();
 
         // nothing that nobody did, and no event apart from what it tells of
-        let known: BTreeSet<&String> = entries.registrations.keys().chain(&self.residents).collect();
+        let known: BTreeSet<&String> = entries.registrations.keys().chain(&self.users).collect();
         audit.ghosts += mails.keys().filter(|email| !known.contains(email)).count();
         audit.wrong.extend(rows.keys().filter(|email| !known.contains(email)).cloned());
         audit.wrong.extend(log.keys().filter(|agent| !entries.logins.contains_key(*agent)).cloned());
@@ -299,14 +299,14 @@ impl Client {
     }
 
     /// Every third time with a wrong password.
-    async fn sign_in(self, url: String, resident: String) {
+    async fn sign_in(self, url: String, user: String) {
         let mut turns = Turns::new(&self);
         while let Some(turn) = turns.next().await {
             let agent = format!("ledger/{}-{turn}", self.number);
             let right = turn % 3 != 2;
             let password = if right { PASSWORD } else { OTHER_PASSWORD };
             let began = Instant::now();
-            let (told, status) = turns.post(&url, &agent, &[("email", &resident), ("password", password)]).await;
+            let (told, status) = turns.post(&url, &agent, &[("email", &user), ("password", password)]).await;
             self.entries.send_modify(|entries| {
                 entries.logins.insert(agent.clone(), (right, told));
                 entries.answered(status, began.elapsed());

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::app::{Guest, Letter, PASSWORD, within};
+use super::app::{HttpClient, Letter, PASSWORD, within};
 use super::ports;
 use super::smtp::Sink;
 
@@ -95,11 +95,11 @@ impl Bellhop {
 
     /// Waits until a GET is answered with 200; panics with the log when the process ends instead.
     pub async fn until_it_answers(&mut self, path: &str) {
-        let (guest, since) = (Guest::new(&self.url), Instant::now());
+        let (client, since) = (HttpClient::new(&self.url), Instant::now());
         let mut tick = tokio::time::interval(Duration::from_millis(10));
         loop {
             tick.tick().await;
-            let answer = guest.client.get(format!("{}{path}", self.url)).send().await;
+            let answer = client.http.get(format!("{}{path}", self.url)).send().await;
             if answer.is_ok_and(|answer| answer.status() == 200) {
                 return;
             }
@@ -190,8 +190,8 @@ impl Bellhop {
     }
 
     /// A visitor.
-    pub fn guest(&self) -> Guest {
-        Guest::new(&self.url)
+    pub fn client(&self) -> HttpClient {
+        HttpClient::new(&self.url)
     }
 
     /// Every mail so far: those that the mail server took, or those in the local mailbox, which folds copies.
@@ -224,13 +224,13 @@ impl Bellhop {
     }
 
     /// Registers and confirms in one browser, which is signed in then.
-    pub async fn resident(&self, email: &str) -> Guest {
-        let guest = self.guest();
-        let registered = guest.register(email, PASSWORD, "Ann").await;
+    pub async fn signed_in_client(&self, email: &str) -> HttpClient {
+        let client = self.client();
+        let registered = client.register(email, PASSWORD, "Ann").await;
         assert_eq!(registered.status, 303, "{}", registered.body);
-        let confirmed = guest.post("/confirm", &[("token", &self.token(email).await)]).await;
+        let confirmed = client.post("/confirm", &[("token", &self.token(email).await)]).await;
         assert_eq!(confirmed.status, 303, "{}", confirmed.body);
-        guest
+        client
     }
 
     /// Its database, seen from outside.

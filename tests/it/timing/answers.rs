@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bellhop::account::credentials::policy::Password;
 
 use super::statistics::{Samples, differences};
-use crate::support::app::{Guest, OTHER_PASSWORD, PASSWORD, Stack, TestApp};
+use crate::support::app::{HttpClient, OTHER_PASSWORD, PASSWORD, Stack, TestApp};
 use crate::support::chance::Chance;
 use crate::support::smtp::{Phase, Script, Step};
 
@@ -41,13 +41,13 @@ fn register(email: String) -> Request {
     ("/register", vec![("email", email), ("password", OTHER_PASSWORD.to_owned()), ("name", "Ann".to_owned())], 303)
 }
 
-/// One that has a mail server that obeys, one whose mail server does what `step` says, each with a resident, a
+/// One that has a mail server that obeys, one whose mail server does what `step` says, each with a user, a
 /// registration that waits, and the mails so far delivered.
 async fn healthy_and(step: Step) -> [TestApp; 2] {
     let (healthy, ill) = tokio::join!(start(), start());
     for app in [&healthy, &ill] {
-        app.resident("ann@example.org").await;
-        assert_eq!(app.guest().register("waits@example.org", PASSWORD, "Ann").await.status, 303);
+        app.signed_in_client("ann@example.org").await;
+        assert_eq!(app.client().register("waits@example.org", PASSWORD, "Ann").await.status, 303);
         app.settle().await;
     }
     ill.sink.as_ref().expect("the large stack has one").set(Script::default().on(Phase::Mail, step));
@@ -55,15 +55,15 @@ async fn healthy_and(step: Step) -> [TestApp; 2] {
 }
 
 /// How long the answer takes.
-async fn time(guest: &Guest, (path, fields, status): &Request) -> Duration {
+async fn time(client: &HttpClient, (path, fields, status): &Request) -> Duration {
     let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let request = guest.posting(path);
+    let request = client.posting(path);
     let request = match path.strip_prefix("/api/") {
         Some(_) => request.json(&BTreeMap::from_iter(fields)),
         None => request.form(&fields),
     };
     let since = Instant::now();
-    let answer = guest.send(request).await;
+    let answer = client.send(request).await;
     let took = since.elapsed();
     assert_eq!(answer.status, *status, "{}", answer.body);
     took
@@ -135,7 +135,7 @@ async fn sample(
     limit: Duration,
     classes: impl Fn(usize) -> Vec<(&'static str, Request)>,
 ) -> (BTreeMap<String, Samples>, Duration) {
-    let guests: Vec<(&str, Guest)> = apps.iter().map(|(name, app)| (*name, app.guest())).collect();
+    let clients: Vec<(&str, HttpClient)> = apps.iter().map(|(name, app)| (*name, app.client())).collect();
     let mut samples: BTreeMap<String, Samples> = BTreeMap::new();
     let mut hashes = Samples::default();
     let since = Instant::now();
@@ -145,7 +145,7 @@ async fn sample(
             break;
         }
         let mut turns: Vec<(String, usize, Request)> = Vec::new();
-        for (at, (state, _)) in guests.iter().enumerate() {
+        for (at, (state, _)) in clients.iter().enumerate() {
             turns.extend(
                 classes(round).into_iter().map(|(name, request)| (format!("{name}, mail {state}"), at, request)),
             );
@@ -154,8 +154,8 @@ async fn sample(
         hashes.push(one_hash(hashing).await);
         for (name, at, request) in turns {
             // a connection each, and no cookie of the one before: a class is all that differs
-            guests[at].1.get("/livez").await;
-            let took = time(&guests[at].1, &request).await;
+            clients[at].1.get("/livez").await;
+            let took = time(&clients[at].1, &request).await;
             // the first round warms up
             if round > 0 {
                 samples.entry(name).or_default().push(took);
@@ -206,7 +206,7 @@ async fn a_registration_takes_the_same_time_for_a_new_and_a_taken_address_howeve
         let turn = found.samples;
         let (samples, hash) = sample(&mut chance, &healthy, &apps, 30, Duration::from_secs(30), |round| {
             vec![
-                ("new", register(format!("guest-{turn}-{round}@example.org"))),
+                ("new", register(format!("client-{turn}-{round}@example.org"))),
                 ("taken", register("ann@example.org".to_owned())),
                 ("waiting", register("waits@example.org".to_owned())),
             ]
@@ -225,7 +225,7 @@ async fn a_registration_takes_the_same_time_for_a_new_and_a_taken_address_howeve
 async fn the_statistics_tell_a_missing_and_a_cheap_decoy_from_ours() {
     let mut chance = Chance::new();
     let app = start().await;
-    app.resident("ann@example.org").await;
+    app.signed_in_client("ann@example.org").await;
     let (none, half) = tokio::join!(app.with_hash_cost(64, 1), app.with_hash_cost(19_456, 1));
     for (name, door) in [("ours", &app), ("no decoy", &none), ("cheap decoy", &half)] {
         println!("{name}:");

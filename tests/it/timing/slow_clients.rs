@@ -7,14 +7,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::kill::slow_clients::{FORGOTTEN, connect, dribble, sockets, started};
-use crate::support::app::{Guest, PASSWORD, within};
+use crate::support::app::{HttpClient, PASSWORD, within};
 
 /// How long each of `count` logins takes, in order; every one succeeds.
-async fn logins(guest: &Guest, count: usize) -> Vec<Duration> {
+async fn logins(client: &HttpClient, count: usize) -> Vec<Duration> {
     let mut times = Vec::new();
     for _ in 0..count {
         let since = Instant::now();
-        assert_eq!(guest.login("ann@example.org", PASSWORD).await.status, 303);
+        assert_eq!(client.login("ann@example.org", PASSWORD).await.status, 303);
         times.push(since.elapsed());
     }
     times.sort_unstable();
@@ -24,9 +24,9 @@ async fn logins(guest: &Guest, count: usize) -> Vec<Duration> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_thousand_who_say_nothing_or_next_to_nothing_are_closed_and_in_nobodys_way() {
     let app = started().await;
-    let guest = app.guest();
-    logins(&guest, 5).await;
-    let alone = logins(&guest, 100).await;
+    let client = app.client();
+    logins(&client, 5).await;
+    let alone = logins(&client, 100).await;
     let before = sockets(&app);
 
     let mut clients = JoinSet::new();
@@ -43,7 +43,7 @@ async fn four_thousand_who_say_nothing_or_next_to_nothing_are_closed_and_in_nobo
             }
         });
     }
-    let beside_them = logins(&guest, 100).await;
+    let beside_them = logins(&client, 100).await;
     let there = sockets(&app) - before;
     assert!(there > 1_000, "they were there meanwhile: {there}");
     while let Some(closed) = clients.join_next().await {
