@@ -108,6 +108,7 @@ impl App {
         }
         let connections = TaskTracker::new();
         if let Some(socket) = socket.filter(|_| parts.web) {
+            self.accounts.hasher.log_kernel();
             self.tasks.spawn(revocations::run(self.broker.clone(), Arc::clone(&self.sessions), stop.clone()));
             let (router, limits) = self.web(socket.local_addr()?.port(), DRAIN_TIMEOUT)?;
             connections.spawn(server::serve(socket, router, limits, stop.clone()));

@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use self::argon2id::{Argon2id, Memory};
+use self::argon2id::{Argon2id, Choice, Memory};
 pub use self::phc_string::Cost;
 use self::phc_string::{OUTPUT, PhcString, SALT};
 use crate::account::credentials::policy::Password;
@@ -52,6 +52,7 @@ pub struct Hasher {
     pool: Arc<Pool>,
     permits: Arc<Semaphore>,
     argon2id: Argon2id,
+    choice: Arc<Choice>,
     cost: Cost,
     /// A hash of nothing in particular, at today's cost: what is compared when there is nothing to compare with.
     dummy_hash: Arc<PhcString>,
@@ -78,12 +79,12 @@ pub struct Permit<'a> {
 
 impl Hasher {
     /// A pool of at most `threads` threads, each started when it is needed, with room for `queue` to wait. Tries the fast
-    /// kernel first unless the setting forbids it, which takes some 30 ms, and says in the log which one serves.
+    /// kernel first unless the setting forbids it, which takes some 30 ms.
     ///
     /// # Errors
     /// When the system gives no randomness.
     pub fn start(threads: NonZeroUsize, queue: usize, cost: Cost, kernel: HashKernel) -> anyhow::Result<Self> {
-        let argon2id = Argon2id::choose(kernel, cost, random()?);
+        let (argon2id, choice) = Argon2id::choose(kernel, cost, random()?);
         let runtime = Builder::new_current_thread()
             .thread_name("hash")
             .max_blocking_threads(threads.get())
@@ -92,7 +93,19 @@ impl Hasher {
         let pool = Pool { runtime: Some(runtime), threads: threads.get(), pending: Arc::default() };
         let permits = Semaphore::new(queue.saturating_add(threads.get()).min(Semaphore::MAX_PERMITS));
         let dummy_hash = Arc::new(PhcString { cost, salt: random()?, hash: [0; OUTPUT] });
-        Ok(Hasher { pool: Arc::new(pool), permits: Arc::new(permits), argon2id, cost, dummy_hash })
+        Ok(Hasher {
+            pool: Arc::new(pool),
+            permits: Arc::new(permits),
+            argon2id,
+            choice: Arc::new(choice),
+            cost,
+            dummy_hash,
+        })
+    }
+
+    /// Says in one line of the log which kernel serves, and why.
+    pub fn log_kernel(&self) {
+        self.choice.log();
     }
 
     /// Takes a permit before anything else is done for somebody, so that who is sent away is sent away at once.

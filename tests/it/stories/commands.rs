@@ -127,8 +127,8 @@ async fn fill(app: &Bellhop, users: usize) -> Vec<String> {
     let mut tx = db.begin().await.unwrap();
     let mut emails = Vec::new();
     for n in 0..users {
-        let email = format!("HttpClient{n}@example.org");
-        let name = if n == 1_700 { "Zo\u{eb} \u{1b}[31m\u{202e}".to_owned() } else { format!("HttpClient {n}") };
+        let email = format!("user{n}@example.org");
+        let name = if n == 1_700 { "Zo\u{eb} \u{1b}[31m\u{202e}".to_owned() } else { format!("User {n}") };
         tx.query(
             "insert into users (id, email, email_canonical, name, password_hash, locale, created_at, admin_since)
              values ($1, $2, $3, $4, '', 'en', $5, $6)",
@@ -174,7 +174,7 @@ async fn users_are_listed_page_by_page_and_found(app: Bellhop) {
     assert_eq!(emails(&["--limit", "1001"]).await, all[..1_001]);
     assert_eq!(emails(&["--limit", "0"]).await, Vec::<String>::new());
     assert_eq!(emails(&["--search", "ZOË"]).await, [all[1_700].clone()]);
-    assert_eq!(emails(&["--search", "guest249"]).await, [&all[249..250], &all[2_490..2_500]].concat());
+    assert_eq!(emails(&["--search", "user249"]).await, [&all[249..250], &all[2_490..2_500]].concat());
     let admins: Vec<String> = all.iter().step_by(100).cloned().collect();
     assert_eq!(emails(&["--admin"]).await, admins);
     assert_eq!(emails(&["--admin", "--search", "00@", "--limit", "2"]).await, admins[1..3]);

@@ -448,14 +448,31 @@ async fn three_hundred_orders_of_steps_open_nothing_that_is_closed_on_postgres()
 
 #[test]
 fn every_route_has_a_step() {
-    let source = include_str!("../../../src/http/mod.rs");
+    let links = include_str!("../../../src/links.rs");
+    let path = |name: &str| -> String {
+        let constant = links.split(&format!("pub const {name}: &str = \"")).nth(1).unwrap_or_else(|| panic!("{name}"));
+        constant.split('"').next().unwrap().to_owned()
+    };
     let mut routes = BTreeSet::new();
-    for line in source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")) {
-        let (path, methods) = line.split_once('"').unwrap();
+    // pages: the table of routes; the API: what each call says beside its handler
+    for line in include_str!("../../../src/http/mod.rs").lines() {
+        let Some(route) = line.trim().strip_prefix(".route(links::") else { continue };
+        let (name, methods) = route.split_once(',').unwrap();
         for (method, call) in [("GET", "get("), ("POST", "post("), ("PUT", "put("), ("DELETE", "delete(")] {
             if methods.contains(call) {
-                routes.insert(format!("{method} {path}"));
+                routes.insert(format!("{method} {}", path(name)));
             }
+        }
+    }
+    for source in [
+        include_str!("../../../src/http/api/registration.rs"),
+        include_str!("../../../src/http/api/session.rs"),
+        include_str!("../../../src/http/api/me.rs"),
+        include_str!("../../../src/http/api/admin.rs"),
+    ] {
+        for call in source.split("#[utoipa::path(").skip(1) {
+            let (method, rest) = call.split_once(", path = \"").unwrap();
+            routes.insert(format!("{} {}", method.to_uppercase(), rest.split('"').next().unwrap()));
         }
     }
     let asked: BTreeSet<String> =

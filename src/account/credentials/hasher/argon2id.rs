@@ -18,6 +18,26 @@ pub(super) enum Argon2id {
     Portable,
 }
 
+/// What was chosen, for the log.
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    kernel: &'static str,
+    reason: String,
+    /// The fast one was seen to be wrong.
+    is_wrong: bool,
+}
+
+impl Choice {
+    pub fn log(&self) {
+        let Choice { kernel, reason, is_wrong } = self;
+        if *is_wrong {
+            tracing::warn!(kernel, reason, "the hash kernel is chosen");
+        } else {
+            tracing::info!(kernel, reason, "the hash kernel is chosen");
+        }
+    }
+}
+
 /// Memory for hashes, kept from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -37,24 +57,19 @@ trait Candidate: Copy {
 }
 
 impl Argon2id {
-    /// The fastest that may serve; `seed` is for the inputs of the test.
-    pub fn choose(setting: HashKernel, cost: Cost, seed: [u8; 8]) -> Self {
+    /// The fastest that may serve, and why it is the one; `seed` is for the inputs of the test.
+    pub fn choose(setting: HashKernel, cost: Cost, seed: [u8; 8]) -> (Self, Choice) {
         match chosen(setting, Kernel::available().first().copied(), cost, seed) {
             Ok(kernel) => {
-                tracing::info!(
-                    kernel = kernel.name(),
-                    reason = "the fastest here, and right",
-                    "the hash kernel is chosen"
-                );
-                Argon2id::Fast(kernel)
+                let reason = "the fastest here, and right".to_owned();
+                (Argon2id::Fast(kernel), Choice { kernel: kernel.name(), reason, is_wrong: false })
             }
-            Err(Refusal::Wrong(kernel, problem)) => {
-                tracing::warn!(kernel = PORTABLE, reason = format!("{kernel} {problem}"), "the hash kernel is chosen");
-                Argon2id::Portable
-            }
-            Err(Refusal::Absent(reason)) => {
-                tracing::info!(kernel = PORTABLE, reason, "the hash kernel is chosen");
-                Argon2id::Portable
+            Err(refusal) => {
+                let (reason, is_wrong) = match refusal {
+                    Refusal::Wrong(kernel, problem) => (format!("{kernel} {problem}"), true),
+                    Refusal::Absent(reason) => (reason.to_owned(), false),
+                };
+                (Argon2id::Portable, Choice { kernel: PORTABLE, reason, is_wrong })
             }
         }
     }
