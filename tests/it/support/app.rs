@@ -343,7 +343,7 @@ const DUMPS: [(&str, Sql); 7] = [
 /// Waits until `condition` holds; panics after a generous limit, naming what it waited for.
 pub async fn within(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let mut tick = tokio::time::interval(Duration::from_millis(10));
-    let waited = tokio::time::timeout(Duration::from_mins(1), async {
+    let waited = tokio::time::timeout(Duration::from_mins(3), async {
         loop {
             tick.tick().await;
             if condition().await {
