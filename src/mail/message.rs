@@ -13,7 +13,7 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart};
 
 use crate::clock::Timestamp;
-use crate::text::{is_invisible, one_line};
+use crate::text::one_line;
 
 /// Characters of a display name; a longer one says more than a name and is left out.
 const MAX_NAME_CHARS: usize = 100;
@@ -149,9 +149,9 @@ fn plain(name: HeaderName, value: &str) -> HeaderValue {
 fn display_name(name: &str) -> Option<String> {
     let name = name.trim();
     let misleads = |c: char| {
-        // emoji carry variation selectors
-        let invisible = is_invisible(c) && !matches!(c, '\u{fe0e}' | '\u{fe0f}');
-        c.is_control() || invisible || matches!(c, '@' | '<' | '>' | '/' | '\u{2028}' | '\u{2029}')
+        c.is_control()
+            || matches!(c, '@' | '<' | '>' | '/')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     let fit = !name.is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.contains(misleads);
     fit.then(|| name.to_owned())
