@@ -23,7 +23,7 @@ impl Servers {
     }
 
     fn run(&self, server: &str, verb: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/servers").join(server);
+        let script = Path::new("scripts/servers").join(server);
         let done = Command::new(&script)
             .arg(verb)
             .arg(self.dir.path().join(server))

@@ -17,7 +17,7 @@ use bellhop::{event, listeners};
 use crate::support::app::TestApp;
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(".")
 }
 
 fn paper(name: &str) -> String {

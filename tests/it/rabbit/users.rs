@@ -85,7 +85,7 @@ impl House {
 
 /// Runs the script; what it said.
 fn make_users(file: &Path, vhost: &str) -> String {
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let scripts = Path::new("scripts");
     let output = Command::new(scripts.join("rabbitmq-users"))
         .args([file, Path::new(vhost), &scripts.join("servers/rabbitmq")])
         .args(["ctl", &servers::setting("TEST_BROKER_DIR")])
@@ -368,7 +368,7 @@ async fn nobody_may_do_more_than_their_part_does() {
 
 /// The rows of the table of users in docs/messaging.md: user, configure, write, read.
 fn documented() -> BTreeMap<String, [String; 3]> {
-    let paper = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/messaging.md"));
+    let paper = std::fs::read_to_string("docs/messaging.md");
     let paper = paper.expect("the paper is there").replace(r"\|", "\u{1}");
     let rows = paper.lines().filter(|line| line.starts_with("| `bellhop-"));
     rows.map(|row| {

@@ -26,7 +26,7 @@ pub fn setting(name: &str) -> String {
 }
 
 fn call(kind: &str, verb: &str, dir: &Path, args: &[String]) -> Result<String, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/servers").join(kind);
+    let script = Path::new("scripts/servers").join(kind);
     let output = Command::new(&script)
         .arg(verb)
         .arg(dir)
