@@ -53,6 +53,8 @@ async fn carry(house: &House, prefetch: u16, out: &mut impl Write) -> Result<()>
         }
         unacked = slow.next().await?;
     }
+    slow.close().await?;
+    quick.close().await?;
     writeln!(out, "prefetch {prefetch}: the quick porter carried {}: {}", by_quick.len(), by_quick.join(" "))?;
     writeln!(out, "prefetch {prefetch}: the slow porter carried {}: {}", by_slow.len(), by_slow.join(" "))?;
     Ok(())

@@ -83,9 +83,10 @@ impl House {
     /// A consumer that may hold `prefetch` messages at a time. What is published from now on reaches it.
     pub async fn consume(&self, queue: &str, kind: QueueKind, prefetch: u16) -> Result<Consumer> {
         let queue = Queue { name: queue.to_owned(), kind };
-        let deliveries = self.broker.consume(&queue, prefetch, self.stop.child_token()).await?;
+        let stop = self.stop.child_token();
+        let deliveries = self.broker.consume(&queue, prefetch, stop.clone()).await?;
         timeout(PATIENCE, deliveries.subscribed().wait_for(Option::is_some)).await.context("no subscription")??;
-        Ok(Consumer(deliveries))
+        Ok(Consumer { deliveries, stop })
     }
 
     /// Takes all that a queue holds, and gives the texts.
@@ -98,10 +99,12 @@ impl House {
             let delivery = consumer.next().await?;
             delivery.ack().await?;
             match text(&delivery)? {
-                text if text == end => return Ok(texts),
+                text if text == end => break,
                 text => texts.push(text),
             }
         }
+        consumer.close().await?;
+        Ok(texts)
     }
 
     /// Ends what runs.
@@ -112,13 +115,25 @@ impl House {
     }
 }
 
-/// Takes messages out of a queue. Dropped, it gives back what it was handed and nobody took.
-pub struct Consumer(Deliveries);
+/// Takes messages out of a queue. Dropped, it gives back what it was handed and nobody took, some time after.
+pub struct Consumer {
+    deliveries: Deliveries,
+    stop: CancellationToken,
+}
 
 impl Consumer {
     /// The next message.
     pub async fn next(&mut self) -> Result<Delivery> {
-        timeout(PATIENCE, self.0.next()).await.context("no message")?.context("the broker has stopped")
+        timeout(PATIENCE, self.deliveries.next()).await.context("no message")?.context("the broker has stopped")
+    }
+
+    /// Ends it: when this returns, the broker hands it nothing any more that is meant for the next one.
+    pub async fn close(mut self) -> Result<()> {
+        self.stop.cancel();
+        while let Some(delivery) = timeout(PATIENCE, self.deliveries.next()).await.context("no end")? {
+            delivery.release().await;
+        }
+        Ok(())
     }
 }
 
