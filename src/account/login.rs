@@ -34,7 +34,7 @@ struct LoginRow {
     created_at: Option<Timestamp>,
     password_hash: Option<String>,
     disabled_at: Option<Timestamp>,
-    registrations: i64,
+    waits: bool,
 }
 
 impl LoginRow {
@@ -71,7 +71,7 @@ pub async fn login(
     let (verdict, typed) = permit.verify(typed, row.password_hash.as_deref()).await?;
     let refusal = match &row {
         _ if malformed => Some(Refusal::Malformed),
-        LoginRow { id: None, registrations: 0, .. } => Some(Refusal::UnknownAddress),
+        LoginRow { id: None, waits: false, .. } => Some(Refusal::UnknownAddress),
         LoginRow { id: None, .. } => Some(Refusal::Unconfirmed),
         _ if !verdict.right => Some(Refusal::WrongPassword),
         LoginRow { disabled_at: Some(_), .. } => Some(Refusal::Disabled),
@@ -120,13 +120,16 @@ pub async fn login(
     Ok((new, user))
 }
 
-/// One statement for known and unknown addresses: always one row.
+/// One statement for known and unknown addresses: always one row. Whether registrations of the address wait is asked of the
+/// first one from it on, which is one row of the index whether there are none or a hundred thousand.
 async fn look_up(accounts: &Accounts, canonical: &str) -> anyhow::Result<LoginRow> {
     accounts
         .db
         .query(
             "select u.id, u.email, u.name, u.locale, u.created_at, u.password_hash, u.disabled_at,
-               (select count(*) from registrations r where r.email_canonical = $1) as registrations
+               coalesce(
+                 (select r.email_canonical = $1 from registrations r
+                  where r.email_canonical >= $1 order by r.email_canonical limit 1), false) as waits
              from (select 1 as one) o left join users u on u.email_canonical = $1",
         )
         .bind(canonical.to_owned())
