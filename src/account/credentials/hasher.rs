@@ -155,12 +155,13 @@ impl Permit<'_> {
     /// The system's.
     pub async fn hash(&self, password: Password) -> anyhow::Result<String> {
         let (cost, salt) = (self.hasher.cost, random()?);
-        let (_, hash) = self.run(password, salt, cost).await?;
+        let (_, hash) = self.run(password, salt, cost, None).await?;
         Ok(PhcString { cost, salt, hash }.to_string())
     }
 
     /// Compares a password with a stored hash, or with a dummy of today's cost when there is none: an address that nobody
-    /// has takes as long as one that somebody has. Gives the password back for [`Permit::hash`].
+    /// has takes as long as one that somebody has. What a stored hash costs less than today's is spent behind it, for the
+    /// same reason. Gives the password back for [`Permit::hash`].
     ///
     /// # Errors
     /// A stored hash that is none of ours; anything else is the system's.
@@ -171,14 +172,21 @@ impl Permit<'_> {
             Some(parsed) => parsed.as_ref().ok_or_else(|| anyhow::anyhow!("a stored hash cannot be read"))?,
             None => &self.hasher.dummy_hash,
         };
-        let (password, hash) = self.run(password, stored.salt, stored.cost).await?;
+        let (password, hash) = self.run(password, stored.salt, stored.cost, stored.cost.short_of(today)).await?;
         let same: bool = hash.ct_eq(&stored.hash).into();
         let outdated = stored.cost.memory < today.memory || stored.cost.passes < today.passes;
         let real = parsed.is_some();
         Ok((Verdict { right: same && real, outdated: real && outdated }, password))
     }
 
-    async fn run(&self, password: Password, salt: [u8; SALT], cost: Cost) -> anyhow::Result<(Password, [u8; OUTPUT])> {
+    /// Hashes, and then at the cost of `behind` for nothing but the time that it takes, on the same thread.
+    async fn run(
+        &self,
+        password: Password,
+        salt: [u8; SALT],
+        cost: Cost,
+        behind: Option<Cost>,
+    ) -> anyhow::Result<(Password, [u8; OUTPUT])> {
         let Hasher { pool, argon2id, .. } = self.hasher;
         let (reply, answer) = oneshot::channel();
         let (argon2id, threads, pending) = (*argon2id, pool.threads, Pending::new(&pool.pending));
@@ -189,6 +197,7 @@ impl Permit<'_> {
                 // whoever asked has gone away: spare the work
                 if !reply.is_closed() {
                     let hash = argon2id.hash(password.expose().as_bytes(), &salt, cost, memory);
+                    let _ = behind.map(|behind| argon2id.hash(password.expose().as_bytes(), &salt, behind, memory));
                     // still held by who waits for the answer, unless nobody does
                     drop(permit);
                     let _ = reply.send(hash.map(|hash| (password, hash)));
@@ -283,6 +292,26 @@ mod tests {
         );
         let new = dear.hash(password("correct horse battery")).await.unwrap();
         assert!(!cheap.verify(password("correct horse battery"), Some(&new)).await.unwrap().0.outdated);
+    }
+
+    /// F43.
+    #[tokio::test]
+    async fn a_cheaper_hash_costs_what_todays_costs() {
+        let today = Cost { memory: 8_192, passes: 4 };
+        let (old, new) = (hasher(4, CHEAP), hasher(4, today));
+        let stored = old.hash(password("correct horse battery")).await.unwrap();
+        let quickest = async |stored: Option<&str>| {
+            let mut quickest = Duration::MAX;
+            for _ in 0..7 {
+                let since = std::time::Instant::now();
+                new.verify(password("incorrect horse battery"), stored).await.unwrap();
+                quickest = quickest.min(since.elapsed());
+            }
+            quickest
+        };
+        let (known, unknown) = (quickest(Some(&stored)).await, quickest(None).await);
+        // without the difference it is a hundredth
+        assert!(known > unknown / 2, "{known:?} for a row of old, {unknown:?} for none");
     }
 
     #[tokio::test]

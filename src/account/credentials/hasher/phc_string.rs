@@ -17,6 +17,17 @@ pub struct Cost {
     pub passes: u32,
 }
 
+impl Cost {
+    /// What this lacks to cost as much as `other`: the time of a hash follows memory times passes.
+    pub(super) fn short_of(self, other: Cost) -> Option<Cost> {
+        let blocks = |cost: Cost| u64::from(cost.memory) * u64::from(cost.passes);
+        let lacking = blocks(other).saturating_sub(blocks(self));
+        let memory = u32::try_from(lacking / u64::from(other.passes.max(1))).unwrap_or(other.memory);
+        // less than Argon2 can be asked for is not seen either (RFC 9106 section 3.1)
+        (memory >= 8).then_some(Cost { memory, passes: other.passes })
+    }
+}
+
 /// A hash with its salt and its cost; [`ToString`] writes it as a PHC string.
 #[derive(Debug)]
 pub(super) struct PhcString {
@@ -49,6 +60,20 @@ impl PhcString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_cost_lacks_makes_up_for_another() {
+        let cost = |memory, passes| Cost { memory, passes };
+        for (old, today, lacking) in [
+            (cost(19_456, 2), cost(19_456, 2), None),
+            (cost(65_536, 3), cost(19_456, 2), None),
+            (cost(19_456, 2), cost(19_456, 4), Some(cost(9_728, 4))),
+            (cost(19_456, 2), cost(65_536, 3), Some(cost(52_565, 3))),
+            (cost(64, 1), cost(65, 1), None),
+        ] {
+            assert_eq!(old.short_of(today), lacking, "{old:?} {today:?}");
+        }
+    }
 
     #[test]
     fn a_text_that_is_no_hash_of_ours_is_none() {
