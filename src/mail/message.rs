@@ -123,7 +123,7 @@ pub fn build(mail: &Mail, from: &Sender, now: Timestamp) -> Result<Built, MailEr
             .envelope(envelope.clone())
             .date(now.into())
             .from(from.0.clone())
-            .to(Mailbox::new(name, to))
+            .raw_header(recipient(name, &to))
             .raw_header(subject(&mail.subject))
             .raw_header(plain(HeaderName::new_from_ascii_str("Message-ID"), &message_id))
             .raw_header(plain(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated"))
@@ -155,6 +155,21 @@ fn display_name(name: &str) -> Option<String> {
     };
     let fit = !name.is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.contains(misleads);
     fit.then(|| name.to_owned())
+}
+
+/// The recipient. A name is quoted, or encoded where it is not plain: as a bare phrase it could not begin with a dot, and
+/// lettre writes it so (RFC 5322 section 3.2.5).
+fn recipient(name: Option<String>, to: &Address) -> HeaderValue {
+    let to: &str = to.as_ref();
+    let value = name.map_or_else(
+        || to.to_owned(),
+        |name| {
+            let plain = name.len() <= 60 && name.bytes().all(|b| (0x20..0x7f).contains(&b)) && !name.contains("=?");
+            let quoted = || format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+            format!("{}\r\n <{to}>", if plain { quoted() } else { encoded_words(&name) })
+        },
+    );
+    HeaderValue::dangerous_new_pre_encoded(HeaderName::new_from_ascii_str("To"), value.clone(), value)
 }
 
 /// The subject as RFC 2047 encoded words, or as it is where that is unambiguous.

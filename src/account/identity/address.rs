@@ -152,10 +152,19 @@ fn is_atom_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }
 
-/// The domain as lower-case A-labels, if IDNA changes nothing about it but its encoding and the case of ASCII letters.
+/// A capital letter as the small one, as UTS 46 maps it, where both are ASCII or neither is: the Kelvin sign stays what it is.
+fn small(c: char) -> char {
+    let mut lower = c.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(small), None) if small.is_ascii() == c.is_ascii() => small,
+        _ => c,
+    }
+}
+
+/// The domain as lower-case A-labels, if IDNA changes nothing about it but its encoding and the case of its letters.
 fn a_labels(domain: &str) -> Result<String, AddressError> {
     let ascii = idna::domain_to_ascii_strict(domain).map_err(|_| AddressError::Domain)?;
-    let typed = domain.to_ascii_lowercase();
+    let typed: String = domain.chars().map(small).collect();
     if ascii != typed {
         // A name in its own script must come back letter by letter; otherwise IDNA has mapped it to another name.
         let (unicode, decoded) = idna::domain_to_unicode(&ascii);
@@ -206,6 +215,9 @@ mod tests {
         assert_eq!(own.as_typed(), "jo@xn--bcher-kva.example");
         assert_eq!(own, parsed("jo@xn--bcher-kva.example"));
         assert_eq!(own, parsed("jo@XN--BCHER-KVA.example"));
+        // F64
+        assert_eq!(own, parsed("jo@BÜCHER.EXAMPLE"));
+        assert_eq!(parsed("jo@ПОЧТА.Пример"), parsed("jo@почта.пример"));
         assert_eq!(parsed("a@例え.テスト").domain(), "xn--r8jz45g.xn--zckzah");
     }
 

@@ -54,7 +54,8 @@ pub(super) fn is_of_type(headers: &HeaderMap, kind: &str) -> bool {
     let Ok(line) = line.to_str() else { return false };
     let mut parts = line.split(';').map(str::trim);
     parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(kind))
-        && parts
+        // a semicolon with nothing behind it says nothing
+        && parts.filter(|part| !part.is_empty())
             .all(|part| part.eq_ignore_ascii_case("charset=utf-8") || part.eq_ignore_ascii_case("charset=\"utf-8\""))
 }
 
@@ -75,6 +76,8 @@ mod tests {
             "Application/JSON",
             "application/json; charset=utf-8",
             "application/json;charset=UTF-8",
+            "application/json;",
+            "application/json; ;charset=utf-8;",
         ] {
             assert!(is(&[line]), "{line}");
         }

@@ -173,6 +173,19 @@ fn a_name_that_would_start_a_header_is_dropped_and_the_mail_still_goes() {
     }
 }
 
+/// F64.
+#[test]
+fn a_name_that_begins_with_a_dot_is_quoted() {
+    for (name, to) in [
+        ("..lead", "\"..lead\" <ada@example.org>"),
+        (".", "\".\" <ada@example.org>"),
+        ("a\"\\.", "\"a\\\"\\\\.\" <ada@example.org>"),
+    ] {
+        let built = build(&Mail { to_name: Some(name.into()), ..mail() }, &sender(), now()).unwrap();
+        assert_eq!(Parsed::new(&built.raw).get("To"), to);
+    }
+}
+
 #[test]
 fn an_address_message_id_or_language_that_is_none_is_an_error() {
     for to in [
