@@ -170,8 +170,6 @@ pub struct Pending {
     pub email: String,
     /// What is compared.
     pub email_canonical: String,
-    /// What to call them.
-    pub name: String,
     /// The language of the mail.
     pub locale: String,
 }
@@ -183,18 +181,24 @@ pub struct Pending {
 pub async fn pending(accounts: &Accounts, id: Uuid) -> sqlx::Result<Option<Pending>> {
     accounts
         .db
-        .query("select id, email, email_canonical, name, locale from registrations where id = $1")
+        .query("select id, email, email_canonical, locale from registrations where id = $1")
         .bind(id)
         .optional()
         .await
 }
 
-/// Makes the link of a registration valid for [`LINK_LIFETIME`] from now, and the registration at least as long.
+/// Makes the link of a registration valid for [`LINK_LIFETIME`] from now, and the registration at least as long. Where the
+/// address has an `owner`, claims the right to mail them about this registration too: one such mail an hour, of which a
+/// redelivered event gets the same one again. False means that another registration has had it.
+///
+/// The same statements whether there is an owner or not: what the browser that registered is shown takes as long, and lasts
+/// as long. The link of an address that somebody has opens nothing.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn open_link(accounts: &Accounts, id: Uuid) -> anyhow::Result<()> {
-    let until: Timestamp = accounts.clock.now() + LINK_LIFETIME;
+pub async fn open(accounts: &Accounts, id: Uuid, owner: Option<Uuid>) -> anyhow::Result<bool> {
+    let now = accounts.clock.now();
+    let until: Timestamp = now + LINK_LIFETIME;
     let mut tx = accounts.db.begin().await?;
     tx.query(
         "update registrations
@@ -207,31 +211,20 @@ pub async fn open_link(accounts: &Accounts, id: Uuid) -> anyhow::Result<()> {
     .execute_deferred()
     .await
     .context("cannot open the link")?;
-    Ok(tx.commit().await?)
-}
-
-/// Claims the right to mail the owner of a taken address about this registration: one such mail an hour, of which a
-/// redelivered event gets the same one again. False means that another registration has had it.
-///
-/// # Errors
-/// When the database is away.
-pub async fn may_remind(accounts: &Accounts, user: Uuid, registration: Uuid) -> anyhow::Result<bool> {
-    let now = accounts.clock.now();
-    let mut tx = accounts.db.begin().await?;
     let claimed = tx
         .query(
             "update users
              set reminded_at = $2, reminded_for = $3
              where id = $1 and (reminded_at is null or reminded_at <= $4 or reminded_for = $3)",
         )
-        .bind(user)
+        .bind(owner.unwrap_or_default())
         .bind(now)
-        .bind(registration)
+        .bind(id)
         .bind(now - Duration::from_hours(1))
         .execute()
         .await?;
     tx.commit().await?;
-    Ok(claimed == 1)
+    Ok(claimed == 1 || owner.is_none())
 }
 
 /// Records how far the mail has come, and appends the event, if there is one, when that is a change. A mail that was sent

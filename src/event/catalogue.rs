@@ -93,17 +93,23 @@ pub enum Event {
         /// The mail.
         #[serde(flatten)]
         mail: MailFact,
-        /// What the mail server or the network said.
+        /// Why, in Bellhop's words: a mail server's may repeat the address or the link.
         reason: String,
+        /// What the mail server answered.
+        #[serde(flatten)]
+        refusal: MailRefusal,
     },
-    /// A mail server refused a mail for good.
+    /// A mail server refused the recipient for good.
     #[serde(rename = "mail.rejected")]
     MailRejected {
         /// The mail.
         #[serde(flatten)]
         mail: MailFact,
-        /// What the mail server said.
+        /// Why, in Bellhop's words: a mail server's may repeat the address or the link.
         reason: String,
+        /// What the mail server answered.
+        #[serde(flatten)]
+        refusal: MailRefusal,
     },
 }
 
@@ -156,6 +162,21 @@ pub struct MailFact {
     pub template: String,
     /// The same for every copy.
     pub message_id: String,
+}
+
+/// What a mail server answered, without its words. Events of older programs have none of this.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MailRefusal {
+    /// What it is about: `recipient`, `sender`, `login`, `policy`, `quota`, `message`, `protocol`, `server`, `busy`,
+    /// `unreachable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// The reply code (RFC 5321), if there was a reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smtp_code: Option<u16>,
+    /// The enhanced status code (RFC 3463), if the reply had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enhanced_code: Option<String>,
 }
 
 impl Event {

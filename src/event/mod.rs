@@ -11,7 +11,7 @@ mod asyncapi;
 mod catalogue;
 
 pub use self::asyncapi::asyncapi;
-pub use self::catalogue::{Event, MailFact, Origin, Received, Refusal, TYPES, Undecodable, decode};
+pub use self::catalogue::{Event, MailFact, MailRefusal, Origin, Received, Refusal, TYPES, Undecodable, decode};
 
 #[cfg(test)]
 mod tests;

@@ -17,8 +17,8 @@ pub(super) fn every() -> Vec<Event> {
         Event::LoginFailed { user: None, attempted: "ab".into(), reason: Refusal::UnknownAddress, origin },
         Event::SessionRevoked { user, session },
         Event::MailSent { mail: mail.clone() },
-        Event::MailDelayed { mail: mail.clone(), reason: "451 later".into() },
-        Event::MailRejected { mail, reason: "550 no".into() },
+        Event::MailDelayed { mail: mail.clone(), reason: "451 later".into(), refusal: MailRefusal::default() },
+        Event::MailRejected { mail, reason: "550 no".into(), refusal: MailRefusal::default() },
     ]
 }
 

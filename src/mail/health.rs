@@ -1,12 +1,11 @@
 //! Whether a transport works, for readiness.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use super::outcome::reply_text;
 use crate::clock::Timestamp;
 
-/// The result of the last attempt. A refused recipient is not a failure of the transport.
+/// The result of the last attempt. A refused recipient is not a failure of the transport; a refused sender is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
     /// Nothing was sent yet.
@@ -16,14 +15,12 @@ pub enum Health {
     Working {
         /// When that was.
         at: Timestamp,
-        /// How long it took.
-        took: Duration,
     },
-    /// Every attempt since `since` failed.
+    /// Every attempt since `since` failed in a way that an operator may have to mend.
     Failing {
         /// The first failure in a row.
         since: Timestamp,
-        /// Of the last one; one line, no secret.
+        /// Of the last one; one line for operators, with what the server said but for what it quoted.
         reason: String,
     },
 }
@@ -37,8 +34,8 @@ impl HealthRecord {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn worked(&self, at: Timestamp, took: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Health::Working { at, took };
+    pub(super) fn worked(&self, at: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Health::Working { at };
     }
 
     pub(super) fn failed(&self, at: Timestamp, reason: &str) {

@@ -11,7 +11,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -20,7 +19,7 @@ use tokio::task::spawn_blocking;
 
 use super::health::{Health, HealthRecord};
 use super::message::{Mail, Sender, body, build, printable_subject};
-use super::outcome::{Receipt, SendError, reply_text};
+use super::outcome::{Class, Handover, Receipt, SendError, Trouble, reply_text};
 use crate::clock::{Clock, Timestamp};
 
 /// Mails in one listing.
@@ -76,12 +75,13 @@ impl Mailbox {
         Ok(Self { folder: Arc::new(folder), sender, clock })
     }
 
-    /// Puts a mail into the folder, once per Message-ID. Survives the death of any process, not a power cut.
+    /// Puts a mail into the folder, once per Message-ID; one that is kept back is written and removed. Survives the death of
+    /// any process, not a power cut.
     ///
     /// # Errors
     ///
-    /// [`SendError::Temporary`] if the file system refuses, [`SendError::Permanent`] if the mail cannot be built.
-    pub async fn send(&self, mail: &Mail) -> Result<Receipt, SendError> {
+    /// [`SendError::Temporary`] if the file system refuses, [`SendError::Rejected`] if the address is none.
+    pub async fn send(&self, mail: &Mail, handover: Handover) -> Result<Receipt, SendError> {
         let now = self.clock.now();
         let built = build(mail, &self.sender, now)?;
         let (to, message) = (to_hash(&mail.to), hash(&built.message_id, 8));
@@ -93,17 +93,21 @@ impl Mailbox {
             html: body(&mail.html),
             received_at: now,
         };
-        let (folder, since) = (self.folder.clone(), Instant::now());
-        let kept = spawn_blocking(move || folder.keep(&stored, &built.raw, message)).await;
+        let folder = self.folder.clone();
+        let kept = spawn_blocking(move || match handover {
+            Handover::Whole => folder.keep(&stored, &built.raw, message),
+            Handover::KeptBack => folder.keep_back(&stored, &built.raw),
+        });
+        let kept = kept.await;
         match kept.map_err(io::Error::other).flatten() {
             Ok(response) => {
-                self.folder.health.worked(now, since.elapsed());
+                self.folder.health.worked(now);
                 Ok(Receipt { response: response.to_owned() })
             }
             Err(error) => {
                 let text = reply_text(&format!("the local mailbox: {error}"));
                 self.folder.health.failed(now, &text);
-                Err(SendError::Temporary(text))
+                Err(SendError::Temporary(Trouble::without_reply(Class::Server, text)))
             }
         }
     }
@@ -154,6 +158,13 @@ impl Folder {
         self.put(&stored.id, "json", &serde_json::to_vec(stored)?)?;
         known.insert(message);
         Ok("kept in the local mailbox")
+    }
+
+    fn keep_back(&self, stored: &StoredMail, raw: &[u8]) -> io::Result<&'static str> {
+        let unfinished = self.path.join(format!(".{}.back", stored.id));
+        let written = fs::write(&unfinished, raw);
+        let removed = fs::remove_file(&unfinished);
+        written.and(removed).map(|()| "kept back")
     }
 
     fn put(&self, id: &str, kind: &str, bytes: &[u8]) -> io::Result<()> {
@@ -268,7 +279,7 @@ mod tests {
         let mailbox = open(folder.path());
         let before = mailbox.clock.now();
         for (to, id) in [("ada@example.org", "1@a"), ("bob@example.org", "2@a"), ("Ada@example.org", "3@a")] {
-            mailbox.send(&mail(to, id)).await.unwrap();
+            mailbox.send(&mail(to, id), Handover::Whole).await.unwrap();
             mailbox.clock.advance(Duration::from_secs(1));
         }
         let all = mailbox.list(None).await.unwrap();
@@ -289,14 +300,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (open(folder.path()), open(folder.path()));
         let mail = mail("ada@example.org", "<1.confirmation@a>");
-        let (first, second) = tokio::join!(one.send(&mail), one.send(&mail));
+        let (first, second) = tokio::join!(one.send(&mail, Handover::Whole), one.send(&mail, Handover::Whole));
         let mut responses = [first.unwrap().response, second.unwrap().response];
         responses.sort_unstable();
         assert_eq!(responses, ["already in the local mailbox", "kept in the local mailbox"]);
-        assert_eq!(open(folder.path()).send(&mail).await.unwrap().response, "already in the local mailbox");
+        assert_eq!(
+            open(folder.path()).send(&mail, Handover::Whole).await.unwrap().response,
+            "already in the local mailbox"
+        );
         let first = one.list(None).await.unwrap();
         assert_eq!(first.len(), 1);
-        other.send(&mail).await.unwrap();
+        other.send(&mail, Handover::Whole).await.unwrap();
         assert_eq!(files(folder.path(), ".json").len(), 2, "the other process could not know");
         assert_eq!(other.list(None).await.unwrap(), first);
     }
@@ -306,7 +320,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("data/mailbox");
         let mailbox = open(&folder);
-        mailbox.send(&mail("ada@example.org", "1@a")).await.unwrap();
+        mailbox.send(&mail("ada@example.org", "1@a"), Handover::Whole).await.unwrap();
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         let (messages, all) = (files(&folder, ".eml"), files(&folder, ""));
         assert_eq!((messages.len(), all.len()), (1, 2));
@@ -321,7 +335,7 @@ mod tests {
     async fn an_id_never_leads_out_of_the_folder() {
         let parent = tempfile::tempdir().unwrap();
         let mailbox = open(&parent.path().join("mailbox"));
-        mailbox.send(&mail("ada@example.org", "1@a")).await.unwrap();
+        mailbox.send(&mail("ada@example.org", "1@a"), Handover::Whole).await.unwrap();
         let id = mailbox.list(None).await.unwrap().remove(0).id;
         fs::copy(parent.path().join(format!("mailbox/{id}.json")), parent.path().join("secret.json")).unwrap();
         let outside = parent.path().join("secret");
@@ -345,7 +359,7 @@ mod tests {
     async fn half_written_and_foreign_files_are_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let mailbox = open(folder.path());
-        mailbox.send(&mail("ada@example.org", "1@a")).await.unwrap();
+        mailbox.send(&mail("ada@example.org", "1@a"), Handover::Whole).await.unwrap();
         let id = mailbox.list(None).await.unwrap().remove(0).id;
         fs::write(folder.path().join(format!(".{id}.json")), "{").unwrap();
         fs::write(folder.path().join("notes.json"), "{").unwrap();
@@ -359,10 +373,10 @@ mod tests {
         let mailbox = open(&folder);
         let mail = mail("ada@example.org", "1@a");
         fs::remove_dir(&folder).unwrap();
-        assert!(matches!(mailbox.send(&mail).await, Err(SendError::Temporary(_))));
+        assert!(matches!(mailbox.send(&mail, Handover::Whole).await, Err(SendError::Temporary(_))));
         assert!(matches!(mailbox.health(), Health::Failing { .. }));
         fs::create_dir(&folder).unwrap();
-        assert_eq!(mailbox.send(&mail).await.unwrap().response, "kept in the local mailbox");
+        assert_eq!(mailbox.send(&mail, Handover::Whole).await.unwrap().response, "kept in the local mailbox");
     }
 
     #[tokio::test]
@@ -370,7 +384,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mailbox = open(folder.path());
         for n in 0..=MAX_LISTED {
-            mailbox.send(&mail("ada@example.org", &format!("{n}@a"))).await.unwrap();
+            mailbox.send(&mail("ada@example.org", &format!("{n}@a")), Handover::Whole).await.unwrap();
         }
         let listed = mailbox.list(None).await.unwrap();
         assert_eq!(listed.len(), MAX_LISTED);

@@ -19,6 +19,6 @@ mod transport;
 pub use self::health::Health;
 pub use self::mailbox::{Mailbox, StoredMail};
 pub use self::message::{Built, Mail, MailError, Sender, build};
-pub use self::outcome::{Receipt, SendError};
+pub use self::outcome::{Class, EnhancedCode, Handover, Receipt, SendError, Trouble};
 pub use self::smtp::{Login, Smtp, SmtpLimits, SmtpSettings, Tls, UrlError};
 pub use self::transport::Transport;

@@ -3,7 +3,7 @@
 use super::health::Health;
 use super::mailbox::Mailbox;
 use super::message::Mail;
-use super::outcome::{Receipt, SendError};
+use super::outcome::{Handover, Receipt, SendError};
 use super::smtp::Smtp;
 
 /// How mails leave, by the settings.
@@ -15,16 +15,22 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Sends a mail, if `may` still holds at the last moment at which it can be withdrawn; safe to drop and to repeat.
+    /// Sends a mail as far as `handover` says, if `may` still holds at the last moment at which it can be withdrawn; safe to
+    /// drop and to repeat.
     ///
     /// # Errors
     ///
     /// See [`SendError`].
-    pub async fn send(&self, mail: &Mail, may: impl AsyncFn() -> bool) -> Result<Receipt, SendError> {
+    pub async fn send(
+        &self,
+        mail: &Mail,
+        handover: Handover,
+        may: impl AsyncFn() -> bool,
+    ) -> Result<Receipt, SendError> {
         match self {
-            Self::Smtp(smtp) => smtp.send_if(mail, may).await,
+            Self::Smtp(smtp) => smtp.send_if(mail, handover, may).await,
             Self::Mailbox(_) if !may().await => Err(SendError::Withdrawn),
-            Self::Mailbox(mailbox) => mailbox.send(mail).await,
+            Self::Mailbox(mailbox) => mailbox.send(mail, handover).await,
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bellhop::event::{self, Event, MailFact, Origin, Received, Refusal};
+use bellhop::event::{self, Event, MailFact, MailRefusal, Origin, Received, Refusal};
 use bellhop::messaging::broker::{Publication, Published};
 use bellhop::messaging::message::Message;
 use bellhop::messaging::outbox::OutboxEvent as _;
@@ -39,6 +39,15 @@ fn version_1() -> Vec<(&'static str, Event)> {
         template: template.into(),
         message_id: format!("<{}.{template}@example.org>", id(0xd)),
     };
+    let delayed =
+        |reason: &str, refusal| Event::MailDelayed { mail: mail("confirmation"), reason: reason.into(), refusal };
+    let rejected = |reason: &str, refusal| Event::MailRejected {
+        mail: mail("already_registered"),
+        reason: reason.into(),
+        refusal,
+    };
+    let refusal =
+        |class: &str, smtp_code, enhanced_code| MailRefusal { class: Some(class.to_owned()), smtp_code, enhanced_code };
     vec![
         ("user.registered", Event::UserRegistered { registration, origin: origin.clone() }),
         ("user.confirmed", Event::UserConfirmed { user, registration, origin: far.clone() }),
@@ -50,8 +59,23 @@ fn version_1() -> Vec<(&'static str, Event)> {
         ("login.failed.malformed", failed(None, Refusal::Malformed, &far)),
         ("session.revoked", Event::SessionRevoked { user, session }),
         ("mail.sent", Event::MailSent { mail: mail("confirmation") }),
-        ("mail.delayed", Event::MailDelayed { mail: mail("confirmation"), reason: "451 4.3.0 later".into() }),
-        ("mail.rejected", Event::MailRejected { mail: mail("already_registered"), reason: "550 5.1.1 no".into() }),
+        ("mail.delayed", delayed("451 4.3.0 later", MailRefusal::default())),
+        ("mail.rejected", rejected("550 5.1.1 no", MailRefusal::default())),
+        (
+            "mail.delayed.refused",
+            delayed("the mail server refuses our sender address (550)", refusal("sender", Some(550), None)),
+        ),
+        (
+            "mail.delayed.unreachable",
+            delayed("connect: Connection refused (os error 111)", refusal("unreachable", None, None)),
+        ),
+        (
+            "mail.rejected.refused",
+            rejected(
+                "the mail server refuses the recipient (550 5.1.1)",
+                refusal("recipient", Some(550), Some("5.1.1".to_owned())),
+            ),
+        ),
     ]
 }
 

@@ -9,6 +9,8 @@ mod mails;
 mod mixtures;
 mod operating;
 mod orders;
+mod refusals;
 mod registering;
 mod sessions;
 mod signing_in;
+mod waiting;

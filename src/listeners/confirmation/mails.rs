@@ -5,13 +5,12 @@ use askama::Template;
 use crate::listeners::mail_layout::{RenderedMail, greeting};
 use crate::locale::Text;
 
-/// The mail that asks a new registration to confirm its address.
+/// The mail that asks a new registration to confirm its address. It holds nothing that was typed, not even the name: whoever
+/// registers a stranger's address would write to them with it.
 #[derive(Clone, Debug)]
 pub(super) struct Confirmation {
     /// The texts, in the language of the registration.
     pub t: Text,
-    /// The display name, as typed.
-    pub name: String,
     /// The absolute address of the confirmation page, with the token.
     pub link: String,
     /// How long the link works from now, in hours.
@@ -44,7 +43,7 @@ impl Confirmation {
     }
 
     fn greeting(&self) -> String {
-        greeting(self.t, &self.name)
+        self.t.get("mail-greeting-plain")
     }
 }
 

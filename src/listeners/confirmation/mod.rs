@@ -5,7 +5,6 @@
 
 mod mails;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +16,11 @@ use super::mail_layout::RenderedMail;
 use crate::account::credentials::link;
 use crate::account::register::{self, DeliveryStatus, LINK_LIFETIME, Pending};
 use crate::account::user;
-use crate::event::{self, Event, MailFact};
+use crate::event::{self, Event, MailFact, MailRefusal};
 use crate::failpoint;
 use crate::links;
 use crate::locale::Locale;
-use crate::mail::{Health, Mail, SendError};
+use crate::mail::{Handover, Mail, SendError, Trouble};
 use crate::messaging::consumer::layers::{self, Answer, LeasedMessage, Stack, retry_until_recorded};
 use crate::messaging::consumer::lease::EVENT_LEASE;
 use crate::messaging::message::Outcome;
@@ -51,91 +50,89 @@ async fn handle(context: ListenerContext, LeasedMessage { message, lease }: Leas
     };
     // confirmed or purged meanwhile: the mail is of no use any more
     let Some(pending) = register::pending(&context.accounts, registration).await? else { return Ok(Outcome::Ack) };
-    let (template, mail) = match compose(&context, received.id, &pending).await? {
-        ControlFlow::Continue(mail) => mail,
-        ControlFlow::Break(outcome) => return Ok(outcome),
-    };
+    let Composed { template, mail, handover } = compose(&context, received.id, &pending).await?;
     let fact = MailFact { registration, template: template.to_owned(), message_id: mail.message_id.clone() };
+    // of a mail that is kept back nothing has happened but what the browser that registered is shown
     let record = async |delivery, event: Event| {
-        register::record_delivery(&context.accounts, registration, delivery, Some(&event)).await
+        let event = (handover == Handover::Whole).then_some(&event);
+        register::record_delivery(&context.accounts, registration, delivery, event).await
     };
     // a worker that was paused must not send what another one has taken over; if the database cannot say, it does not send
     let may_send = move || {
         let lease = Arc::clone(&lease);
         async move { lease.is_held().await.unwrap_or(false) }
     };
-    match context.mail.send(&mail, may_send).await {
+    match context.mail.send(&mail, handover, may_send).await {
         Ok(_) => {
             failpoint::reach("mail.accepted");
-            let sent = Event::MailSent { mail: fact };
-            retry_until_recorded(|| {
-                register::record_delivery(&context.accounts, registration, DeliveryStatus::Sent, Some(&sent))
-            })
-            .await?;
+            retry_until_recorded(|| record(DeliveryStatus::Sent, Event::MailSent { mail: fact.clone() })).await?;
             failpoint::reach("delivery.recorded");
             Ok(Outcome::Ack)
         }
         // the person can correct the address, trying again cannot
-        Err(SendError::Permanent { code, text, recipient: true }) => {
-            tracing::warn!(code, text, "the mail server refuses the address");
-            let reason = format!("{code} {text}");
-            record(DeliveryStatus::Rejected, Event::MailRejected { mail: fact, reason }).await?;
+        Err(SendError::Rejected(trouble)) => {
+            log(&trouble, "the mail server refuses the address");
+            let (reason, refusal) = (trouble.to_string(), refusal(&trouble));
+            record(DeliveryStatus::Rejected, Event::MailRejected { mail: fact, reason, refusal }).await?;
             Ok(Outcome::Ack)
         }
         Err(SendError::Withdrawn) => Ok(Outcome::Snooze(EVENT_LEASE)),
-        // an operator can mend it (a wrong login, a policy), and then it is sent
-        Err(error @ (SendError::Temporary(_) | SendError::Permanent { .. })) => {
-            let reason = error.to_string();
-            record(DeliveryStatus::Delayed, Event::MailDelayed { mail: fact, reason: reason.clone() }).await?;
+        // it passes, or an operator can mend it (a wrong login, a policy), and then it is sent
+        Err(SendError::Temporary(trouble)) => {
+            log(&trouble, "a mail has to wait");
+            let (reason, refusal) = (trouble.to_string(), refusal(&trouble));
+            let delayed = Event::MailDelayed { mail: fact, reason: reason.clone(), refusal };
+            record(DeliveryStatus::Delayed, delayed).await?;
             Ok(Outcome::RetryLater(reason))
         }
     }
 }
 
-/// The mail to send, or the outcome without one.
-async fn compose(
-    context: &ListenerContext,
-    event: Uuid,
-    pending: &Pending,
-) -> anyhow::Result<ControlFlow<Outcome, (&'static str, Mail)>> {
+/// For operators: what the server said is nowhere else.
+fn log(trouble: &Trouble, what: &'static str) {
+    let (class, said) = (trouble.class.as_str(), &trouble.said);
+    tracing::warn!(class, reason = %trouble, said, "{what}");
+}
+
+fn refusal(trouble: &Trouble) -> MailRefusal {
+    MailRefusal {
+        class: Some(trouble.class.as_str().to_owned()),
+        smtp_code: trouble.code,
+        enhanced_code: trouble.enhanced.map(|code| code.to_string()),
+    }
+}
+
+struct Composed {
+    template: &'static str,
+    mail: Mail,
+    handover: Handover,
+}
+
+async fn compose(context: &ListenerContext, event: Uuid, pending: &Pending) -> anyhow::Result<Composed> {
     let accounts = &context.accounts;
     let site = accounts.site.to_string();
-    let (template, to, name, locale, text) = if let Some(user) =
-        user::by_canonical(&accounts.db, &pending.email_canonical).await?
-    {
-        if !register::may_remind(accounts, user.id, pending.id).await? {
-            // while mails fail, this one must not appear as sent: the difference would tell who has an account
-            match context.mail.health() {
-                Health::Failing { reason, .. } => {
-                    register::record_delivery(accounts, pending.id, DeliveryStatus::Delayed, None).await?;
-                    return Ok(ControlFlow::Break(Outcome::RetryLater(reason)));
-                }
-                // nor may it appear sooner than mails take
-                Health::Working { took, .. } => tokio::time::sleep(took).await,
-                Health::Untried => {}
-            }
-            // to the person who registered it appears as sent
-            register::record_delivery(accounts, pending.id, DeliveryStatus::Sent, None).await?;
-            return Ok(ControlFlow::Break(Outcome::Ack));
-        }
+    let owner = user::by_canonical(&accounts.db, &pending.email_canonical).await?;
+    let may_send = register::open(accounts, pending.id, owner.as_ref().map(|owner| owner.id)).await?;
+    // the owner was told lately: the server is asked all the same, or what is shown would tell who has an account
+    let handover = if may_send { Handover::Whole } else { Handover::KeptBack };
+    let (template, to, to_name, locale, text) = if let Some(user) = owner {
         let locale = Locale::from_tag(&user.locale).unwrap_or_default();
         let login_url = links::absolute(&context.public_url, links::LOGIN)?.into();
         let text = AlreadyRegistered { t: locale.text(), name: user.name.clone(), login_url, site }.render()?;
-        ("already_registered", user.email, user.name, locale, text)
+        ("already_registered", user.email, Some(user.name), locale, text)
     } else {
-        register::open_link(accounts, pending.id).await?;
         let token = link::confirm_token(&accounts.keys, pending.id, &pending.email_canonical);
-        let link = links::confirm_url(&context.public_url, &token)?;
+        let link = links::confirm_url(&context.public_url, &token)?.into();
         let locale = Locale::from_tag(&pending.locale).unwrap_or_default();
         let hours = u32::try_from(LINK_LIFETIME.as_secs() / 3_600)?;
-        let name = pending.name.clone();
-        let text = Confirmation { t: locale.text(), name: name.clone(), link: link.into(), hours, site }.render()?;
-        ("confirmation", pending.email.clone(), name, locale, text)
+        let text = Confirmation { t: locale.text(), link, hours, site }.render()?;
+        // without a name: whoever registers a stranger's address chooses it
+        ("confirmation", pending.email.clone(), None, locale, text)
     };
     let RenderedMail { subject, text, html } = text;
     let message_id = message_id(context, event, template);
-    let mail = Mail { to, to_name: Some(name), subject, text, html, message_id, language: locale.tag() };
-    Ok(ControlFlow::Continue((template, mail)))
+    let mail = Mail { to, to_name, subject, text, html, message_id, language: locale.tag() };
+    Ok(Composed { template, mail, handover })
 }
 
 /// The same for every copy of a mail, so that mailboxes fold a repeated one.

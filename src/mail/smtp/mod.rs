@@ -5,6 +5,8 @@
 
 mod failure;
 mod limits;
+mod redaction;
+mod refusal;
 mod settings;
 mod starttls;
 mod stream;
@@ -27,13 +29,12 @@ use tokio_rustls::rustls::ClientConfig;
 pub use self::limits::SmtpLimits;
 pub use self::settings::{Login, SmtpSettings, Tls, UrlError};
 
-use self::failure::{
-    Failure, Phase, ends_the_connection, is_about_our_login, is_about_the_recipient, is_transport_failure, within,
-};
+use self::failure::{Failure, Phase, ends_the_connection, is_transport_failure, within};
+use self::redaction::redacted;
 use super::domain_limiter::DomainLimiter;
 use super::health::{Health, HealthRecord};
 use super::message::{Built, Mail, Sender, build};
-use super::outcome::{Receipt, SendError, reply_text};
+use super::outcome::{Class, Handover, Receipt, SendError, Trouble, reply_text};
 use crate::clock::Clock;
 use crate::failpoint;
 
@@ -48,6 +49,15 @@ pub struct Smtp {
     domains: DomainLimiter,
     idle: Mutex<Vec<PooledConnection>>,
     health: HealthRecord,
+    /// How the last message that was sent whole was taken: what one that is kept back is told.
+    last_transfer: Mutex<Option<Transfer>>,
+}
+
+/// From DATA to the reply to the final dot.
+#[derive(Clone, Debug)]
+struct Transfer {
+    took: Duration,
+    failure: Option<(Phase, Failure)>,
 }
 
 /// A connection whose conversation is after EHLO, AUTH or the end of a mail.
@@ -70,8 +80,8 @@ impl Smtp {
         let tls = starttls::tls_config().context("cannot set up TLS for SMTP")?;
         let permits = Semaphore::new(limits.connections.max(1));
         let domains = DomainLimiter::new(limits.per_domain);
-        let (idle, health) = (Mutex::default(), HealthRecord::default());
-        Ok(Self { settings, sender, clock, limits, tls, permits, domains, idle, health })
+        let (idle, health, last_transfer) = (Mutex::default(), HealthRecord::default(), Mutex::default());
+        Ok(Self { settings, sender, clock, limits, tls, permits, domains, idle, health, last_transfer })
     }
 
     /// Sends one mail, and returns once the server has accepted or refused it.
@@ -82,33 +92,35 @@ impl Smtp {
     ///
     /// See [`SendError`].
     pub async fn send(&self, mail: &Mail) -> Result<Receipt, SendError> {
-        self.send_if(mail, async || true).await
+        self.send_if(mail, Handover::Whole, async || true).await
     }
 
-    /// As [`send`](Self::send), if `may` still holds when nothing but the message itself is left to send.
+    /// As [`send`](Self::send), as far as `handover` says, if `may` still holds when nothing but the message itself is left
+    /// to send.
     ///
     /// # Errors
     ///
     /// See [`SendError`].
-    pub async fn send_if(&self, mail: &Mail, may: impl AsyncFn() -> bool) -> Result<Receipt, SendError> {
+    pub async fn send_if(
+        &self,
+        mail: &Mail,
+        handover: Handover,
+        may: impl AsyncFn() -> bool,
+    ) -> Result<Receipt, SendError> {
         let built = build(mail, &self.sender, self.clock.now())?;
-        let since = Instant::now();
+        let busy = |detail| SendError::Temporary(Trouble::without_reply(Class::Busy, detail));
         let Some(_in_flight) = self.domains.acquire(&mail.to).await else {
-            return Err(SendError::Temporary("mails to this domain are under way and do not arrive".to_owned()));
+            return Err(busy("mails to this domain are under way and do not arrive"));
         };
         let Ok(_permit) = self.permits.acquire().await else {
-            return Err(SendError::Temporary("the mail transport is closed".to_owned()));
+            return Err(busy("the mail transport is closed"));
         };
-        let outcome = self.deliver(&built, &may).await;
-        match &outcome {
-            Err((phase, failure)) if is_transport_failure(*phase, failure) => {
-                self.health.failed(self.clock.now(), &self.describe_failure(failure));
+        match self.deliver(&built, handover, &may).await {
+            Ok(response) => {
+                self.health.worked(self.clock.now());
+                Ok(Receipt { response: reply_text(&response) })
             }
-            _ => self.health.worked(self.clock.now(), since.elapsed()),
-        }
-        match outcome {
-            Ok(response) => Ok(Receipt { response: reply_text(&response) }),
-            Err((phase, failure)) => Err(self.classify(phase, failure)),
+            Err((phase, failure)) => Err(self.judge(mail, phase, &failure)),
         }
     }
 
@@ -131,11 +143,17 @@ impl Smtp {
         self.settings.to_string()
     }
 
-    async fn deliver(&self, built: &Built, may: &impl AsyncFn() -> bool) -> Result<String, (Phase, Failure)> {
+    async fn deliver(
+        &self,
+        built: &Built,
+        handover: Handover,
+        may: &impl AsyncFn() -> bool,
+    ) -> Result<String, (Phase, Failure)> {
         let mut pooled = match self.reuse_idle().await {
             Some(pooled) => pooled,
             None => self.connect().await.map_err(|failure| (Phase::Connection, failure))?,
         };
+        let since = Instant::now();
         let mut started = self.start(&mut pooled, built).await;
         // a server may close an idle connection at any time, which shows at the first command; nothing of the mail is out
         // yet, so a new connection cannot send it twice
@@ -144,22 +162,42 @@ impl Smtp {
             pooled = self.connect().await.map_err(|failure| (Phase::Connection, failure))?;
             started = self.start(&mut pooled, built).await;
         }
-        let outcome = match started {
-            Ok(()) => self.transfer(&mut pooled, built, may).await,
-            Err(failure) => Err((Phase::From, failure)),
+        let mut outcome = started.map_err(|failure| (Phase::From, failure));
+        if outcome.is_ok() {
+            outcome = self.recipient(&mut pooled, built, may).await;
+        }
+        let outcome = match (outcome, handover) {
+            (Err(failed), _) => Err(failed),
+            (Ok(()), Handover::Whole) => self.transfer(&mut pooled, built).await,
+            (Ok(()), Handover::KeptBack) => {
+                let kept_back = self.keep_back(since.elapsed()).await;
+                self.clear(pooled).await;
+                return kept_back;
+            }
         };
         match &outcome {
             Err((_, failure)) if ends_the_connection(failure) => drop(pooled),
             // whatever the reply to the final dot is, it ends the transaction
             Ok(_) | Err((Phase::Message, _)) => self.release(pooled),
-            Err(_) => {
-                let cleared = self.phase("RSET", self.limits.reply, pooled.connection.command(Rset)).await;
-                if cleared.is_ok() {
-                    self.release(pooled);
-                }
-            }
+            Err(_) => self.clear(pooled).await,
         }
         outcome
+    }
+
+    /// Ends a transaction that has come to no end of its own.
+    async fn clear(&self, mut pooled: PooledConnection) {
+        if self.phase("RSET", self.limits.reply, pooled.connection.command(Rset)).await.is_ok() {
+            self.release(pooled);
+        }
+    }
+
+    /// As long as the rest would take, and with the end that it would come to: as for the last mail that was sent whole, or
+    /// for the first one as long as the commands before it, which are as many.
+    async fn keep_back(&self, so_far: Duration) -> Result<String, (Phase, Failure)> {
+        let last = self.last_transfer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Transfer { took, failure } = last.unwrap_or(Transfer { took: so_far, failure: None });
+        tokio::time::sleep(took).await;
+        failure.map_or(Ok("kept back".to_owned()), Err)
     }
 
     async fn start(&self, pooled: &mut PooledConnection, built: &Built) -> Result<(), Failure> {
@@ -167,23 +205,35 @@ impl Smtp {
         self.phase("MAIL", self.limits.reply, pooled.connection.command(from)).await.map(drop)
     }
 
-    async fn transfer(
+    async fn recipient(
         &self,
         pooled: &mut PooledConnection,
         built: &Built,
         may: &impl AsyncFn() -> bool,
-    ) -> Result<String, (Phase, Failure)> {
-        let SmtpLimits { reply, data, accepted, .. } = self.limits;
-        let connection = &mut pooled.connection;
+    ) -> Result<(), (Phase, Failure)> {
         for to in built.envelope.to() {
-            let to = Rcpt::new(to.clone(), Vec::new());
-            self.phase("RCPT", reply, connection.command(to)).await.map_err(|failure| (Phase::Recipient, failure))?;
+            let to = pooled.connection.command(Rcpt::new(to.clone(), Vec::new()));
+            self.phase("RCPT", self.limits.reply, to).await.map_err(|failure| (Phase::Recipient, failure))?;
         }
-        if !may().await {
-            return Err((Phase::From, Failure::Withdrawn));
+        if may().await { Ok(()) } else { Err((Phase::From, Failure::Withdrawn)) }
+    }
+
+    async fn transfer(&self, pooled: &mut PooledConnection, built: &Built) -> Result<String, (Phase, Failure)> {
+        let since = Instant::now();
+        let outcome = self.message(pooled, built).await;
+        let failure = outcome.as_ref().err().cloned();
+        // what is about one recipient is told to no other
+        if !matches!(&failure, Some((phase, failure)) if Self::class(*phase, failure) == Class::Recipient) {
+            let transfer = Transfer { took: since.elapsed(), failure };
+            *self.last_transfer.lock().unwrap_or_else(PoisonError::into_inner) = Some(transfer);
         }
+        outcome
+    }
+
+    async fn message(&self, pooled: &mut PooledConnection, built: &Built) -> Result<String, (Phase, Failure)> {
+        let connection = &mut pooled.connection;
         failpoint::reach("mail.before_data");
-        let go_on = self.phase("DATA", data, connection.command(Data)).await;
+        let go_on = self.phase("DATA", self.limits.data, connection.command(Data)).await;
         // a refused DATA leaves the transaction open as a refused MAIL does, and says as little about the recipient
         let go_on = go_on.map_err(|failure| (Phase::From, failure))?;
         if !go_on.has_code(354) {
@@ -191,10 +241,11 @@ impl Smtp {
         }
         failpoint::reach("mail.before_message");
         let message = built.raw.strip_suffix(b"\r\n").unwrap_or(&built.raw);
-        let taken = self.phase("message", accepted, connection.message(message)).await;
+        let taken = self.phase("message", self.limits.accepted, connection.message(message)).await;
         let taken = taken.map_err(|failure| (Phase::Message, failure))?;
-        if !taken.has_code(250) {
-            let text = "the message was answered with neither 250 nor an error".to_owned();
+        // any 2yz is the end of it (RFC 5321 section 4.2.1)
+        if !(200..300).contains(&u16::from(taken.code())) {
+            let text = "the message was answered with neither 2yz nor an error".to_owned();
             return Err((Phase::Message, Failure::Lost(text)));
         }
         let lines: Vec<&str> = taken.message().collect();
@@ -254,25 +305,35 @@ impl Smtp {
         let _ = timeout(self.limits.quit, pooled.connection.quit()).await;
     }
 
-    /// What a failure means for the mail.
-    fn classify(&self, phase: Phase, failure: Failure) -> SendError {
-        match failure {
-            Failure::Refused { code: code @ 500..=599, text }
-                if phase != Phase::Connection && !is_about_our_login(code) =>
-            {
-                let recipient = is_about_the_recipient(phase, &text);
-                SendError::Permanent { code, text: reply_text(&self.without_secrets(&text)), recipient }
+    /// What a failure means for the mail, and for whether the server works.
+    fn judge(&self, mail: &Mail, phase: Phase, failure: &Failure) -> SendError {
+        let trouble = match failure {
+            Failure::Withdrawn => return SendError::Withdrawn,
+            Failure::Lost(text) => {
+                Trouble::without_reply(Class::Unreachable, redacted(&self.without_secrets(text), &private(mail)))
             }
-            Failure::Withdrawn => SendError::Withdrawn,
-            failure => SendError::Temporary(reply_text(&self.describe_failure(&failure))),
+            Failure::Refused { code, text } => {
+                let said = redacted(&self.without_secrets(text), &private(mail));
+                let (class, enhanced) = refusal::classify(phase, *code, text, &said);
+                Trouble::refused(class, *code, enhanced, said)
+            }
+        };
+        let needs_an_operator = trouble.code.is_some_and(|code| refusal::needs_an_operator(code, trouble.class));
+        if is_transport_failure(phase, failure) || needs_an_operator {
+            self.health.failed(self.clock.now(), &format!("{trouble} {}", trouble.said));
+        } else {
+            self.health.worked(self.clock.now());
         }
+        // the same refusal may pass by itself with 4yz
+        let for_good = trouble.class == Class::Recipient && trouble.code.is_some_and(|code| code >= 500);
+        if for_good { SendError::Rejected(trouble) } else { SendError::Temporary(trouble) }
     }
 
-    fn describe_failure(&self, failure: &Failure) -> String {
+    /// What a failure is about, without regard to what it quotes.
+    fn class(phase: Phase, failure: &Failure) -> Class {
         match failure {
-            Failure::Lost(text) => self.without_secrets(text),
-            Failure::Refused { code, text } => format!("{code} {}", self.without_secrets(text)),
-            Failure::Withdrawn => SendError::Withdrawn.to_string(),
+            Failure::Refused { code, text } => refusal::classify(phase, *code, text, text).0,
+            Failure::Lost(_) | Failure::Withdrawn => Class::Unreachable,
         }
     }
 
@@ -284,6 +345,12 @@ impl Smtp {
             [STANDARD.encode(format!("\0{}\0{password}", login.user)), STANDARD.encode(password), password.to_owned()];
         forms.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
     }
+}
+
+/// What is in a mail and may stand in no log: a server repeats it.
+fn private(mail: &Mail) -> [&str; 4] {
+    let (local, domain) = mail.to.split_once('@').unwrap_or_default();
+    [&mail.to, mail.to_name.as_deref().unwrap_or_default(), local, domain]
 }
 
 #[cfg(test)]

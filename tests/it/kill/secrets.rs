@@ -97,8 +97,8 @@ async fn no_secret_is_in_any_file_but_the_mail_on_postgres_and_rabbit() {
     // the server believes everybody on the loopback: what counts is where the word goes
     let database_url = database.url().replace("postgres@", "postgres:CANARY-database-word-5170@");
     let sink = Arc::new(Sink::start().await);
-    // a mail that is late, parked and tried again leaves its traces in every queue
-    sink.set(Script::default().on(Phase::Dot, Step::reply("451 4.3.0 later").times(1)));
+    // a mail that is late, parked and tried again leaves its traces in every queue, and what the server repeats of it (F46)
+    sink.set(Script::default().on(Phase::Dot, Step::reply("451 4.3.0 <{to}> {link} later").times(1)));
     let app = Bellhop::on(&database_url, &broker_url, Arc::clone(&sink)).await;
     let mut app = app.with("LOG", "trace").with("SECRET_KEY", KEY);
     app.start().await;
@@ -106,6 +106,7 @@ async fn no_secret_is_in_any_file_but_the_mail_on_postgres_and_rabbit() {
     canaries.push(Canary::text("the broker's password", "CANARY-broker-word-5170"));
     canaries.push(Canary::text("the database's password", "CANARY-database-word-5170"));
     assert!(app.log().contains("DEBUG"), "the finest log was on");
+    assert!(app.log().contains("(451 4.3.0)") && !app.log().contains("ann@example"), "{}", app.log());
     let mut connection = PgConnection::connect(database.url()).await.expect("it answers");
     sqlx::raw_sql("checkpoint").execute(&mut connection).await.expect("a superuser");
     let run = command_line(&app);

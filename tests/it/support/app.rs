@@ -105,6 +105,19 @@ impl TestApp {
         Self::run(stack, data, sink, options).await
     }
 
+    /// With a mail server, whatever the stack.
+    pub async fn mailing(stack: Stack, change: impl FnOnce(&mut Options)) -> Self {
+        let sink = Sink::start().await;
+        let url = SecretString::from(sink.url());
+        let mut app = Self::start_with(stack, |options| {
+            options.config.mail.smtp_url = Some(url);
+            change(options);
+        })
+        .await;
+        app.sink = Some(sink);
+        app
+    }
+
     async fn run(stack: Stack, data: TempDir, sink: Option<Sink>, options: Options) -> Self {
         let Options { parts, mut config, clock } = options;
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -147,6 +160,14 @@ impl TestApp {
         let mut node = (*self.app.config).clone();
         (node.passwords.hash_memory, node.passwords.hash_passes) = (memory, passes);
         self.node(Parts::only(["web"]).unwrap(), node).await
+    }
+
+    /// Ends the program; what it left stays.
+    pub async fn end(&mut self) {
+        self.stop.cancel();
+        if let Some(running) = self.running.take() {
+            running.await.unwrap().unwrap();
+        }
     }
 
     pub fn db(&self) -> &Db {
@@ -287,7 +308,7 @@ impl Drop for TestApp {
 }
 
 /// A statement for each table that gives its rows as one text each; a statement of ours is a constant.
-const DUMPS: [(&str, Sql); 7] = [
+const DUMPS: [(&str, Sql); 8] = [
     (
         "users",
         Sql {
@@ -322,6 +343,13 @@ const DUMPS: [(&str, Sql); 7] = [
         Sql {
             sqlite: "select json_array(hex(id), type, body, traceparent, last_error) from outbox",
             postgres: "select t::text from outbox t",
+        },
+    ),
+    (
+        "setback",
+        Sql {
+            sqlite: "select json_array(listener, hex(event_id), attempt, reason) from setback",
+            postgres: "select t::text from setback t",
         },
     ),
     (

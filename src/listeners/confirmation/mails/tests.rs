@@ -10,14 +10,8 @@ use crate::locale::Locale;
 const LINK: &str =
     "https://desk.example/confirm?token=AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGhIjKlMnOpQrStUvWxYz0123456789";
 
-fn confirmation(locale: Locale, name: &str) -> RenderedMail {
-    let mail = Confirmation {
-        t: locale.text(),
-        name: name.to_owned(),
-        link: LINK.to_owned(),
-        hours: 24,
-        site: "desk.example".to_owned(),
-    };
+fn confirmation(locale: Locale) -> RenderedMail {
+    let mail = Confirmation { t: locale.text(), link: LINK.to_owned(), hours: 24, site: "desk.example".to_owned() };
     mail.render().unwrap()
 }
 
@@ -34,7 +28,7 @@ fn already_registered(locale: Locale, name: &str) -> RenderedMail {
 fn all(name: &str) -> Vec<(Locale, RenderedMail)> {
     Locale::ALL
         .into_iter()
-        .flat_map(|locale| [(locale, confirmation(locale, name)), (locale, already_registered(locale, name))])
+        .flat_map(|locale| [(locale, confirmation(locale)), (locale, already_registered(locale, name))])
         .collect()
 }
 
@@ -45,7 +39,6 @@ fn every_mail_says_the_same_in_both_parts_and_is_left_to_be_looked_at() {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(format!("mail {}.html", mail.subject)), &mail.html).unwrap();
         fs::write(folder.join(format!("mail {}.txt", mail.subject)), &mail.text).unwrap();
-        assert!(mail.text.contains("Ada Lovelace") && mail.html.contains("Ada Lovelace"), "{locale}");
         assert!(mail.html.contains(&format!("lang=\"{locale}\"")), "{locale}");
         assert!(mail.html.contains(&format!("href=\"{LINK}\"")), "{locale}");
         assert!(mail.html.contains(&format!(">{LINK}</a>")), "the link stands there to be read, too: {}", mail.html);
@@ -78,7 +71,7 @@ fn a_name_is_escaped_in_html() {
     for (_, mail) in all("<script>alert(1)</script>").into_iter().chain(all("<b>Bo</b>")).chain(all("\"<i>")) {
         assert!(!mail.html.contains("<script") && !mail.html.contains("<b>Bo") && !mail.html.contains("<i>"));
     }
-    assert!(confirmation(Locale::En, "<b>").html.contains("Hello &#60;b&#62;,"));
+    assert!(already_registered(Locale::En, "<b>").html.contains("Hello &#60;b&#62;,"));
 }
 
 #[test]
@@ -94,12 +87,12 @@ fn a_name_that_carries_a_message_is_left_out() {
         "a\nYour account is locked",
         &"long ".repeat(20),
     ] {
-        let mail = confirmation(Locale::En, name);
+        let mail = already_registered(Locale::En, name);
         assert!(mail.text.starts_with("Hello,\n"), "{name:?}: {}", mail.text);
         assert!(!mail.html.contains("evil") && !mail.html.contains("locked"), "{name:?}");
     }
     for name in ["Ada", "J. R. R. Tolkien", "J.R.R. Tolkien", "Anne-Marie O’Neill", "王小明", "Søren 3."] {
-        assert!(confirmation(Locale::En, name).text.contains(&format!("Hello {name},")), "{name}");
+        assert!(already_registered(Locale::En, name).text.contains(&format!("Hello {name},")), "{name}");
     }
 }
 
@@ -117,19 +110,13 @@ fn the_notice_of_an_existing_account_holds_no_token() {
     for locale in Locale::ALL {
         let mail = already_registered(locale, "Ada");
         assert!(!mail.text.contains("24"), "{}", mail.text);
-        assert_ne!(mail.subject, confirmation(locale, "Ada").subject);
+        assert_ne!(mail.subject, confirmation(locale).subject);
     }
 }
 
 #[test]
 fn the_hours_choose_their_wording() {
-    let one = Confirmation {
-        t: Locale::En.text(),
-        name: "Ada".to_owned(),
-        link: LINK.to_owned(),
-        hours: 1,
-        site: "desk.example".to_owned(),
-    };
+    let one = Confirmation { t: Locale::En.text(), link: LINK.to_owned(), hours: 1, site: "desk.example".to_owned() };
     assert!(one.render().unwrap().text.contains("1 hour,"));
-    assert!(confirmation(Locale::En, "Ada").text.contains("24 hours,"));
+    assert!(confirmation(Locale::En).text.contains("24 hours,"));
 }

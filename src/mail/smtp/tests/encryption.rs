@@ -43,12 +43,12 @@ fn trusting(url: &str, identity: &Identity) -> Smtp {
 /// Sends, expects a temporary error, and that the server heard nothing of the mail or the password in clear.
 async fn is_refused(smtp: Smtp, server: &Server) -> String {
     let error = smtp.send(&mail()).await.unwrap_err();
-    let SendError::Temporary(text) = error else { panic!("{error:?}") };
+    let SendError::Temporary(trouble) = error else { panic!("{error:?}") };
     for verb in ["AUTH", "MAIL", "RCPT", "DATA"] {
         assert!(!server.verbs().contains(&verb.to_owned()), "{verb} was sent");
     }
     assert!(server.messages().is_empty());
-    text
+    trouble.to_string()
 }
 
 #[tokio::test]

@@ -18,6 +18,12 @@ struct Envelope {
     to: Vec<String>,
 }
 
+/// What a reply may repeat of a mail.
+struct Quoted {
+    to: String,
+    link: String,
+}
+
 pub(super) struct Conversation {
     stream: BufReader<TcpStream>,
     number: usize,
@@ -132,12 +138,15 @@ impl Conversation {
             Answer::Reply(reply) => leads_on(reply),
             Answer::Hang | Answer::Drop => false,
         };
+        let Envelope { from, to } = envelope;
+        let mail = Mail { from, recipients: to, raw, at: Instant::now(), connection: self.number };
+        let quotes = matches!(&step.answer, Answer::Reply(reply) if reply.contains("{link}"));
+        let link = if quotes { mail.parsed().link().to_owned() } else { String::new() };
+        let quoted = Quoted { to: mail.recipients.concat(), link };
         if takes || step.keeps_mail {
-            let Envelope { from, to } = envelope;
-            let mail = Mail { from, recipients: to, raw, at: Instant::now(), connection: self.number };
             self.seen.send_modify(|seen| seen.mails.push(mail));
         }
-        self.answer(&step.answer, "250 2.0.0 taken").await?;
+        self.answer(&step.answer, "250 2.0.0 taken", &quoted).await?;
         Ok(())
     }
 
@@ -145,7 +154,8 @@ impl Conversation {
     async fn step(&mut self, phase: Phase, recipient: Option<&str>, usual: &str) -> io::Result<bool> {
         let step = self.take(phase, recipient);
         sleep(step.delay).await;
-        self.answer(&step.answer, usual).await
+        let quoted = Quoted { to: recipient.unwrap_or_default().to_owned(), link: String::new() };
+        self.answer(&step.answer, usual, &quoted).await
     }
 
     fn take(&self, phase: Phase, recipient: Option<&str>) -> super::Step {
@@ -154,10 +164,13 @@ impl Conversation {
         step.expect("send_modify calls its function")
     }
 
-    async fn answer(&mut self, answer: &Answer, usual: &str) -> io::Result<bool> {
+    async fn answer(&mut self, answer: &Answer, usual: &str, quoted: &Quoted) -> io::Result<bool> {
         match answer {
             Answer::Usual => self.say(usual).await.map(|()| true),
-            Answer::Reply(reply) => self.say(reply).await.map(|()| leads_on(reply)),
+            Answer::Reply(reply) => {
+                let reply = reply.replace("{to}", &quoted.to).replace("{link}", &quoted.link);
+                self.say(&reply).await.map(|()| leads_on(&reply))
+            }
             Answer::Hang => std::future::pending().await,
             Answer::Drop => Err(ErrorKind::ConnectionAborted.into()),
         }

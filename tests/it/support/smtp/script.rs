@@ -43,7 +43,8 @@ impl Step {
         Self { delay: by, ..Self::new(Answer::Usual) }
     }
 
-    /// This answer, such as `451 4.3.0 later`. Only 2xx and 3xx lead on.
+    /// This answer, such as `451 4.3.0 later`. Only 2xx and 3xx lead on. `{to}` in it becomes the recipient, and after the
+    /// final dot `{link}` the mail's link: some servers quote what they refuse.
     pub fn reply(answer: &str) -> Self {
         Self::new(Answer::Reply(answer.to_owned()))
     }
