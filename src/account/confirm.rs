@@ -54,9 +54,10 @@ async fn find(accounts: &Accounts, token: &str) -> anyhow::Result<Option<Pending
     let pending: Option<PendingRegistration> = accounts
         .db
         .query(
+            // one whose address somebody has by now waits for nothing, though its browser is shown what it was shown before
             "select id, email_canonical, password_hash, browser_hash, link_expires_at
-             from registrations
-             where id = $1",
+             from registrations r
+             where id = $1 and not exists (select 1 from users u where u.email_canonical = r.email_canonical)",
         )
         .bind(token.registration())
         .optional()
@@ -80,7 +81,8 @@ pub async fn next_step(accounts: &Accounts, token: &str, browser: Option<TokenHa
     })
 }
 
-/// Makes the registration a user, deletes the others for the same address and begins a session. The session of `replaces`
+/// Makes the registration a user and begins a session. The others for the same address open nothing from now on, and stay
+/// until their time is over: whoever made one cannot see the moment at which the owner confirmed. The session of `replaces`
 /// ends: a browser has one at a time.
 ///
 /// # Errors
@@ -122,8 +124,8 @@ pub async fn confirm(
         .context("cannot create the user")?;
     // a concurrent request used the link, or another registration has taken the address
     created.ok_or(ConfirmRefused::Invalid)?;
-    tx.query("delete from registrations where email_canonical = $1")
-        .bind(pending.email_canonical)
+    tx.query("delete from registrations where id = $1")
+        .bind(pending.id)
         .execute_deferred()
         .await
         .context("cannot remove the registration")?;
