@@ -11,7 +11,7 @@ use crate::account::Accounts;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::listeners::confirmation;
-use crate::mail::{Mailbox, Sender, Smtp, SmtpLimits, SmtpSettings, Transport};
+use crate::mail::{Mailbox, Sender, Smtp, SmtpLimits, SmtpSettings, Transport, read_authorities};
 use crate::messaging::broker::Broker;
 use crate::messaging::broker::embedded::Embedded;
 use crate::messaging::broker::rabbit::Rabbit;
@@ -21,7 +21,13 @@ use crate::messaging::topology::Topology;
 pub(super) fn mail_settings(config: &Config) -> Result<(Sender, Option<SmtpSettings>), ConfigError> {
     let sender = Sender::parse(&config.mail.from).map_err(|error| ConfigError::new("MAIL_FROM", error))?;
     let smtp = config.mail.smtp_url.as_ref().map(|url| SmtpSettings::parse(url.expose_secret())).transpose();
-    Ok((sender, smtp.map_err(|error| ConfigError::new("SMTP_URL", error))?))
+    let mut smtp = smtp.map_err(|error| ConfigError::new("SMTP_URL", error))?;
+    if let Some(path) = &config.mail.smtp_ca {
+        let authorities = read_authorities(path)
+            .map_err(|error| ConfigError::new("SMTP_CA", format!("{}: {error}", path.display())))?;
+        smtp = smtp.map(|smtp| SmtpSettings { authorities, ..smtp });
+    }
+    Ok((sender, smtp))
 }
 
 /// The mail server, or the local mailbox.

@@ -1,6 +1,7 @@
 //! How mails leave.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use secrecy::SecretString;
 
@@ -16,6 +17,11 @@ pub(super) const SECTION: Section = Section {
             "smtp://user:pass@host:port or smtps://…, ?tls=required|opportunistic|none",
         )
         .secret(),
+        Setting::new(
+            "SMTP_CA",
+            Fallback::Described("none"),
+            "PEM file of certificates that are believed beside the usual ones",
+        ),
         Setting::new("MAIL_FROM", Fallback::Value("Bellhop <no-reply@localhost>"), "sender of the mails"),
         Setting::new(
             "MAIL_RATE",
@@ -30,6 +36,8 @@ pub(super) const SECTION: Section = Section {
 pub struct MailConfig {
     /// `BELLHOP_SMTP_URL`; none is the local mailbox.
     pub smtp_url: Option<SecretString>,
+    /// `BELLHOP_SMTP_CA`
+    pub smtp_ca: Option<PathBuf>,
     /// `BELLHOP_MAIL_FROM`
     pub from: String,
     /// `BELLHOP_MAIL_RATE`, a minute; none is no limit.
@@ -40,6 +48,7 @@ impl MailConfig {
     pub(super) fn parse(values: &mut Values) -> Result<Self, ConfigError> {
         Ok(MailConfig {
             smtp_url: values.take_secret("SMTP_URL"),
+            smtp_ca: values.take_text("SMTP_CA").map(PathBuf::from),
             from: values.take("MAIL_FROM")?,
             rate: values.take_optional("MAIL_RATE")?,
         })

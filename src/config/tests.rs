@@ -100,6 +100,7 @@ fn every_row_is_read_by_its_section_and_every_default_can_be() {
         ("PREFETCH", "3"),
         ("LISTENER_CONCURRENCY", "3"),
         ("SMTP_URL", "smtp://localhost"),
+        ("SMTP_CA", "/etc/ca.pem"),
         ("MAIL_RATE", "60"),
         ("SECRET_KEY", "9f8e7d6c5b4a39281706f5e4d3c2b1a0aabbccdd"),
         ("HASH_THREADS", "2"),

@@ -20,5 +20,5 @@ pub use self::health::Health;
 pub use self::mailbox::{Mailbox, StoredMail};
 pub use self::message::{Built, Mail, MailError, Sender, build};
 pub use self::outcome::{Class, EnhancedCode, Handover, Receipt, SendError, Trouble};
-pub use self::smtp::{Login, Smtp, SmtpLimits, SmtpSettings, Tls, UrlError};
+pub use self::smtp::{Login, Smtp, SmtpLimits, SmtpSettings, Tls, UrlError, read_authorities};
 pub use self::transport::Transport;

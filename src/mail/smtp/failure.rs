@@ -63,6 +63,8 @@ impl From<lettre::transport::smtp::Error> for Failure {
         match error.status() {
             Some(code) => {
                 let text = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                // what stands for the text of a reply that has none
+                let text = text.trim_matches(['-', ' ']).to_owned();
                 Self::Refused { code: code.into(), text }
             }
             // lettre's words for it would repeat the server's

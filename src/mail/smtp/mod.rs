@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::ClientConfig;
 
 pub use self::limits::SmtpLimits;
-pub use self::settings::{Login, SmtpSettings, Tls, UrlError};
+pub use self::settings::{Login, SmtpSettings, Tls, UrlError, read_authorities};
 
 use self::failure::{Failure, Phase, ends_the_connection, is_transport_failure, within};
 use self::redaction::redacted;
@@ -77,7 +77,7 @@ impl Smtp {
         let name = &settings.hello_name;
         let well_formed = !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic());
         anyhow::ensure!(well_formed, "the name for EHLO must be a host name or an address in brackets");
-        let tls = starttls::tls_config().context("cannot set up TLS for SMTP")?;
+        let tls = starttls::tls_config(&settings.authorities).context("cannot set up TLS for SMTP")?;
         let permits = Semaphore::new(limits.connections.max(1));
         let domains = DomainLimiter::new(limits.per_domain);
         let (idle, health, last_transfer) = (Mutex::default(), HealthRecord::default(), Mutex::default());

@@ -1,9 +1,13 @@
 //! The settings in `BELLHOP_SMTP_URL`.
 
 use std::fmt;
+use std::path::Path;
 
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use url::{Host, Url};
 
 /// How a connection to the mail server is protected.
@@ -32,6 +36,8 @@ pub struct SmtpSettings {
     pub tls: Tls,
     /// The name in EHLO: a host name of ours, `[127.0.0.1]` if there is none (RFC 5321 section 4.1.4).
     pub hello_name: String,
+    /// Certificates of authorities that are believed beside the usual ones.
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 /// A name and the password that goes with it.
@@ -124,8 +130,24 @@ impl SmtpSettings {
                 Some(Login { user: percent_decoded(user)?, password: percent_decoded(password)?.into() })
             }
         };
-        Ok(Self { host, port, login, tls, hello_name: "[127.0.0.1]".to_owned() })
+        Ok(Self { host, port, login, tls, hello_name: "[127.0.0.1]".to_owned(), authorities: Vec::new() })
     }
+}
+
+/// The certificates in a PEM file, of which there is one at least.
+///
+/// # Errors
+///
+/// One line: the file cannot be read, or holds no certificate or a malformed one.
+pub fn read_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.map_err(|_| "not a PEM file".to_owned())?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &certificates {
+        roots.add(certificate.clone()).map_err(|_| "a certificate in it is malformed".to_owned())?;
+    }
+    if certificates.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(certificates) }
 }
 
 impl fmt::Display for SmtpSettings {

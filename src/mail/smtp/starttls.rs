@@ -4,13 +4,18 @@
 //! clear to the `220` would be believed inside the encrypted session. Here the replies before the handshake are read
 //! byte by byte, and anything appended breaks the handshake.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use super::failure::{Failure, within};
@@ -21,9 +26,15 @@ use super::stream::{self, MAX_REPLY_BYTES, SmtpStream, Socket, Tcp};
 /// After STARTTLS the server greets no second time (RFC 3207 section 4.2), but lettre waits for a greeting.
 const GREETING: &[u8] = b"220 continued\r\n";
 
-/// TLS 1.2 or 1.3, verified against the roots of the Mozilla programme.
-pub(super) fn tls_config() -> Result<Arc<ClientConfig>, rustls::Error> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+/// How long an address is tried alone before the next one is tried beside it (RFC 8305 section 8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// TLS 1.2 or 1.3, verified against the roots of the Mozilla programme and these.
+pub(super) fn tls_config(authorities: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    for authority in authorities {
+        roots.add(authority.clone())?;
+    }
     tls_config_with(roots)
 }
 
@@ -42,7 +53,8 @@ pub(super) async fn connect(
     limits: &SmtpLimits,
 ) -> Result<SmtpStream, Failure> {
     let address = (settings.host.as_str(), settings.port);
-    let tcp = within(limits.connect, "connect", async { Ok(TcpStream::connect(address).await?) }).await?;
+    let tcp =
+        within(limits.connect, "connect", async { Ok(connect_to_any(lookup_host(address).await?).await?) }).await?;
     // without it every mail waits 41 ms for a delayed acknowledgement, because the final dot is a write of its own
     tcp.set_nodelay(true)?;
     let mut tcp = stream::with_write_timeout(tcp, limits.data);
@@ -64,6 +76,30 @@ pub(super) async fn connect(
             Ok(SmtpStream::new(tls, GREETING))
         }
     }
+}
+
+/// Connects to the first of a host's addresses that answers. Each is tried when the one before has failed or has not answered
+/// for a moment: one that drops what is sent to it does not keep the time of the others.
+pub(super) async fn connect_to_any(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut addresses = addresses.peekable();
+    let mut attempts = FuturesUnordered::new();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    while let Some(address) = addresses.next() {
+        attempts.push(TcpStream::connect(address));
+        let alone = addresses.peek().map(|_| ATTEMPT_DELAY);
+        let turn = tokio::time::sleep(alone.unwrap_or(Duration::MAX));
+        tokio::pin!(turn);
+        while !attempts.is_empty() {
+            tokio::select! {
+                Some(attempt) = attempts.next() => match attempt {
+                    Ok(connected) => return Ok(connected),
+                    Err(error) => failure = error,
+                },
+                () = &mut turn => break,
+            }
+        }
+    }
+    Err(failure)
 }
 
 async fn handshake(

@@ -1,5 +1,6 @@
 //! The stream under an SMTP conversation: plain or TLS, with a time limit for writes and a size limit for replies.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -34,15 +35,62 @@ pub(super) enum Socket {
 /// The stream that lettre holds its conversation on.
 pub(super) struct SmtpStream {
     socket: Socket,
-    /// Read before anything from the socket.
-    greeting: &'static [u8],
+    replies: Replies,
+}
+
+/// The server's replies, as lettre can read them: it takes some that are well-formed for a broken connection.
+struct Replies {
+    /// What is to be read next.
+    ready: VecDeque<u8>,
+    /// Bytes of the present line.
+    column: usize,
+    /// Whether it says yes.
+    accepts: bool,
     /// Bytes read since the last write: the length of a reply so far.
     read: usize,
+    /// Whether they answer EHLO, whose keywords mean the same in any case (RFC 5321 section 2.4).
+    extensions: bool,
+}
+
+impl Replies {
+    /// Takes what arrived.
+    fn add(&mut self, arrived: &[u8]) {
+        let is_text = std::str::from_utf8(arrived).is_ok();
+        for &byte in arrived {
+            match byte {
+                // a code may stand alone (RFC 5321 section 4.2), and after EHLO with nothing behind its blank
+                b'\r' | b'\n' if self.column == 3 => self.ready.extend(b" -"),
+                b'\r' | b'\n' if self.column == 4 => self.ready.extend(b"-"),
+                _ => {}
+            }
+            if self.column == 0 {
+                self.accepts = byte == b'2';
+            }
+            self.column = match byte {
+                b'\n' => 0,
+                b'\r' => usize::MAX,
+                _ => self.column.saturating_add(1),
+            };
+            self.ready.push_back(match byte {
+                // in another encoding; the code still counts
+                0x80.. if !is_text => b'?',
+                byte if self.extensions && self.accepts => byte.to_ascii_uppercase(),
+                byte => byte,
+            });
+        }
+    }
 }
 
 impl SmtpStream {
     pub(super) fn new(socket: Socket, greeting: &'static [u8]) -> Self {
-        Self { socket, greeting, read: 0 }
+        let replies = Replies {
+            ready: greeting.iter().copied().collect(),
+            column: 0,
+            accepts: false,
+            read: 0,
+            extensions: false,
+        };
+        Self { socket, replies }
     }
 
     /// Whether it is encrypted by TLS.
@@ -79,33 +127,32 @@ impl AsyncTokioStream for SmtpStream {
 
 impl AsyncRead for SmtpStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.greeting.is_empty() {
-            let (now, later) = self.greeting.split_at(self.greeting.len().min(buf.remaining()));
-            buf.put_slice(now);
-            self.greeting = later;
-            return Poll::Ready(Ok(()));
+        let Self { socket, replies } = &mut *self;
+        if replies.ready.is_empty() {
+            let mut bytes = [0; 1_024];
+            let mut arrived = ReadBuf::new(&mut bytes);
+            ready!(match socket {
+                Socket::Plain(tcp) => Pin::new(tcp).poll_read(cx, &mut arrived),
+                Socket::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, &mut arrived),
+            })?;
+            replies.read += arrived.filled().len();
+            if replies.read > MAX_REPLY_BYTES {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the server's answer has no end")));
+            }
+            replies.add(arrived.filled());
         }
-        let before = buf.filled().len();
-        ready!(match &mut self.socket {
-            Socket::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Socket::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
-        })?;
-        let arrived = buf.filled_mut().get_mut(before..).unwrap_or_default();
-        self.read += arrived.len();
-        if self.read > MAX_REPLY_BYTES {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the server's answer has no end")));
-        }
-        // lettre takes a reply in another encoding for a broken connection; its code still counts
-        if std::str::from_utf8(arrived).is_err() {
-            arrived.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'?');
-        }
+        let (now, _) = replies.ready.as_slices();
+        let now = now.get(..now.len().min(buf.remaining())).unwrap_or_default();
+        buf.put_slice(now);
+        replies.ready.drain(..now.len());
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for SmtpStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.read = 0;
+        self.replies.read = 0;
+        self.replies.extensions = bytes.starts_with(b"EHLO ");
         let result = match &mut self.socket {
             Socket::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Socket::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, bytes),

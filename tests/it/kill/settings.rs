@@ -35,6 +35,8 @@ async fn a_wrong_setting_ends_the_start_with_one_line_that_names_it() {
         (&[("SMTP_URL", "imap://user:CANARY@127.0.0.1/")], &[], "BELLHOP_SMTP_URL"),
         (&[("SMTP_URL", "smtp://user:CANARY@127.0.0.1:25?tls=perhaps")], &[], "BELLHOP_SMTP_URL"),
         (&[("SMTP_URL", "smtp://user:CANARY@127.0.0.1:port")], &[], "BELLHOP_SMTP_URL"),
+        (&[("SMTP_CA", "/nonexistent.pem")], &[], "BELLHOP_SMTP_CA"),
+        (&[("SMTP_CA", "/proc/self/environ")], &[], "BELLHOP_SMTP_CA"),
         (&[("MAIL_FROM", "nobody")], &[], "BELLHOP_MAIL_FROM"),
         (&[("MAIL_RATE", "0")], &[], "BELLHOP_MAIL_RATE"),
         (&[("TRUSTED_PROXIES", "10.0.0.0/8, x")], &[], "BELLHOP_TRUSTED_PROXIES"),

@@ -113,6 +113,34 @@ async fn a_certificate_for_another_host_of_an_unknown_issuer_or_of_the_past_is_r
     }
 }
 
+/// F52.
+#[tokio::test]
+async fn an_authority_of_ones_own_is_believed_beside_the_usual_ones() {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let identity = identity(cert.der().clone(), &signing_key);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    for (scheme, implicit) in [("smtp", false), ("smtps", true)] {
+        let server = Server::with_tls(Some(identity.server.clone()), implicit, |_, _| Answer::Usual);
+        let mut settings = SmtpSettings::parse(&format!("{scheme}://localhost:{}", server.port)).unwrap();
+        std::fs::write(&path, pem(cert.der()) + &pem(&certificate_for("other.example").certificate)).unwrap();
+        settings.authorities = read_authorities(&path).unwrap();
+        assert_eq!(settings.authorities.len(), 2);
+        let sender = Sender::parse("a@b.example").unwrap();
+        let smtp = Smtp::new(settings, sender, Clock::default(), limits()).unwrap();
+        smtp.send(&mail()).await.unwrap();
+    }
+    for wrong in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(&path, wrong).unwrap();
+        assert!(read_authorities(&path).is_err(), "{wrong:?}");
+    }
+    assert!(read_authorities(&folder.path().join("nowhere")).is_err());
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(certificate))
+}
+
 #[tokio::test]
 async fn an_answer_smuggled_in_before_the_handshake_is_not_believed() {
     let identity = certificate_for("127.0.0.1");
