@@ -22,9 +22,11 @@ impl Cost {
     pub(super) fn short_of(self, other: Cost) -> Option<Cost> {
         let blocks = |cost: Cost| u64::from(cost.memory) * u64::from(cost.passes);
         let lacking = blocks(other).saturating_sub(blocks(self));
-        let memory = u32::try_from(lacking / u64::from(other.passes.max(1))).unwrap_or(other.memory);
+        // in no more memory than the other, and no less than must be: a small one is quicker by the cache
+        let passes = lacking.div_ceil(u64::from(other.memory.max(1))).max(1);
+        let (memory, passes) = (u32::try_from(lacking / passes).ok()?, u32::try_from(passes).ok()?);
         // less than Argon2 can be asked for is not seen either (RFC 9106 section 3.1)
-        (memory >= 8).then_some(Cost { memory, passes: other.passes })
+        (memory >= 8).then_some(Cost { memory, passes })
     }
 }
 
@@ -67,7 +69,8 @@ mod tests {
         for (old, today, lacking) in [
             (cost(19_456, 2), cost(19_456, 2), None),
             (cost(65_536, 3), cost(19_456, 2), None),
-            (cost(19_456, 2), cost(19_456, 4), Some(cost(9_728, 4))),
+            (cost(19_456, 2), cost(19_456, 4), Some(cost(19_456, 2))),
+            (cost(19_456, 2), cost(20_480, 2), Some(cost(2_048, 1))),
             (cost(19_456, 2), cost(65_536, 3), Some(cost(52_565, 3))),
             (cost(64, 1), cost(65, 1), None),
         ] {
