@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bellhop::account::credentials::policy::Password;
+use secrecy::ExposeSecret as _;
+use sqlx::{Connection as _, PgConnection};
 
 use super::statistics::{Samples, differences};
 use crate::support::app::{HttpClient, OTHER_PASSWORD, PASSWORD, Stack, TestApp};
@@ -52,6 +54,24 @@ async fn healthy_and(step: Step) -> [TestApp; 2] {
     }
     ill.sink.as_ref().expect("the large stack has one").set(Script::default().on(Phase::Mail, step));
     [healthy, ill.unfinished()]
+}
+
+/// A hundred thousand registrations of one address that wait (F41).
+async fn crowd(app: &TestApp, email: &'static str) {
+    let mut tx = app.db().begin().await.expect("it answers");
+    let rows = "insert into registrations
+                  (id, email, email_canonical, name, password_hash, locale, browser_hash, created_at, expires_at, delivery)
+                select gen_random_uuid(), $1, $1, 'Eve', '', 'en', '', now(), now() + interval '1 day', 'sent'
+                from generate_series(1, 100000)";
+    tx.query(rows).bind(email).execute().await.expect("rows");
+    tx.commit().await.expect("it answers");
+    let mut connection = PgConnection::connect(
+        app.app.config.data.database_url.as_ref().expect("the large stack has one").expose_secret(),
+    )
+    .await
+    .expect("it answers");
+    // as autovacuum does a minute later
+    sqlx::raw_sql("vacuum (analyze) registrations").execute(&mut connection).await.expect("a superuser");
 }
 
 /// How long the answer takes.
@@ -170,6 +190,9 @@ async fn a_refused_login_takes_the_same_time_whatever_the_cause_and_however_the_
     let mut chance = Chance::new();
     let [healthy, refusing] = healthy_and(Step::reply("421 4.3.2 going down")).await;
     let apps = [("healthy", &healthy), ("refusing", &refusing)];
+    for app in apps.map(|(_, app)| app) {
+        crowd(app, "crowded@example.org").await;
+    }
     let long = "x".repeat(300);
     let mut found = Found::default();
     while found.is_to_be_looked_into() {
@@ -178,6 +201,7 @@ async fn a_refused_login_takes_the_same_time_whatever_the_cause_and_however_the_
                 ("unknown", login("nobody@example.org", PASSWORD)),
                 ("wrong password", login("ann@example.org", OTHER_PASSWORD)),
                 ("unconfirmed", login("waits@example.org", PASSWORD)),
+                ("unconfirmed, a crowd", login("crowded@example.org", PASSWORD)),
                 ("unknown, API", api_login("nobody@example.org", PASSWORD)),
                 ("wrong password, API", api_login("ann@example.org", OTHER_PASSWORD)),
                 ("unconfirmed, API", api_login("waits@example.org", PASSWORD)),
@@ -238,5 +262,28 @@ async fn the_statistics_tell_a_missing_and_a_cheap_decoy_from_ours() {
         .await;
         let found = differences(&samples, hash);
         assert_eq!(found.is_empty(), name == "ours", "{name}: {found:?}");
+    }
+}
+
+/// F43: where the parameters have risen, a person who was not seen since is refused as slowly as nobody is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_login_takes_the_same_time_for_a_hash_of_older_parameters() {
+    let mut chance = Chance::new();
+    let app = start().await;
+    app.signed_in_client("ann@example.org").await;
+    for (memory, passes) in [(19_456, 4), (32_768, 3)] {
+        let risen = app.with_hash_cost(memory, passes).await;
+        let mut found = Found::default();
+        while found.is_to_be_looked_into() {
+            let (samples, hash) = sample(&mut chance, &risen, &[("healthy", &risen)], 60, Duration::ZERO, |_| {
+                vec![
+                    ("unknown", login("nobody@example.org", OTHER_PASSWORD)),
+                    ("wrong password", login("ann@example.org", OTHER_PASSWORD)),
+                ]
+            })
+            .await;
+            found.add(differences(&samples, hash));
+        }
+        found.must_be_nothing();
     }
 }

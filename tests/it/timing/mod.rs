@@ -2,5 +2,6 @@
 
 mod answers;
 mod away;
+mod delivery;
 mod slow_clients;
 mod statistics;

@@ -140,8 +140,8 @@ impl Conversation {
         };
         let Envelope { from, to } = envelope;
         let mail = Mail { from, recipients: to, raw, at: Instant::now(), connection: self.number };
-        let quotes = matches!(&step.answer, Answer::Reply(reply) if reply.contains("{link}"));
-        let link = if quotes { mail.parsed().link().to_owned() } else { String::new() };
+        let asks = matches!(&step.answer, Answer::Reply(reply) if reply.contains("{link}"));
+        let link = if asks { mail.parsed().link().to_owned() } else { String::new() };
         let quoted = Quoted { to: mail.recipients.concat(), link };
         if takes || step.keeps_mail {
             self.seen.send_modify(|seen| seen.mails.push(mail));
