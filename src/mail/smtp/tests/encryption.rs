@@ -130,7 +130,7 @@ async fn an_authority_of_ones_own_is_believed_beside_the_usual_ones() {
         let smtp = Smtp::new(settings, sender, Clock::default(), limits()).unwrap();
         smtp.send(&mail()).await.unwrap();
     }
-    for wrong in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+    for wrong in ["", "no PEM", &pem(&CertificateDer::from(vec![0; 3]))] {
         std::fs::write(&path, wrong).unwrap();
         assert!(read_authorities(&path).is_err(), "{wrong:?}");
     }
@@ -138,7 +138,8 @@ async fn an_authority_of_ones_own_is_believed_beside_the_usual_ones() {
 }
 
 fn pem(certificate: &CertificateDer<'_>) -> String {
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(certificate))
+    let mark = |what: &str| format!("-----{what} CERTIFICATE-----\n");
+    format!("{}{}\n{}", mark("BEGIN"), STANDARD.encode(certificate), mark("END"))
 }
 
 #[tokio::test]
