@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::error::is_unavailable;
+use super::error::{Outage, outage};
 
 /// How many writes one transaction holds at most.
 const MAX_BATCH: usize = 100;
@@ -110,22 +110,31 @@ async fn flush<W: BatchWrite>(write: &W, batch: Vec<Request<W>>) {
                 let _ = reply.send(Ok(output));
             }
         }
-        // while the database is away, one by one they would only wait as long again, each after the other
-        Err(error) if items.len() == 1 || is_unavailable(&error) => {
+        Err(error) => {
+            let outage = outage(error.as_ref());
+            // while the database is away, one by one they would only wait as long again, each after the other
+            if outage.is_none() && items.len() > 1 {
+                return one_by_one(write, &items, replies).await;
+            }
             let text = format!("{error:#}");
             let mut first = Some(error);
             for reply in replies {
-                let copy = || sqlx::Error::Io(std::io::Error::other(text.clone())).into();
+                let copy = || outage.unwrap_or(Outage::Away).copy(&text).into();
                 let _ = reply.send(Err(first.take().unwrap_or_else(copy)));
             }
         }
-        // one of them is at fault: the others succeed without it, and it gets its own error
-        Err(_) => {
-            for (item, reply) in items.iter().zip(replies) {
-                let output = write_all(write, std::slice::from_ref(item)).await;
-                let _ = reply.send(output.and_then(|mut outputs| outputs.pop().context("no result")));
-            }
-        }
+    }
+}
+
+/// One of them is at fault: the others succeed without it, and it gets its own error.
+async fn one_by_one<W: BatchWrite>(
+    write: &W,
+    items: &[W::Item],
+    replies: Vec<oneshot::Sender<anyhow::Result<W::Output>>>,
+) {
+    for (item, reply) in items.iter().zip(replies) {
+        let output = write_all(write, std::slice::from_ref(item)).await;
+        let _ = reply.send(output.and_then(|mut outputs| outputs.pop().context("no result")));
     }
 }
 
@@ -218,7 +227,7 @@ mod tests {
         let (_folder, _db, batcher, transactions) = open().await;
         let names = ["a", "away", "b"].map(str::to_owned);
         for result in join_all(names.into_iter().map(|name| batcher.write(name, LINGER))).await {
-            assert!(is_unavailable(&result.unwrap_err()));
+            assert_eq!(outage(result.unwrap_err().as_ref()), Some(Outage::Away));
         }
         assert_eq!(transactions.load(Ordering::SeqCst), 1, "nobody waits for it again");
     }

@@ -57,7 +57,8 @@ impl BatchWrite for GroupCommit {
             // each is one trip to the connection's thread, the first with the begin and the last with the commit
             let begin = if at == 0 { BEGIN } else { "" };
             let commit = if at + 1 == group.len() { COMMIT } else { "" };
-            run(&mut connection, format!("{begin}{text}{commit}"), arguments.clone()).await?;
+            let done = run(&mut connection, format!("{begin}{text}{commit}"), arguments.clone()).await;
+            connection.check(done)?;
         }
         connection.poison(false);
         Ok(vec![(); group.len()])
@@ -99,7 +100,7 @@ impl DeferredTx {
         &mut self,
         sql: &'static str,
         offset: usize,
-    ) -> sqlx::Result<(AssertSqlSafe<String>, SqliteArguments, &mut SqliteConnection)> {
+    ) -> sqlx::Result<(AssertSqlSafe<String>, SqliteArguments, &mut Guard)> {
         self.defer(sql, offset);
         let Statements { mut text, arguments } = std::mem::take(&mut self.unsent);
         let connection = match &mut self.connection {
@@ -118,7 +119,8 @@ impl DeferredTx {
     /// Runs everything unsent and this statement, and returns how many rows this one touched.
     pub(super) async fn execute(&mut self, sql: &'static str, offset: usize) -> sqlx::Result<u64> {
         let (AssertSqlSafe(text), arguments, connection) = self.send(sql, offset).await?;
-        run(connection, text, arguments).await
+        let done = run(connection, text, arguments).await;
+        connection.check(done)
     }
 
     /// Commits. A transaction that asked for no result so far may wait up to `linger` for others to share the commit.

@@ -7,6 +7,9 @@
 mod batch;
 mod deferred;
 mod error;
+mod health;
+mod limits;
+mod postgres;
 pub mod purge;
 mod query;
 mod sqlite;
@@ -15,30 +18,32 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Arguments as _, Connection as _, Executor as _, Postgres, Transaction};
+use sqlx::{Arguments as _, Connection as _, Executor as _};
 
 pub use self::batch::{BatchWrite, WriteBatcher};
 pub use self::deferred::{DeferredTx, Writer};
-pub use self::error::{is_away, is_protocol_error, is_unavailable};
+pub use self::error::{Outage, is_protocol_error, is_unavailable, outage};
+use self::health::Health;
+use self::limits::{ACQUIRE_TIMEOUT, STATEMENT_CACHE_CAPACITY};
+pub use self::postgres::{PostgresTx, Server};
 pub use self::query::{OnPostgres, Query, Row, Value, timestamp_text};
 pub use self::sqlite::Pool;
 use crate::progress::Progress;
 
-/// How long a request waits for a connection before it is answered that the service is busy.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long `SQLite` waits for another process's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long readiness waits for the database's answer, and for its reason.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(3_500);
+/// Bytes that are written to see whether a database that refused a write takes them again: as much as a busy second.
+const PROOF_SIZE: usize = 65_536;
 /// Page cache of a connection in KiB (negative, as `SQLite` wants it). Small, because the system caches the file as well,
 /// and takes that memory back when others need it.
 const WRITER_CACHE_SIZE: &str = "-1000";
 const READER_CACHE_SIZE: &str = "-256";
-/// Prepared statements of a connection; each costs a few KiB, and there are about a hundred in all.
-const STATEMENT_CACHE_CAPACITY: usize = 64;
-
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -55,7 +60,7 @@ pub enum Db {
         path: PathBuf,
     },
     /// A server.
-    Postgres(PgPool),
+    Postgres(Server),
 }
 
 /// Where a database is.
@@ -91,29 +96,7 @@ impl Db {
     pub async fn open(location: &Location, connections: u32) -> anyhow::Result<Self> {
         match location {
             Location::Sqlite(path) => Self::open_sqlite(path, connections).await,
-            Location::Postgres(options) => {
-                let options = options.as_ref().clone().statement_cache_capacity(STATEMENT_CACHE_CAPACITY).options([
-                    ("statement_timeout", "10s"),
-                    ("lock_timeout", "5s"),
-                    ("idle_in_transaction_session_timeout", "10s"),
-                ]);
-                let pool = PgPoolOptions::new()
-                    .max_connections(connections)
-                    .acquire_timeout(ACQUIRE_TIMEOUT)
-                    .max_lifetime(Duration::from_mins(10))
-                    // sqlx 0.9 gives a connection back inside an open transaction when the future of `begin` is dropped; a rollback
-                    // alone would have the server warn of every connection that is not
-                    .after_release(|connection, _| {
-                        Box::pin(async move {
-                            connection.execute("begin; rollback").await?;
-                            Ok(true)
-                        })
-                    })
-                    .connect_with(options)
-                    .await
-                    .context("cannot connect to PostgreSQL")?;
-                Ok(Db::Postgres(pool))
-            }
+            Location::Postgres(options) => Ok(Db::Postgres(Server::open(options.as_ref().clone(), connections).await?)),
         }
     }
 
@@ -132,10 +115,11 @@ impl Db {
         let context = || format!("cannot open the database {}", path.display());
         // SQLite would make it readable to everybody; what it puts beside it (-wal, -shm) follows this file
         std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).with_context(context)?;
-        let write = Writer::new(Pool::open(options.clone(), 1, BUSY_TIMEOUT).await.with_context(context)?);
+        let write = Pool::open(options.clone(), 1, BUSY_TIMEOUT, Health::default()).await.with_context(context)?;
         let options = options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE_SIZE);
-        let read = Pool::open(options, connections.clamp(1, 4), ACQUIRE_TIMEOUT).await.with_context(context)?;
-        Ok(Db::Sqlite { read, write, path: path.to_owned() })
+        let health = write.health.clone();
+        let read = Pool::open(options, connections.clamp(1, 4), ACQUIRE_TIMEOUT, health).await.with_context(context)?;
+        Ok(Db::Sqlite { read, write: Writer::new(write), path: path.to_owned() })
     }
 
     /// Makes the room of deleted rows free again. `SQLite` does by itself; on `PostgreSQL` it is `statement`, which is given ten
@@ -144,8 +128,8 @@ impl Db {
     /// # Errors
     /// When the server is away or takes longer.
     pub async fn vacuum(&self, statement: &'static str) -> sqlx::Result<()> {
-        if let Db::Postgres(pool) = self {
-            pool.execute(statement).await?;
+        if let Db::Postgres(server) = self {
+            server.pool.execute(statement).await?;
         }
         Ok(())
     }
@@ -166,6 +150,38 @@ impl Db {
         self.migrate_in_steps(Some(progress)).await
     }
 
+    /// Looks whether the schema is this program's, and changes nothing.
+    ///
+    /// # Errors
+    /// One line that says what it is instead and what to do; or when the database is away.
+    pub async fn require_schema(&self) -> anyhow::Result<()> {
+        let (made,): (bool,) = self
+            .query(Sql {
+                sqlite: "select count(*) > 0 from sqlite_master where name = '_sqlx_migrations'",
+                postgres: "select to_regclass('_sqlx_migrations') is not null",
+            })
+            .one()
+            .await?;
+        if !made {
+            bail!("the {} database is empty; make its schema with: bellhop migrate", self.kind());
+        }
+        let done: Vec<(i64,)> = self.query("select version from _sqlx_migrations where success").all().await?;
+        let migrator = match self {
+            Db::Sqlite { .. } => &SQLITE_MIGRATIONS,
+            Db::Postgres(_) => &POSTGRES_MIGRATIONS,
+        };
+        if let Some((newer,)) = done.iter().find(|(version,)| !migrator.version_exists(*version)) {
+            return Err(is_newer(*newer));
+        }
+        if migrator.iter().any(|migration| !done.contains(&(migration.version,))) {
+            bail!(
+                "the schema of the {} database is older than this program; bring it up to date with: bellhop migrate",
+                self.kind()
+            );
+        }
+        Ok(())
+    }
+
     async fn migrate_in_steps(&self, progress: Option<&Progress>) -> anyhow::Result<()> {
         let done = match self {
             Db::Sqlite { write, path, .. } => {
@@ -173,22 +189,13 @@ impl Db {
                 let _lock = lock_migrations(path).await?;
                 run(&SQLITE_MIGRATIONS, &mut *write.pool.acquire().await?, progress).await
             }
-            Db::Postgres(pool) => {
+            Db::Postgres(server) => {
                 // another program may be migrating, and a large table takes its time: the time limits of requests do not hold here
-                let options = (*pool.connect_options()).clone().options([
-                    ("statement_timeout", "0"),
-                    ("lock_timeout", "0"),
-                    ("idle_in_transaction_session_timeout", "0"),
-                ]);
-                let mut connection =
-                    PgConnection::connect_with(&options).await.context("cannot connect to PostgreSQL")?;
-                run(&POSTGRES_MIGRATIONS, &mut connection, progress).await
+                run(&POSTGRES_MIGRATIONS, &mut server.connect_unlimited().await?, progress).await
             }
         };
         match done {
-            Err(MigrateError::VersionMissing(version)) => Err(anyhow::anyhow!(
-                "the database is newer than this program: it has migration {version}; bring the program up to date"
-            )),
+            Err(MigrateError::VersionMissing(version)) => Err(is_newer(version)),
             done => done.context("cannot bring the database's schema up to date"),
         }
     }
@@ -200,7 +207,7 @@ impl Db {
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         match self {
             Db::Sqlite { write, .. } => Ok(Tx::Sqlite(DeferredTx::new(write.clone()))),
-            Db::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+            Db::Postgres(server) => Ok(Tx::Postgres(server.begin().await?)),
         }
     }
 
@@ -211,10 +218,10 @@ impl Db {
             Db::Sqlite { read, .. } => {
                 Query::Sqlite { sql: sql.sqlite, arguments: SqliteArguments::default(), on: read, error: None }
             }
-            Db::Postgres(pool) => Query::Postgres {
+            Db::Postgres(server) => Query::Postgres {
                 sql: sql.postgres,
                 arguments: PgArguments::default(),
-                on: OnPostgres::Pool(pool),
+                on: OnPostgres::Pool(server),
                 error: None,
             },
         }
@@ -227,12 +234,7 @@ impl Db {
     pub async fn listener(&self) -> sqlx::Result<Option<PgListener>> {
         match self {
             Db::Sqlite { .. } => Ok(None),
-            Db::Postgres(pool) => {
-                // of its own: it is never given back
-                let connection =
-                    PgPoolOptions::new().max_connections(1).connect_lazy_with((*pool.connect_options()).clone());
-                PgListener::connect_with(&connection).await.map(Some)
-            }
+            Db::Postgres(server) => server.listener().await.map(Some),
         }
     }
 
@@ -245,14 +247,57 @@ impl Db {
         }
     }
 
-    /// Whether it answers.
+    /// Whether it answers and takes writes. It is asked for a write when one has failed, and now and then.
     ///
     /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> sqlx::Result<()> {
+    /// Why it cannot do its work.
+    pub async fn check(&self) -> Result<(), Outage> {
+        let check = async {
+            let error = match if self.health().wants_proof() { self.prove().await } else { self.ping().await } {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if let (Db::Postgres(server), sqlx::Error::PoolTimedOut) = (self, &error) {
+                return Err(server.diagnose().await.unwrap_or(Outage::Away));
+            }
+            // one that is ours means that its tables are not what they should be
+            match outage(&error).unwrap_or(Outage::Failing) {
+                passes if passes.is_ready() => Ok(()),
+                outage => Err(outage),
+            }
+        };
+        tokio::time::timeout(CHECK_TIMEOUT, check).await.unwrap_or(Err(Outage::Away))
+    }
+
+    async fn ping(&self) -> sqlx::Result<()> {
         match self {
             Db::Sqlite { read, .. } => read.acquire().await?.ping().await,
-            Db::Postgres(pool) => pool.acquire().await?.ping().await,
+            Db::Postgres(server) => server.ping().await,
+        }
+    }
+
+    /// Writes, and as much as others do when a write has failed: a little may still find its place.
+    async fn prove(&self) -> sqlx::Result<()> {
+        let size = if self.health().outage().is_some() { PROOF_SIZE } else { 1 };
+        for value in ["x".repeat(size), String::new()] {
+            let mut tx = self.begin().await?;
+            tx.query(
+                "insert into installation (name, value) values ('probe', $1)
+                 on conflict (name) do update set value = excluded.value",
+            )
+            .bind(value)
+            .execute_deferred()
+            .await?;
+            tx.commit().await?;
+        }
+        self.health().proven();
+        Ok(())
+    }
+
+    fn health(&self) -> &Health {
+        match self {
+            Db::Sqlite { read, .. } => read.health(),
+            Db::Postgres(server) => &server.health,
         }
     }
 
@@ -263,9 +308,13 @@ impl Db {
                 read.close().await;
                 write.pool.close().await;
             }
-            Db::Postgres(pool) => pool.close().await,
+            Db::Postgres(server) => server.pool.close().await,
         }
     }
+}
+
+fn is_newer(version: i64) -> anyhow::Error {
+    anyhow::anyhow!("the database is newer than this program: it has migration {version}; bring the program up to date")
 }
 
 /// Runs what was not run yet: all at once, or one by one if somebody wants to know how far it has come.
@@ -302,7 +351,7 @@ pub enum Tx {
     /// On the one writing connection, at the latest when it commits.
     Sqlite(DeferredTx),
     /// On a connection of the pool.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(PostgresTx),
 }
 
 impl Tx {
@@ -314,7 +363,7 @@ impl Tx {
             Tx::Postgres(tx) => Query::Postgres {
                 sql: sql.postgres,
                 arguments: PgArguments::default(),
-                on: OnPostgres::Connection(tx),
+                on: OnPostgres::Tx(tx),
                 error: None,
             },
         }
@@ -328,7 +377,7 @@ impl Tx {
         if let Tx::Postgres(tx) = self {
             let mut arguments = PgArguments::default();
             arguments.add(channel).map_err(sqlx::Error::Encode)?;
-            tx.execute(sqlx::query_with("select pg_notify($1, '')", arguments)).await?;
+            tx.run(sqlx::query_with("select pg_notify($1, '')", arguments)).await?;
         }
         Ok(())
     }
@@ -341,7 +390,7 @@ impl Tx {
     /// When the database is away.
     pub async fn in_index_order(&mut self) -> sqlx::Result<()> {
         if let Tx::Postgres(tx) = self {
-            tx.execute("set local enable_sort = off").await?;
+            tx.run("set local enable_sort = off").await?;
         }
         Ok(())
     }

@@ -2,13 +2,14 @@
 
 use chrono::SecondsFormat;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArguments, PgPool, PgRow};
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::types::Json;
 use sqlx::{Arguments as _, Encode, FromRow, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
 use super::deferred::DeferredTx;
+use super::postgres::{PostgresTx, Server};
 use super::sqlite::Pool;
 use crate::clock::Timestamp;
 
@@ -47,8 +48,8 @@ pub enum Query<'e> {
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum OnPostgres<'e> {
-    Pool(&'e PgPool),
-    Connection(&'e mut sqlx::PgConnection),
+    Pool(&'e Server),
+    Tx(&'e mut PostgresTx),
 }
 
 /// Runs `$run` of a sqlx query on whichever engine and connection it is for; what could not be bound fails here.
@@ -62,11 +63,14 @@ macro_rules! run {
             }
             Query::Deferred { sql, offset, tx, .. } => {
                 let (text, arguments, connection) = tx.send(sql, offset).await?;
-                $make(text, arguments).$run(connection).await
+                let result = $make(text, arguments).$run(&mut **connection).await;
+                connection.check(result)
             }
-            Query::Postgres { sql, arguments, on: OnPostgres::Pool(on), .. } => $make(sql, arguments).$run(on).await,
-            Query::Postgres { sql, arguments, on: OnPostgres::Connection(on), .. } => {
-                $make(sql, arguments).$run(on).await
+            Query::Postgres { sql, arguments, on: OnPostgres::Pool(on), .. } => {
+                on.health.note($make(sql, arguments).$run(&on.pool).await)
+            }
+            Query::Postgres { sql, arguments, on: OnPostgres::Tx(on), .. } => {
+                on.health.note($make(sql, arguments).$run(&mut *on.tx).await)
             }
         }
     };
@@ -135,8 +139,8 @@ impl Query<'_> {
             Query::Postgres { sql, arguments, on, .. } => {
                 let query = sqlx::query_with(sql, arguments);
                 match on {
-                    OnPostgres::Pool(on) => query.execute(on).await,
-                    OnPostgres::Connection(on) => query.execute(on).await,
+                    OnPostgres::Pool(on) => on.health.note(query.execute(&on.pool).await),
+                    OnPostgres::Tx(on) => on.health.note(query.execute(&mut *on.tx).await),
                 }
             }
         };

@@ -12,12 +12,18 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::error::outage;
+use super::health::Health;
+
 /// The pause before a file that another process has locked is opened again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A few connections, opened on demand and kept. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Pool(Arc<Inner>);
+pub struct Pool {
+    inner: Arc<Inner>,
+    pub(super) health: Health,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -37,9 +43,11 @@ impl Pool {
         options: SqliteConnectOptions,
         max_connections: u32,
         acquire_timeout: Duration,
+        health: Health,
     ) -> sqlx::Result<Self> {
         let permits = Arc::new(Semaphore::new(usize::try_from(max_connections).unwrap_or(1)));
-        let pool = Pool(Arc::new(Inner { options, max_connections, acquire_timeout, permits, idle: Mutex::default() }));
+        let inner = Arc::new(Inner { options, max_connections, acquire_timeout, permits, idle: Mutex::default() });
+        let pool = Pool { inner, health };
         drop(pool.acquire().await?);
         Ok(pool)
     }
@@ -49,23 +57,27 @@ impl Pool {
     /// # Errors
     /// When none is free in time, the file cannot be opened or the pool is closed.
     pub async fn acquire(&self) -> sqlx::Result<Guard> {
-        let permit = Arc::clone(&self.0.permits).acquire_owned();
-        let permit = tokio::time::timeout(self.0.acquire_timeout, permit).await;
+        let permit = Arc::clone(&self.inner.permits).acquire_owned();
+        let permit = tokio::time::timeout(self.inner.acquire_timeout, permit).await;
         let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
-        let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => self.0.connect().await?,
+            None => self.health.note(self.inner.connect().await)?,
         };
-        Ok(Guard { connection: Some(connection), poisoned: false, pool: Arc::clone(&self.0), _permit: permit })
+        Ok(Guard { connection: Some(connection), poisoned: false, pool: self.clone(), _permit: permit })
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Closes every connection, waiting for those in use.
     pub(super) async fn close(&self) {
-        let all = self.0.permits.acquire_many(self.0.max_connections).await;
-        self.0.permits.close();
+        let all = self.inner.permits.acquire_many(self.inner.max_connections).await;
+        self.inner.permits.close();
         drop(all);
-        let idle = std::mem::take(&mut *self.0.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        let idle = std::mem::take(&mut *self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner));
         for connection in idle {
             if let Err(error) = connection.close().await {
                 tracing::debug!(%error, "cannot close the database file properly");
@@ -98,7 +110,7 @@ fn is_locked(error: &sqlx::Error) -> bool {
 pub struct Guard {
     connection: Option<SqliteConnection>,
     poisoned: bool,
-    pool: Arc<Inner>,
+    pool: Pool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -108,10 +120,11 @@ impl Guard {
         self.poisoned = poisoned;
     }
 
-    /// Passes a result on; one that says that the connection's thread has ended poisons it.
+    /// Passes a result on, and remembers what it says about the file. One after which a connection is not kept poisons it.
     pub(super) fn check<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
-        self.poisoned |= matches!(result, Err(sqlx::Error::WorkerCrashed));
-        result
+        let outage = result.as_ref().err().and_then(|error| outage(error));
+        self.poisoned |= outage.is_some_and(|outage| !outage.keeps_connection());
+        self.pool.health.note(result)
     }
 }
 
@@ -133,7 +146,7 @@ impl DerefMut for Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take().filter(|_| !self.poisoned) {
-            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.pool.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use crate::db::Db;
+use crate::db::{Db, Outage};
 use crate::mail::{self, Transport};
 use crate::messaging::broker::{self, Broker};
 
@@ -25,8 +25,11 @@ pub struct Readiness {
 /// What `/readyz` says.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Whether requests can be taken: the database answers.
+    /// Whether requests can be taken: the database answers and takes writes.
     pub ready: bool,
+    /// Why they cannot, if they cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     /// What does not work as it should and costs nobody a request: `broker`, `mail`.
     pub degraded: Vec<&'static str>,
 }
@@ -46,8 +49,8 @@ impl Readiness {
         {
             return report.clone();
         }
-        let answers = tokio::time::timeout(Duration::from_secs(2), self.db.ping()).await;
-        let mut report = Report { ready: matches!(answers, Ok(Ok(()))), degraded: Vec::new() };
+        let reason = self.db.check().await.err().map(Outage::as_str);
+        let mut report = Report { ready: reason.is_none(), reason, degraded: Vec::new() };
         if let broker::BrokerHealth::Degraded(reason) = self.broker.health().await {
             // the reason may name hosts and users: it is for the log
             tracing::warn!(reason, "the broker is degraded");

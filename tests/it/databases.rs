@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bellhop::app::maintenance;
 use bellhop::clock::{Clock, Timestamp};
-use bellhop::db::{Db, Location, Sql};
+use bellhop::db::{Db, Location, Outage, Sql, outage};
 use bellhop::messaging::consumer::inbox;
 use bellhop::progress::Progress;
 use sqlx::FromRow;
@@ -20,7 +20,7 @@ enum Kind {
 
 struct House {
     db: Db,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl House {
@@ -32,7 +32,7 @@ impl House {
         };
         let db = Db::open(&location, connections).await.unwrap();
         db.migrate().await.unwrap();
-        House { db, _data: data }
+        House { db, data }
     }
 
     async fn mark(&self, listener: &str) -> u64 {
@@ -270,4 +270,63 @@ async fn a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back(hous
         let (bytes,): (i64,) = house.db.query(size).one().await.unwrap();
         assert_eq!(bytes, 8_192, "one page for the row that stays");
     }
+}
+
+/// F6: 25006 and 58030 were 500, and nothing told one outage from another. F65: a connection to what was the primary once
+/// was used again for ten minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_says_is_told_by_its_code() {
+    use Outage::{Away, Busy, Crowded, Failing, Full, ReadOnly};
+    let house = House::open(Kind::Postgres, 1).await;
+    let session = async || {
+        let (pid,): (i32,) = house.db.query("select pg_backend_pid()").one().await.unwrap();
+        pid
+    };
+    #[rustfmt::skip]
+    let told = [
+        ("08006", Some(Away)), ("25006", Some(ReadOnly)), ("25P03", Some(Away)), ("25P04", Some(Away)),
+        ("28000", Some(Away)), ("28P01", Some(Away)), ("3D000", Some(Away)), ("40001", Some(Busy)),
+        ("40P01", Some(Busy)), ("53100", Some(Full)), ("53200", Some(Busy)), ("53300", Some(Crowded)),
+        ("53400", Some(Busy)), ("55P03", Some(Busy)), ("57014", Some(Busy)), ("57P01", Some(Away)),
+        ("57P02", Some(Away)), ("57P03", Some(Away)), ("57P05", Some(Away)), ("58030", Some(Failing)),
+        ("23505", None), ("42P01", None), ("42501", None), ("22021", None), ("XX001", None),
+    ];
+    for (code, meaning) in told {
+        let sql = format!("do $$ begin raise exception 'as asked' using errcode = '{code}'; end $$");
+        let before = session().await;
+        let mut tx = house.db.begin().await.unwrap();
+        let error = tx.query(&*sql.leak()).execute().await.unwrap_err();
+        assert_eq!(outage(&error), meaning, "{error}");
+        drop(tx);
+        assert_eq!(session().await == before, meaning != Some(ReadOnly), "{code}: the connection is kept, or not");
+        // what it was said to be holds until a write shows that it is not so
+        assert_eq!(house.db.check().await, Ok(()), "{code}");
+    }
+    assert_eq!(house.mark("a").await, 1);
+}
+
+/// The same of a file, as far as SQLite can be brought to say it without the help of a file system.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_file_says_is_told_by_its_code_and_the_next_write_is_well() {
+    let house = House::open(Kind::Sqlite, 2).await;
+    for (limit, meaning) in [("pragma max_page_count = 1", Outage::Full), ("pragma query_only = on", Outage::ReadOnly)]
+    {
+        let mut tx = house.db.begin().await.unwrap();
+        tx.query(limit).execute().await.unwrap();
+        let big = "insert into installation (name, value) values ('big', hex(zeroblob(1000000)))";
+        let error = tx.query(big).execute().await.unwrap_err();
+        assert_eq!(outage(&error), Some(meaning), "{error}");
+        drop(tx);
+        assert_eq!(house.db.check().await, Ok(()), "{limit}");
+        assert_eq!(house.mark(limit).await, 1, "on a connection of which nobody demands that");
+    }
+    let other = Db::open(&Location::Sqlite(house.data.path().join("bellhop.sqlite")), 1).await.unwrap();
+    let mut tx = other.begin().await.unwrap();
+    assert_eq!(insert(&mut tx, "other").await, 1);
+    let mut waits = house.db.begin().await.unwrap();
+    let mark = "insert into inbox (listener, event_id, seen_at) values ('a', x'00', '')";
+    let error = waits.query(mark).execute().await.unwrap_err();
+    assert_eq!(outage(&error), Some(Outage::Busy), "{error}");
+    drop((tx, waits));
+    assert_eq!(house.mark("a").await, 1);
 }

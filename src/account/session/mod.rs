@@ -12,7 +12,7 @@ use crate::account::Accounts;
 use crate::account::credentials::token::{Token, TokenHash};
 use crate::account::user::User;
 use crate::clock::Timestamp;
-use crate::db::Tx;
+use crate::db::{self, Tx};
 use crate::event::{Event, Origin};
 use crate::messaging::outbox;
 
@@ -106,16 +106,20 @@ pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Optio
     let Some(found) = found else { return Ok(None) };
     let mut seen = found.last_seen_at;
     if now - seen > LAST_SEEN_GRANULARITY {
-        let mut tx = accounts.db.begin().await?;
-        tx.query("update sessions set last_seen_at = $2 where id = $1")
-            .bind(found.session)
-            .bind(now)
-            .execute_deferred()
-            .await?;
-        tx.commit().await?;
-        seen = now;
+        match touch(accounts, found.session, now).await {
+            Ok(()) => seen = now,
+            // a database that takes no writes is no reason to show nothing: the next request tries again
+            Err(error) if db::outage(&error).is_some() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(Some(SignedIn { session: found.session, user: found.user, until: found.expires_at.min(seen + IDLE_TIMEOUT) }))
+}
+
+async fn touch(accounts: &Accounts, session: Uuid, now: Timestamp) -> sqlx::Result<()> {
+    let mut tx = accounts.db.begin().await?;
+    tx.query("update sessions set last_seen_at = $2 where id = $1").bind(session).bind(now).execute_deferred().await?;
+    tx.commit().await
 }
 
 /// Ends a session, if it still exists, and has every node forget it.

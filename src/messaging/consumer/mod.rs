@@ -122,11 +122,13 @@ impl Consumer {
             }
             // that is no failure of this message: how long one waits depends on how often it has failed, and three short
             // outages in a minute are no reason to keep a mail back for ten
-            Err(error) if db::is_away(&*error) => {
-                tracing::warn!(queue = self.queue, error = describe(&*error), "the database is away; later");
-                Outcome::Snooze(Duration::ZERO)
-            }
-            Err(error) => Outcome::RetryLater(describe(&*error)),
+            Err(error) => match db::outage(&*error) {
+                Some(outage) => {
+                    tracing::warn!(queue = self.queue, error = describe(&*error), "{}; later", outage.as_str());
+                    Outcome::Snooze(Duration::ZERO)
+                }
+                None => Outcome::RetryLater(describe(&*error)),
+            },
         };
         self.settle(delivery, outcome).await;
     }

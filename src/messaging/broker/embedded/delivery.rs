@@ -248,7 +248,8 @@ impl LeasedDeliveries {
                 Err(error) => {
                     tracing::warn!(queue = self.queue.name, error = format!("{error:#}"), "cannot take messages");
                     self.gaps += 1;
-                    self.subscribed.send_replace(None);
+                    // only a change is told: whoever hears it asks for the next message anew, and would not wait at all
+                    self.subscribed.send_if_modified(|known| known.take().is_some());
                     self.stop.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await;
                 }
             }
