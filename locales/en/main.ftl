@@ -81,6 +81,7 @@ delivery-unknown = From this browser we cannot see where your mail is. If you ha
 delivery-queued = Your mail is on its way. It leaves the desk in a moment.
 delivery-sent = Your mail has been handed over to the mail server. Look in your inbox, and in the junk folder if it is not there.
 delivery-sent-here = No mail server is set up, so your mail went to the local mailbox on this machine. Open it there.
+delivery-sent-nowhere = This site has no mail server set up yet, so your mail cannot reach you. Please tell whoever runs it.
 delivery-delayed = The mail server is not taking your mail just now. We keep trying, you need not do anything, and your link stays good while it waits.
 delivery-rejected = The mail server refused this address, so our mail cannot reach you. Please correct the address and register again.
 delivery-confirmed = Your address is confirmed. We are taking you to your account.

@@ -81,6 +81,7 @@ delivery-unknown = 在这个浏览器里看不到邮件的进度。如果您刚�
 delivery-queued = 邮件正在路上，马上就会发出。
 delivery-sent = 邮件已交给邮件服务器。请查看收件箱；如果没有，再看看垃圾邮件。
 delivery-sent-here = 尚未配置邮件服务器，邮件已放入本机的本地邮箱，请在那里打开。
+delivery-sent-nowhere = 本站尚未配置邮件服务器，邮件无法送达您的邮箱。请告知网站管理员。
 delivery-delayed = 邮件服务器暂时没有收下邮件。我们会继续尝试，您无需操作，等待期间链接不会失效。
 delivery-rejected = 邮件服务器拒收了这个地址，我们的邮件无法送达。请更正邮箱后重新注册。
 delivery-confirmed = 邮箱已确认，正在前往您的账号。

@@ -11,6 +11,28 @@ use crate::net::is_loopback_host;
 /// The file of the default database, in the data directory.
 const SQLITE_FILE: &str = "bellhop.sqlite";
 
+/// What may stand in the URL's `sslmode`, and both spellings of that.
+const SSLMODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+const SSLMODE_NAMES: [&str; 2] = ["sslmode", "ssl-mode"];
+
+/// What is wrong with a word that is none of the modes. It is repeated only where it looks like one: anything may stand
+/// there, a password too.
+fn not_a_mode(word: &str) -> String {
+    let near = SSLMODES.into_iter().map(|mode| (strsim::osa_distance(word, mode), mode)).min();
+    match near.filter(|(distance, _)| *distance <= 2) {
+        Some((_, mode)) => format!("there is no sslmode={word} (did you mean {mode}?)"),
+        None => format!("sslmode is none of {}", SSLMODES.join(", ")),
+    }
+}
+
+/// Whether the database's setting can be used.
+///
+/// # Errors
+/// As [`database`].
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    database(config).map(drop)
+}
+
 /// Where the database is. Off this machine the certificate of `PostgreSQL` is verified with the host's name unless the URL
 /// says otherwise (OWASP ASVS 12.3.2).
 ///
@@ -33,18 +55,17 @@ pub(super) fn database(config: &Config) -> Result<Location, ConfigError> {
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
         return Err(wrong(form));
     }
+    let (_, query) = url.split_once('?').unwrap_or_default();
+    for (_, mode) in form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| SSLMODE_NAMES.contains(&&**key)) {
+        if !SSLMODES.contains(&&*mode.to_ascii_lowercase()) {
+            return Err(ConfigError::new("DATABASE_URL", not_a_mode(&mode)));
+        }
+    }
     let options: PgConnectOptions = url.parse().map_err(|_| wrong(form))?;
-    let has_parameter = |name: &str| {
-        let query = url.split_once('?').map_or("", |(_, query)| query);
-        form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name)
-    };
+    let has_mode = form_urlencoded::parse(query.as_bytes()).any(|(key, _)| SSLMODE_NAMES.contains(&&*key));
     let on_this_machine =
         options.get_socket().is_some() || options.get_host().starts_with('/') || is_loopback_host(options.get_host());
-    let options = if has_parameter("sslmode") || has_parameter("ssl-mode") || on_this_machine {
-        options
-    } else {
-        options.ssl_mode(PgSslMode::VerifyFull)
-    };
+    let options = if has_mode || on_this_machine { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
     Ok(Location::Postgres(Box::new(options)))
 }
 
@@ -90,6 +111,16 @@ mod tests {
         for url in ["sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a.db?mode=rwc", "mysql://u:secret@h/b"] {
             let error = database(&config("BELLHOP_DATABASE_URL", url)).expect_err(url).to_string();
             assert!(error.contains("BELLHOP_DATABASE_URL") && !error.contains("secret"), "{error}");
+        }
+    }
+
+    /// F64: the form of the URL was blamed.
+    #[test]
+    fn a_mode_of_tls_that_is_misspelled_is_named_with_the_nearest() {
+        for (mode, said) in [("verify_full", "did you mean verify-full?"), ("on", "none of disable, allow, prefer")] {
+            let url = format!("postgres://u:secret@db.example/b?sslmode={mode}");
+            let error = database(&config("BELLHOP_DATABASE_URL", &url)).unwrap_err().to_string();
+            assert!(error.contains(said) && !error.contains("secret"), "{error}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Composition: settings become components ([`App::build`]), components run ([`App::run`]) and stop.
 //!
 //! * `parts`: what of it runs in this process
-//! * `endpoints`, `secret_key`, `transports`: what the settings choose
+//! * `endpoints`, `data_dir`, `secret_key`, `transports`: what the settings choose
 //! * `components`: the result
 //! * `web`, `consumers`, `maintenance`: what runs
 //! * `banner`: what is printed at the start
@@ -9,6 +9,7 @@
 mod banner;
 mod components;
 mod consumers;
+mod data_dir;
 mod endpoints;
 pub mod maintenance;
 mod parts;
@@ -16,7 +17,6 @@ mod secret_key;
 mod transports;
 mod web;
 
-use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,12 +30,11 @@ use crate::account::Accounts;
 use crate::account::credentials::breached::Breached;
 use crate::account::credentials::hasher::Cost;
 use crate::account::credentials::hasher::Hasher;
-use crate::account::credentials::keys::Keys;
 use crate::account::credentials::password_check::PasswordCheck;
 use crate::account::session::cache::SessionCache;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, PasswordConfig};
-use crate::db::Db;
+use crate::db::{Db, Location};
 use crate::http::server;
 use crate::listeners::{self, revocations};
 use crate::messaging::broker::{Broker, QueueDepth};
@@ -54,25 +53,44 @@ impl App {
     /// # Errors
     /// [`ConfigError`] for a setting that cannot be used; otherwise what failed.
     pub async fn build(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        Self::build_for(config, clock, Work::Serve).await
+    }
+
+    /// As [`App::build`], for a command that looks or does one thing: it makes no database, no schema and no key.
+    ///
+    /// # Errors
+    /// As [`App::build`], and when the schema is not this program's.
+    pub async fn build_for_command(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        Self::build_for(config, clock, Work::Command).await
+    }
+
+    async fn build_for(config: Config, clock: Clock, work: Work) -> anyhow::Result<Self> {
         // all settings are checked before anything is created
         consumers::check_queues(&config)?;
         let (sender, smtp) = transports::mail_settings(&config)?;
         let breached = breached_passwords(&config)?;
-        endpoints::database(&config)?;
+        endpoints::check(&config)?;
+        secret_key::check(&config)?;
 
-        create_data_dir(&config)?;
-        let root = secret_key::load_or_create(&config)?;
-        let db = open_database(&config).await?;
-        if config.data.migrate {
-            db.migrate().await?;
-        }
+        let (db, keys) = match work {
+            Work::Serve => {
+                let db = open_database(&config).await?;
+                match db.require_schema().await {
+                    Err(_) if config.data.migrate => db.migrate().await?,
+                    as_it_is => as_it_is?,
+                }
+                let keys = secret_key::load_for(&config, &db).await?;
+                (db, keys)
+            }
+            Work::Command => (open_existing(&config).await?, secret_key::load_for_command(&config)?),
+        };
         let PasswordConfig { hash_threads, hash_queue, hash_memory, hash_passes, hash_kernel, .. } = config.passwords;
         let site: Arc<str> = config.http.public_url.host_str().unwrap_or_default().into();
         let cost = Cost { memory: hash_memory, passes: hash_passes };
         let accounts = Accounts {
             notifier: Notifier::default(),
             hasher: Hasher::start(hash_threads, hash_queue, cost, hash_kernel)?,
-            keys: Arc::new(Keys::new(&root)),
+            keys: Arc::new(keys),
             password_check: Arc::new(PasswordCheck::new(hash_threads.get(), hash_queue, breached, Arc::clone(&site))),
             site,
             db,
@@ -160,21 +178,47 @@ impl App {
     }
 }
 
+/// What an app is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Serve,
+    Command,
+}
+
 /// Opens the database alone, without migrating it.
 ///
 /// # Errors
 /// [`ConfigError`] for a setting that cannot be used; otherwise when the file cannot be opened or the server is away.
 pub async fn open_database(config: &Config) -> anyhow::Result<Db> {
     let location = endpoints::database(config)?;
-    create_data_dir(config)?;
+    if config.data.database_url.is_none() {
+        data_dir::create(config)?;
+    }
     Db::open(&location, MAX_CONNECTIONS).await
 }
 
-/// Hashes of passwords and the root key lie in it: nobody else on this machine may read it.
-fn create_data_dir(config: &Config) -> Result<(), ConfigError> {
-    let path = &config.data.data_dir;
-    let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    created.map_err(|error| ConfigError::new("DATA_DIR", format!("{}: {error}", path.display())))
+/// Opens a database that must be there, with the schema of this program.
+async fn open_existing(config: &Config) -> anyhow::Result<Db> {
+    let location = endpoints::database(config)?;
+    if let Location::Sqlite(path) = &location
+        && !path.exists()
+    {
+        anyhow::bail!("there is no database yet in {}; make it with: bellhop migrate", path.display());
+    }
+    let db = Db::open(&location, MAX_CONNECTIONS).await?;
+    db.require_schema().await?;
+    Ok(db)
+}
+
+/// Makes the key that the settings name the one that the database belongs to.
+///
+/// # Errors
+/// As [`App::build_for_command`].
+pub async fn adopt_key(config: &Config) -> anyhow::Result<()> {
+    let db = open_existing(config).await?;
+    let done = secret_key::adopt(config, &db).await;
+    db.close().await;
+    done
 }
 
 /// The operator's file of known passwords, if there is one.

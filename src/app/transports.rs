@@ -6,16 +6,17 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::consumers;
+use super::{consumers, data_dir};
 use crate::account::Accounts;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, MailboxPages};
 use crate::listeners::confirmation;
 use crate::mail::{Mailbox, Sender, Smtp, SmtpLimits, SmtpSettings, Transport, read_authorities};
 use crate::messaging::broker::Broker;
 use crate::messaging::broker::embedded::Embedded;
 use crate::messaging::broker::rabbit::Rabbit;
 use crate::messaging::topology::Topology;
+use crate::net::is_loopback_host;
 
 /// The sender of all mails, and the mail server if there is one.
 pub(super) fn mail_settings(config: &Config) -> Result<(Sender, Option<SmtpSettings>), ConfigError> {
@@ -30,6 +31,17 @@ pub(super) fn mail_settings(config: &Config) -> Result<(Sender, Option<SmtpSetti
     Ok((sender, smtp))
 }
 
+/// Whether people on this machine may read the local mailbox in a browser.
+pub(super) fn shows_mailbox(config: &Config) -> bool {
+    let local = config.http.public_url.host_str().is_some_and(is_loopback_host);
+    config.mail.smtp_url.is_none()
+        && match config.mail.mailbox {
+            MailboxPages::Auto => local,
+            MailboxPages::On => true,
+            MailboxPages::Off => false,
+        }
+}
+
 /// The mail server, or the local mailbox.
 pub(super) fn mail(
     config: &Config,
@@ -38,6 +50,7 @@ pub(super) fn mail(
     clock: Clock,
 ) -> anyhow::Result<Transport> {
     let Some(mut settings) = smtp else {
+        data_dir::create(config)?;
         return Ok(Transport::Mailbox(Mailbox::open(&config.data.data_dir.join("mailbox"), sender, clock)?));
     };
     // spam filters dislike an address in brackets

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::components::App;
+use super::transports;
 use crate::http::middleware::MiddlewareConfig;
 use crate::http::middleware::body_limit::BodyLimits;
 use crate::http::middleware::client_ip::Proxies;
@@ -23,14 +24,17 @@ impl App {
             accounts: self.accounts.clone(),
             sessions: Arc::clone(&self.sessions),
             mail: Arc::clone(&self.mail),
+            shows_mailbox: transports::shows_mailbox(&self.config),
             readiness: Readiness::new(self.accounts.db.clone(), self.broker.clone(), Arc::clone(&self.mail)),
             https: http.public_url.scheme() == "https",
             rate_limits: RateLimits::new(http.limits),
             operator: self.operator(),
         };
+        let site = Site::new(&http.public_url, port)?.with_hsts_subdomains(http.hsts_subdomains);
+        let site = if http.is_reached_by_any_address() { site.reached_by_any_address() } else { site };
         let proxies = Arc::new(Proxies::new(http.trusted_proxies.clone()));
         let middleware = MiddlewareConfig {
-            site: Arc::new(Site::new(&http.public_url, port)?),
+            site: Arc::new(site),
             proxies: Arc::clone(&proxies),
             body_limits: BodyLimits::default(),
             clock: self.accounts.clock.clone(),

@@ -12,6 +12,7 @@ mod open;
 mod output;
 mod queues;
 mod replay;
+mod secrets;
 mod serve;
 mod settings;
 mod users;
@@ -27,6 +28,7 @@ use self::generate::{Completions, Man};
 use self::output::ReaderGone;
 use self::queues::Queues;
 use self::replay::Replay;
+use self::secrets::Secrets;
 use self::serve::{Only, Serve};
 use self::settings::Flags;
 use self::users::Users;
@@ -72,6 +74,9 @@ enum Command {
     /// the people who may sign in, and who of them are administrators
     #[command(subcommand)]
     Users(Users),
+    /// the key that signs links
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// ask the server that listens here whether it can take requests
     #[command(after_help = healthcheck::AFTER_HELP)]
     Healthcheck,
@@ -120,6 +125,7 @@ fn run(Cli { flags, only, command }: Cli) -> anyhow::Result<()> {
         Command::DeadLetters(letters) => block_on(letters.run(quiet()?)),
         Command::Replay(replay) => block_on(replay.run(quiet()?)),
         Command::Users(users) => block_on(users.run(quiet()?)),
+        Command::Secrets(secrets) => block_on(secrets.run(quiet()?)),
         Command::Healthcheck => healthcheck::run(quiet()?.http.listen),
         Command::Settings => output::write(&settings::page()),
         Command::Completions(completions) => completions.run(Cli::command()),
@@ -131,6 +137,9 @@ fn run(Cli { flags, only, command }: Cli) -> anyhow::Result<()> {
 fn configured(flags: Flags, level: &str) -> Result<Config, ConfigError> {
     let config = Config::load(flags.into_values())?;
     telemetry::start(&config.log, level)?;
+    for name in &config.service_links {
+        tracing::debug!(name, "is no setting: a cluster or a link of containers has set it");
+    }
     Ok(config)
 }
 

@@ -6,7 +6,7 @@ use crate::config::Config;
 
 /// Opens what the settings name, does `work` with it and closes it again.
 pub(super) async fn with_app(config: Config, work: impl AsyncFnOnce(&App) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let app = App::build(config, Clock::default()).await?;
+    let app = App::build_for_command(config, Clock::default()).await?;
     let done = work(&app).await;
     app.close().await;
     done

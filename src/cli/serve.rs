@@ -45,7 +45,7 @@ impl Serve {
         self
     }
 
-    pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
+    pub(super) async fn run(self, mut config: Config) -> anyhow::Result<()> {
         let parts = Parts::only(self.only.only.iter().map(String::as_str))?;
         let stop = stop_on_signal()?;
         // the usual 1,024 are kept low for programs that cannot handle more; with fewer than it would like it works as well
@@ -55,7 +55,10 @@ impl Serve {
         let listen = config.http.listen;
         let socket = if parts.web {
             let bound = server::bind(listen);
-            Some(bound.map_err(|error| ConfigError::new("LISTEN", format!("cannot listen on {listen}: {error}")))?)
+            let socket =
+                bound.map_err(|error| ConfigError::new("LISTEN", format!("cannot listen on {listen}: {error}")))?;
+            config.http.listens_on(socket.local_addr()?)?;
+            Some(socket)
         } else {
             None
         };
@@ -73,6 +76,8 @@ impl Serve {
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // a limit of the size of files (SIGXFSZ) is an error of the write and not the end; once asked for, a signal stays ours
+    drop(signal(SignalKind::from_raw(25))?);
     let told = stop.clone();
     #[expect(clippy::disallowed_methods, reason = "lives as long as the process, there is nothing to wait for")]
     tokio::spawn(async move {

@@ -22,6 +22,11 @@ pub(super) const SECTION: Section = Section {
             Fallback::Described("none"),
             "networks whose X-Forwarded-For counts, separated by commas",
         ),
+        Setting::new(
+            "HSTS",
+            Fallback::Value("host"),
+            "with https: host, or subdomains: browsers keep to https for every name below it too",
+        ),
         Setting::new("LIMITS", Fallback::Value("on"), "on, or off: no limits on requests (load tests)"),
     ],
 };
@@ -31,8 +36,12 @@ pub(super) const SECTION: Section = Section {
 pub struct HttpConfig {
     /// `BELLHOP_LISTEN`
     pub listen: SocketAddr,
-    /// `BELLHOP_PUBLIC_URL`, without a path.
+    /// `BELLHOP_PUBLIC_URL`, without a path, or what follows from where it listens.
     pub public_url: Url,
+    /// Whether it was set. Where it was not, and every address is listened on, nobody knows which one people use.
+    pub public_url_is_set: bool,
+    /// `BELLHOP_HSTS`: whether browsers keep to https for the names below the public URL's too.
+    pub hsts_subdomains: bool,
     /// `BELLHOP_TRUSTED_PROXIES`
     pub trusted_proxies: Vec<IpNet>,
     /// `BELLHOP_LIMITS`: whether requests are limited.
@@ -42,18 +51,47 @@ pub struct HttpConfig {
 impl HttpConfig {
     pub(super) fn parse(values: &mut Values) -> Result<Self, ConfigError> {
         let listen = values.take("LISTEN")?;
+        let given = values.take_text("PUBLIC_URL");
         Ok(HttpConfig {
             listen,
-            public_url: public_url(values.take_text("PUBLIC_URL"), listen)?,
+            public_url_is_set: given.is_some(),
+            public_url: public_url(given, listen)?,
+            hsts_subdomains: values.take_word("HSTS", &[("host", false), ("subdomains", true)])?,
             trusted_proxies: trusted_proxies(values.take_text("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
             limits: values.take_word("LIMITS", &[("on", true), ("off", false)])?,
         })
+    }
+
+    /// Takes over where it listens in truth: port 0 is any free one.
+    ///
+    /// # Errors
+    /// Never for an address of a socket.
+    pub fn listens_on(&mut self, address: SocketAddr) -> Result<(), ConfigError> {
+        self.listen = address;
+        if !self.public_url_is_set {
+            self.public_url = public_url(None, address)?;
+        }
+        Ok(())
+    }
+
+    /// Whether people may come by any address of this machine, because none was named.
+    #[must_use]
+    pub fn is_reached_by_any_address(&self) -> bool {
+        !self.public_url_is_set && self.listen.ip().is_unspecified()
     }
 }
 
 fn public_url(value: Option<String>, listen: SocketAddr) -> Result<Url, ConfigError> {
     let wrong = |problem: String| ConfigError::new("PUBLIC_URL", problem);
-    let text = value.unwrap_or_else(|| format!("http://{listen}"));
+    let own = || {
+        // every address is none that a link could lead to
+        if listen.ip().is_unspecified() {
+            format!("http://localhost:{}", listen.port())
+        } else {
+            format!("http://{listen}")
+        }
+    };
+    let text = value.unwrap_or_else(own);
     // what was typed is not repeated: there may be a password in it
     let url = Url::parse(&text).map_err(|error| wrong(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {

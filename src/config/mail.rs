@@ -22,6 +22,11 @@ pub(super) const SECTION: Section = Section {
             Fallback::Described("none"),
             "PEM file of certificates that are believed beside the usual ones",
         ),
+        Setting::new(
+            "MAILBOX",
+            Fallback::Value("auto"),
+            "the local mailbox's pages, without a mail server: auto (while the public URL is on the loopback), on, off",
+        ),
         Setting::new("MAIL_FROM", Fallback::Value("Bellhop <no-reply@localhost>"), "sender of the mails"),
         Setting::new(
             "MAIL_RATE",
@@ -38,10 +43,23 @@ pub struct MailConfig {
     pub smtp_url: Option<SecretString>,
     /// `BELLHOP_SMTP_CA`
     pub smtp_ca: Option<PathBuf>,
+    /// `BELLHOP_MAILBOX`
+    pub mailbox: MailboxPages,
     /// `BELLHOP_MAIL_FROM`
     pub from: String,
     /// `BELLHOP_MAIL_RATE`, a minute; none is no limit.
     pub rate: Option<NonZeroU32>,
+}
+
+/// Who may read the local mailbox in a browser of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailboxPages {
+    /// Whoever is there, while the site is for this machine alone: a proxy on it would let everybody in.
+    Auto,
+    /// Whoever is there.
+    On,
+    /// Nobody.
+    Off,
 }
 
 impl MailConfig {
@@ -49,6 +67,10 @@ impl MailConfig {
         Ok(MailConfig {
             smtp_url: values.take_secret("SMTP_URL"),
             smtp_ca: values.take_text("SMTP_CA").map(PathBuf::from),
+            mailbox: values.take_word(
+                "MAILBOX",
+                &[("auto", MailboxPages::Auto), ("on", MailboxPages::On), ("off", MailboxPages::Off)],
+            )?,
             from: values.take("MAIL_FROM")?,
             rate: values.take_optional("MAIL_RATE")?,
         })

@@ -16,6 +16,7 @@ mod mail;
 mod messaging;
 mod passwords;
 mod secrets;
+mod service_links;
 mod setting;
 mod values;
 
@@ -26,7 +27,7 @@ use std::path::Path;
 pub use self::data::DataConfig;
 pub use self::http::HttpConfig;
 pub use self::log::{LogConfig, LogFormat};
-pub use self::mail::MailConfig;
+pub use self::mail::{MailConfig, MailboxPages};
 pub use self::messaging::{MessagingConfig, PerQueue, RetryPolicy, TopologyMode};
 pub use self::passwords::{HashKernel, PasswordConfig};
 pub use self::secrets::{SecretsConfig, check_key};
@@ -66,6 +67,8 @@ pub struct Config {
     pub passwords: PasswordConfig,
     /// What is written to standard error.
     pub log: LogConfig,
+    /// Variables that look like settings and are none: those that a cluster sets for a service of our name.
+    pub service_links: Vec<String>,
 }
 
 impl Config {
@@ -87,11 +90,15 @@ impl Config {
         flags: BTreeMap<String, String>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let mut named = BTreeMap::new();
+        let (mut named, mut service_links) = (BTreeMap::new(), Vec::new());
         for (key, value) in environment {
             let Some(name) = key.to_str().and_then(|key| key.strip_prefix(PREFIX)) else { continue };
             let value = value.into_string().map_err(|_| ConfigError::new(name, "is not UTF-8"))?;
-            named.insert(name.to_owned(), value);
+            if service_links::is_one(name, &value) {
+                service_links.push(format!("{PREFIX}{name}"));
+            } else {
+                named.insert(name.to_owned(), value);
+            }
         }
         let mut values = match named.remove("CONFIG").filter(|path| !path.is_empty()) {
             Some(path) => Values::from_file(SECTIONS, Path::new(&path))?,
@@ -100,7 +107,7 @@ impl Config {
         for (name, value) in named.into_iter().chain(flags) {
             values.set(&name, value)?;
         }
-        Self::parse(&mut values)
+        Ok(Config { service_links, ..Self::parse(&mut values)? })
     }
 
     fn parse(values: &mut Values) -> Result<Self, ConfigError> {
@@ -112,6 +119,7 @@ impl Config {
             secrets: SecretsConfig::parse(values)?,
             passwords: PasswordConfig::parse(values)?,
             log: LogConfig::parse(values)?,
+            service_links: Vec::new(),
         })
     }
 }

@@ -25,6 +25,10 @@ fn a_wrong_setting_is_named_in_one_line() {
     for (name, value, expected) in [
         ("BELLHOP_LISTNE", "x", "did you mean BELLHOP_LISTEN?"),
         ("BELLHOP_NONSENSE", "x", "no such setting"),
+        ("BELLHOP_SMPT_URL", "smtp://localhost", "did you mean BELLHOP_SMTP_URL?"),
+        ("BELLHOP_PORT", "8080", "no such setting"),
+        ("BELLHOP_HSTS", "all", "host, subdomains"),
+        ("BELLHOP_MAILBOX", "yes", "auto, on, off"),
         ("BELLHOP_LISTEN", "nowhere", "BELLHOP_LISTEN"),
         ("BELLHOP_PUBLIC_URL", "ftp://a", "http"),
         ("BELLHOP_PUBLIC_URL", "https://a.example/path", "scheme, host and port"),
@@ -46,6 +50,32 @@ fn a_wrong_setting_is_named_in_one_line() {
         assert!(!error.contains('\n'), "{error}");
         assert!(!error.contains(&key), "the key is shown: {error}");
     }
+}
+
+/// F1: a service named `bellhop` kept Bellhop from starting.
+#[test]
+fn the_variables_of_a_service_of_our_name_are_left_alone() {
+    let config = load(&[("BELLHOP_PORT", "tcp://10.0.0.7:8080"), ("BELLHOP_SERVICE_HOST", "10.0.0.7")]).unwrap();
+    assert_eq!(config.service_links, ["BELLHOP_PORT", "BELLHOP_SERVICE_HOST"]);
+}
+
+/// F37: links led to 0.0.0.0. F9: a port that the system chooses is known once it is bound.
+#[test]
+fn the_public_url_follows_from_where_it_listens_unless_it_is_set() {
+    for (listen, bound, url) in [
+        ("127.0.0.1:0", "127.0.0.1:4711", "http://127.0.0.1:4711/"),
+        ("[::1]:8080", "[::1]:8080", "http://[::1]:8080/"),
+        ("0.0.0.0:8080", "0.0.0.0:8080", "http://localhost:8080/"),
+        ("[::]:0", "[::]:4711", "http://localhost:4711/"),
+    ] {
+        let mut http = load(&[("BELLHOP_LISTEN", listen)]).unwrap().http;
+        http.listens_on(bound.parse().unwrap()).unwrap();
+        assert_eq!((http.public_url.as_str(), http.listen.to_string().as_str()), (url, bound));
+        assert_eq!(http.is_reached_by_any_address(), url.contains("localhost"));
+    }
+    let mut set = load(&[("BELLHOP_LISTEN", "0.0.0.0:0"), ("BELLHOP_PUBLIC_URL", "https://id.example")]).unwrap().http;
+    set.listens_on("0.0.0.0:4711".parse().unwrap()).unwrap();
+    assert_eq!((set.public_url.as_str(), set.is_reached_by_any_address()), ("https://id.example/", false));
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct AppState {
     pub sessions: Arc<SessionCache>,
     /// How mails leave: the local mailbox has pages.
     pub mail: Arc<Transport>,
+    /// Whether people on this machine may read the local mailbox.
+    pub shows_mailbox: bool,
     /// Whether we can take requests.
     pub readiness: Readiness,
     /// Whether browsers reach us by https.
@@ -35,13 +37,16 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// The local mailbox, while mails go there.
+    /// The local mailbox, while mails go there and it may be read.
     #[must_use]
     pub fn mailbox(&self) -> Option<&Mailbox> {
-        match &*self.mail {
-            Transport::Mailbox(mailbox) => Some(mailbox),
-            Transport::Smtp(_) => None,
-        }
+        self.mail.mailbox().filter(|_| self.shows_mailbox)
+    }
+
+    /// Whether mails leave this machine.
+    #[must_use]
+    pub fn has_mail_server(&self) -> bool {
+        self.mail.mailbox().is_none()
     }
 
     /// The cookie of a session that has just begun in the place of another; this node forgets the replaced one at once.

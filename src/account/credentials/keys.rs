@@ -1,5 +1,7 @@
 //! Keys for each purpose, all derived from one root secret (HKDF-SHA-256, RFC 5869): none tells anything of another.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
@@ -13,6 +15,8 @@ pub enum Purpose {
     ConfirmLink,
     /// Pseudonyms of addresses that were tried at the login.
     Attempted,
+    /// What a database keeps of the key that it belongs to.
+    Fingerprint,
 }
 
 impl Purpose {
@@ -20,6 +24,7 @@ impl Purpose {
         match self {
             Purpose::ConfirmLink => b"bellhop confirm link v1",
             Purpose::Attempted => b"bellhop attempted address v1",
+            Purpose::Fingerprint => b"bellhop key fingerprint v1",
         }
     }
 }
@@ -51,6 +56,12 @@ impl Keys {
     #[must_use]
     pub fn id(&self) -> u8 {
         self.id
+    }
+
+    /// Tells two root secrets apart and nothing about either, in base64url.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.code(Purpose::Fingerprint, &[]))
     }
 
     /// The HMAC-SHA-256 of `parts`. Each part goes in with its length, so that moving a byte from one to the next gives

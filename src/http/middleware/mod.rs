@@ -4,6 +4,7 @@ pub mod body_limit;
 pub mod catch_panic;
 pub mod client_ip;
 pub mod detach;
+mod hints;
 pub mod render_problem;
 pub mod request_check;
 pub mod security_headers;

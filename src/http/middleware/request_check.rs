@@ -13,11 +13,13 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
 use crate::http::cookies::Cookie;
-use crate::http::middleware::site::Site;
+use crate::http::middleware::hints::Hint;
+use crate::http::middleware::site::{Site, is_address};
 use crate::http::problem::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The layer that asks every check of this module.
@@ -65,7 +67,18 @@ fn host(site: &Site, target: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     if target.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host)) {
         return Err(bad("Host and the request's target disagree."));
     }
-    if site.answers_to(host) { Ok(()) } else { Err(Problem::of(StatusCode::MISDIRECTED_REQUEST)) }
+    if !site.answers_to(host) {
+        site.hints().tell(Hint::Host, host, site.origin());
+        return Err(Problem::of(StatusCode::MISDIRECTED_REQUEST));
+    }
+    let scheme = if site.https() { "https" } else { "http" };
+    match headers.get(X_FORWARDED_PROTO).and_then(|proto| proto.to_str().ok()) {
+        Some(proto @ ("http" | "https")) if proto != scheme && !is_address(host) => {
+            site.hints().tell(Hint::Scheme, &format!("{proto}://{host}"), site.origin());
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Path, query and headers are UTF-8, path and query without NUL. Cookies and `X-Forwarded-For` are left to their readers,
@@ -99,7 +112,16 @@ fn same_origin(site: &Site, method: &Method, headers: &HeaderMap) -> Result<(), 
     let refusal = || Problem::new(StatusCode::FORBIDDEN, "cross-site", detail);
     let passes = match (only(headers, &SEC_FETCH_SITE)?, only(headers, &ORIGIN)?) {
         (Some(fetch_site), _) => matches!(fetch_site, b"same-origin" | b"none"),
-        (None, Some(origin)) => site.owns(origin),
+        (None, Some(origin)) => {
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let owned = site.owns(origin, host);
+            let origin = String::from_utf8_lossy(origin);
+            // a page of the very host that was asked is no other site's: the settings think of it otherwise
+            if !owned && origin.split_once("://").is_some_and(|(_, name)| name == host) {
+                site.hints().tell(Hint::Scheme, &origin, site.origin());
+            }
+            owned
+        }
         // the registration's cookie does not count: what it stands for needs a token from a mail beside it
         (None, None) => !Cookie::Session.is_mentioned(headers, site.https()),
     };
@@ -176,6 +198,22 @@ mod tests {
         assert_eq!(get("/", &[("host", b"\xff")]), 400);
         assert_eq!(get("https://evil.example/", &[HOST]), 400);
         assert_eq!(get("https://a@id.example.org/", &[HOST]), 400);
+    }
+
+    /// F23: 421 and 403, and no word in the log.
+    #[test]
+    fn what_does_not_fit_the_settings_is_told_once() {
+        let site = Site::new(&Url::parse("http://id.example.org").unwrap(), 8080).unwrap();
+        for _ in 0..3 {
+            assert_eq!(status(&site, "GET", "/", &[("host", b"10.0.0.7:8080")]), 421);
+            assert_eq!(status(&site, "POST", "/login", &[HOST, ("origin", b"https://id.example.org")]), 403);
+            assert_eq!(status(&site, "POST", "/login", &[HOST, ("origin", b"https://evil.example")]), 403);
+            assert_eq!(status(&site, "GET", "/", &[HOST, ("x-forwarded-proto", b"https")]), 200);
+            assert_eq!(status(&site, "GET", "/", &[HOST, ("x-forwarded-proto", b"http")]), 200);
+        }
+        let told = site.hints().told();
+        let told: Vec<(Hint, &str)> = told.iter().map(|(hint, arrived)| (*hint, arrived.as_str())).collect();
+        assert_eq!(told, [(Hint::Host, "10.0.0.7:8080"), (Hint::Scheme, "https://id.example.org")]);
     }
 
     #[test]

@@ -30,7 +30,6 @@ const NO_PERMISSIONS: HeaderValue = HeaderValue::from_static(
      usb=(), window-management=(), xr-spatial-tracking=()",
 );
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
-const ONE_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 
 /// The layer that sets them. A handler's own `Referrer-Policy` and `Cache-Control` stay; nothing else of these does.
 ///
@@ -53,7 +52,7 @@ pub async fn set_security_headers(State(site): State<Arc<Site>>, request: Reques
     headers.insert(RESOURCE_POLICY, SAME_ORIGIN);
     headers.insert(PERMISSIONS_POLICY, NO_PERMISSIONS);
     if site.https() {
-        headers.insert(STRICT_TRANSPORT_SECURITY, ONE_YEAR);
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(site.hsts()));
     } else {
         headers.remove(STRICT_TRANSPORT_SECURITY);
     }

@@ -3,13 +3,20 @@
 //! Both are lists of texts that are made once at the start and compared whole, so there is no second parser of `Host`
 //! or `Origin` that could disagree with the browser's.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, ensure};
 use url::Url;
 
+use crate::http::middleware::hints::Hints;
 use crate::net::is_loopback_host;
 
 /// Our names on the loopback.
 pub(in crate::http) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+const HSTS: &str = "max-age=31536000";
+/// The names below may be other people's, and without https: only who asks for it gets this.
+const HSTS_SUBDOMAINS: &str = "max-age=31536000; includeSubDomains";
 
 /// The public URL and the port we listen on, as far as requests are held against them.
 #[derive(Clone, Debug)]
@@ -18,6 +25,9 @@ pub struct Site {
     trustworthy: bool,
     hosts: Vec<String>,
     origins: Vec<String>,
+    any_address: bool,
+    hsts: &'static str,
+    hints: Hints,
 }
 
 impl Site {
@@ -45,7 +55,27 @@ impl Site {
             }
             hosts.push(host);
         }
-        Ok(Self { https, trustworthy: https || on_loopback, hosts, origins })
+        let trustworthy = https || on_loopback;
+        Ok(Self { https, trustworthy, hosts, origins, any_address: false, hsts: HSTS, hints: Hints::default() })
+    }
+
+    /// The same where every address is listened on and none was named: people come by whichever leads here, through whichever
+    /// port. A page that an attacker's name leads to (DNS rebinding) has that name in `Host` and not an address.
+    #[must_use]
+    pub fn reached_by_any_address(self) -> Self {
+        Self { any_address: true, trustworthy: false, ..self }
+    }
+
+    /// The same with HSTS for the names below ours too, or without.
+    #[must_use]
+    pub fn with_hsts_subdomains(self, subdomains: bool) -> Self {
+        Self { hsts: if subdomains { HSTS_SUBDOMAINS } else { HSTS }, ..self }
+    }
+
+    /// `Strict-Transport-Security` for a site that browsers reach by https.
+    #[must_use]
+    pub fn hsts(&self) -> &'static str {
+        self.hsts
     }
 
     /// Whether browsers reach us by https: turns on `Secure`, the `__Host-` prefix and HSTS.
@@ -64,15 +94,34 @@ impl Site {
     /// Whether `host` (the `Host` header, with its port) is one of ours. Host names ignore case (RFC 9110 section 4.2.3).
     #[must_use]
     pub fn answers_to(&self, host: &str) -> bool {
-        self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host))
+        self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)) || self.any_address && is_address(host)
     }
 
     /// Whether `origin` (the `Origin` header) is one of ours, byte for byte: browsers send it in lower case. `null`
-    /// never is.
+    /// never is. `host` is one that we answer to.
     #[must_use]
-    pub fn owns(&self, origin: &[u8]) -> bool {
-        self.origins.iter().any(|ours| ours.as_bytes() == origin)
+    pub fn owns(&self, origin: &[u8], host: &str) -> bool {
+        let of_host = || self.any_address && origin.strip_prefix(b"http://") == Some(host.as_bytes());
+        self.origins.iter().any(|ours| ours.as_bytes() == origin) || of_host()
     }
+
+    /// What requests say about the settings.
+    pub(super) fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    /// The origin that people are to come by, for the log.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.origins.first().map_or("", String::as_str)
+    }
+}
+
+/// Whether it is an address or a name of the loopback, with a port or without.
+pub(super) fn is_address(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    is_loopback_host(name) || bare.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -105,16 +154,31 @@ mod tests {
     #[test]
     fn only_a_site_on_the_loopback_owns_loopback_origins() {
         let public = site("https://id.example.org", 8080);
-        assert!(public.owns(b"https://id.example.org"));
+        assert!(public.owns(b"https://id.example.org", "id.example.org"));
         for origin in
             [&b"http://id.example.org"[..], b"null", b"", b"http://localhost:8080", b"https://id.example.org/"]
         {
-            assert!(!public.owns(origin), "{}", origin.escape_ascii());
+            assert!(!public.owns(origin, "id.example.org"), "{}", origin.escape_ascii());
         }
         let local = site("http://127.0.0.1:8080", 8080);
-        assert!(local.owns(b"http://localhost:8080"));
-        assert!(!local.owns(b"http://localhost:8081"));
-        assert!(!local.owns(b"https://localhost:8080"));
+        assert!(local.owns(b"http://localhost:8080", "localhost:8080"));
+        assert!(!local.owns(b"http://localhost:8081", "localhost:8080"));
+        assert!(!local.owns(b"https://localhost:8080", "localhost:8080"));
+    }
+
+    /// F37: every real Host was answered 421.
+    #[test]
+    fn without_a_public_url_every_address_is_ours_and_no_name_but_the_loopbacks() {
+        let site = site("http://localhost:8080", 8080).reached_by_any_address();
+        for host in ["localhost:9000", "127.0.0.1:8080", "192.168.1.5:9000", "10.0.0.7", "[2001:db8::1]:80", "[::1]"] {
+            assert!(site.answers_to(host), "{host}");
+            assert!(site.owns(format!("http://{host}").as_bytes(), host), "{host}");
+            assert!(!site.owns(b"http://evil.example", host) && !site.owns(b"null", host), "{host}");
+        }
+        for host in ["", "evil.example", "evil.example:8080", "192.168.1.5.evil.example", "localhost.evil.example"] {
+            assert!(!site.answers_to(host), "{host}");
+        }
+        assert!(!site.trustworthy(), "by an address of a network browsers send no Sec-Fetch-Site");
     }
 
     #[test]

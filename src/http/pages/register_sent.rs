@@ -24,6 +24,8 @@ pub(super) struct RegisterSentPage {
     pub(super) address: Option<String>,
     /// How far the mail has come, if this browser has a registration that waits.
     pub(super) status: Option<DeliveryStatus>,
+    /// Whether mails leave this machine.
+    pub(super) mail_server: bool,
     /// Whether to offer POST /register/resend.
     pub(super) resend: bool,
 }
@@ -46,6 +48,7 @@ impl RegisterSentPage {
             None => t.get("delivery-unknown"),
             Some(DeliveryStatus::Queued) => t.get("delivery-queued"),
             Some(DeliveryStatus::Sent) if self.page.demo_mailbox => t.get("delivery-sent-here"),
+            Some(DeliveryStatus::Sent) if !self.mail_server => t.get("delivery-sent-nowhere"),
             Some(DeliveryStatus::Sent) => t.get("delivery-sent"),
             Some(DeliveryStatus::Delayed) => t.get("delivery-delayed"),
             Some(DeliveryStatus::Rejected) => t.get("delivery-rejected"),
@@ -70,7 +73,8 @@ pub async fn sent(State(state): State<Arc<AppState>>, visitor: Visitor) -> Resul
         return Ok(see_other(links::ACCOUNT, []));
     }
     let page = Page::of(&state, &visitor, links::REGISTER, signed_in.as_ref());
-    html(StatusCode::OK, &RegisterSentPage { page, address, status, resend: false })
+    let mail_server = state.has_mail_server();
+    html(StatusCode::OK, &RegisterSentPage { page, address, status, mail_server, resend: false })
 }
 
 /// GET /register/status: `{"status": "queued|sent|delayed|rejected|confirmed|unknown"}` of this browser's registration.

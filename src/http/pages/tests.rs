@@ -94,7 +94,10 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
         let address = status.map(|_| some("ada@example.org"));
         let page = frame(locale, "/register/sent", false);
         let resend = status == Some(DeliveryStatus::Sent);
-        hang(&format!("sent-{}", status_text(status)), RegisterSentPage { page, address, status, resend }.render());
+        hang(
+            &format!("sent-{}", status_text(status)),
+            RegisterSentPage { page, address, status, mail_server: true, resend }.render(),
+        );
     }
 
     let confirm = || FormState::of([("token", some("v1.AbCdEf"))]);

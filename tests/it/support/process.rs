@@ -179,9 +179,14 @@ impl Bellhop {
         String::from_utf8_lossy(&std::fs::read(self.log_file()).unwrap_or_default()).into_owned()
     }
 
-    /// The data directory, beside the log.
+    /// What it has printed since its last start.
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("out")).unwrap_or_default()
+    }
+
+    /// The data directory.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.settings["DATA_DIR"].clone().into()
     }
 
     /// The data directory, the log, and what it printed.
