@@ -27,7 +27,7 @@ impl App {
             shows_mailbox: transports::shows_mailbox(&self.config),
             readiness: Readiness::new(self.accounts.db.clone(), self.broker.clone(), Arc::clone(&self.mail)),
             https: http.public_url.scheme() == "https",
-            rate_limits: RateLimits::new(http.limits),
+            rate_limits: RateLimits::new(http.limits, self.config.mail.rate),
             operator: self.operator(),
         };
         let site = Site::new(&http.public_url, port)?.with_hsts_subdomains(http.hsts_subdomains);

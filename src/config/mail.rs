@@ -31,7 +31,7 @@ pub(super) const SECTION: Section = Section {
         Setting::new(
             "MAIL_RATE",
             Fallback::Described("no limit"),
-            "mails a minute that a process sends at most, evenly",
+            "mails a minute that a process sends at most, evenly; one network may cause a quarter of them",
         ),
     ],
 };

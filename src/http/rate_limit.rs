@@ -20,6 +20,9 @@ const MAX_NETWORKS: usize = 50_000;
 /// The budgets that are shared by the networks there is no room for.
 const SHARED_BUDGETS: u64 = 1_024;
 
+/// Mails a minute that are counted on where no setting says less: four senders and a server that takes a second for each.
+const MAX_MAILS: u32 = 240;
+
 /// A budget per network: `burst` at once, refilled at an even rate (GCRA).
 #[derive(Debug)]
 pub struct Limiter {
@@ -59,11 +62,15 @@ pub struct RateLimits {
 }
 
 impl RateLimits {
-    /// One a second with some to spare, or none at all.
+    /// One a second with some to spare, or none at all. A registration causes a mail, and mails go one after the other: of
+    /// `mails` a minute a network may cause a quarter, and no more at once than are sent in some seconds, so that nobody's
+    /// mail waits long behind those of another network.
     #[must_use]
-    pub fn new(on: bool) -> Self {
-        let limiter = || if on { Limiter::new(60, 60) } else { Limiter::off() };
-        RateLimits { register: limiter(), login: limiter(), confirm: limiter() }
+    pub fn new(on: bool, mails: Option<NonZeroU32>) -> Self {
+        let limiter = |per_minute, burst| if on { Limiter::new(per_minute, burst) } else { Limiter::off() };
+        let mails = mails.map_or(MAX_MAILS, |mails| mails.get().min(MAX_MAILS));
+        let register = limiter(mails / 4, mails / 12);
+        RateLimits { register, login: limiter(60, 60), confirm: limiter(60, 60) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! When the mail server is slow, away, or says no. People register all the same.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use bellhop::account::register;
@@ -325,5 +326,31 @@ async fn a_destination_that_hangs_holds_nobody_else_up() {
     within("those in vain to be told", async || events(&app, "mail.delayed").await >= 4).await;
     assert_eq!(delivery(&app, "bob0@fine.example").await, "sent");
     sink.set(Script::default());
+    app.unfinished();
+}
+
+/// F72: however much one network asks for, few of its mails go before that of a person from another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_does_not_wait_for_all_that_one_network_causes() {
+    let app = TestApp::start_with(Stack::Large, |options| {
+        options.config.http.limits = true;
+        options.config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        options.config.mail.rate = NonZeroU32::new(60);
+    })
+    .await;
+    let client = app.client();
+    let register = async |from: &str, email: &str| {
+        let fields = [("email", email), ("password", PASSWORD), ("name", "Ann")];
+        client.send(client.posting("/register").header("x-forwarded-for", from).form(&fields)).await.status
+    };
+    let mut accepted = 0;
+    for n in 0..70 {
+        accepted += usize::from(register("192.0.2.7", &format!("flood{n}@a.example")).await == 303);
+    }
+    assert_eq!(register("198.51.100.7", "ann@b.example").await, 303);
+    within("the mail of the other network", async || app.mails_to("ann@b.example").await.len() == 1).await;
+    let before = app.mails().await.len() - 1;
+    // at one a second: the first five at once, and what came while seventy were asked for
+    assert!(accepted >= 5 && before <= accepted && accepted < 15, "{accepted} were accepted, {before} went before");
     app.unfinished();
 }
