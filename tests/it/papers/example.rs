@@ -26,7 +26,8 @@ impl Example {
         let folder = tempfile::tempdir().unwrap();
         let out = File::create(folder.path().join("out")).unwrap();
         let child = Command::new("/usr/bin/python3")
-            .arg(root().join("examples/bind_a_queue.py"))
+            // absolute: it runs in another folder
+            .arg(root().join("examples/bind_a_queue.py").canonicalize().unwrap())
             .arg(url)
             .args(arguments)
             .current_dir(folder.path())
