@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::app::{HttpClient, within};
+use crate::support::app::{HttpClient, Letter, within};
 use crate::support::canary::{Canary, sweep};
 use crate::support::process::Bellhop;
 use crate::support::smtp::{Phase, Script, Sink, Step};
@@ -123,6 +123,25 @@ async fn no_secret_is_in_any_file_but_the_mail_on_postgres_and_rabbit() {
         mails.iter().any(|mail| !token.in_bytes(mail.parsed().text.as_bytes()).is_empty()),
         "the mail holds the link"
     );
+}
+
+/// F46: the tables and queues are looked at in `stories::refusals`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_mail_server_repeats_of_a_mail_is_in_no_log() {
+    let sink = Arc::new(Sink::start().await);
+    let quoting = "554 5.7.1 <{to}> canary.lovelace: {link} is listed by CANARY-LIST";
+    sink.set(Script::default().on(Phase::Dot, Step::reply(quoting).keeping_the_mail()));
+    let mut app = Bellhop::new().await.mailing(Arc::clone(&sink)).with("LOG", "trace");
+    app.start().await;
+    assert_eq!(app.client().register("canary.lovelace@canary.example", CHOSEN, "Ann").await.status, 303);
+    within("a mail to be parked", async || app.log().contains("parked")).await;
+    let token = Letter::from(&sink.mails()[0]).token().expect("a link");
+    let log = app.log();
+    assert!(log.contains("(554 5.7.1)") && log.contains("is listed by"), "the operator is told: {log}");
+    for private in ["canary.lovelace", "canary.example", "confirm?token", &token, &token[20..44]] {
+        assert!(!log.contains(private), "{private} is in {log}");
+    }
+    assert_eq!(Canary::token("the mail's token", &token).in_bytes(log.as_bytes()), Vec::<&str>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
