@@ -1,5 +1,5 @@
 //! Named steps at which a test aborts the process, as if its machine had lost power: between a commit and its response,
-//! between a mail and its record.
+//! between a mail and its record. And places where it panics, which the process must outlive.
 //!
 //! In a release build a step is an empty function, and `BELLHOP_FAILPOINT` is no setting.
 
@@ -31,6 +31,23 @@ pub const STEPS: &[&str] = &[
     "consumer.acked",
 ];
 
+/// Every place that panics instead: once in the life of each task, and around a request.
+pub const PANICS: &[&str] = &[
+    "request.traced",
+    "web.turn",
+    "health.turn",
+    "notifications.turn",
+    "relay.turn",
+    "reconciler.turn",
+    "maintenance.turn",
+    "queues.turn",
+    "consumer.turn",
+    "revocations.turn",
+    "batch.collected",
+    "broker.connected",
+    "subscription.turn",
+];
+
 /// Passes a step.
 #[cfg(not(debug_assertions))]
 #[inline]
@@ -44,39 +61,52 @@ mod armed {
     use std::collections::BTreeMap;
     use std::sync::{Mutex, OnceLock, PoisonError};
 
-    use super::STEPS;
+    use super::{PANICS, STEPS};
 
     static ARMED: OnceLock<Mutex<Armed>> = OnceLock::new();
 
     struct Armed {
-        step: &'static str,
-        nth: u32,
+        at: BTreeMap<&'static str, u32>,
         passed: BTreeMap<&'static str, u32>,
     }
 
-    /// Has the process abort at a step, `name` or `name:nth`, when it is passed for the first or the nth time.
+    /// Has the process abort at a step, `name` or `name:nth`, when it is passed for the first or the nth time, or panic at a
+    /// place of [`PANICS`]. Several are separated by commas.
     ///
     /// # Errors
-    /// There is no such step, or one is armed already.
+    /// There is no such step, or some are armed already.
     pub fn arm(text: &str) -> Result<(), String> {
-        let (name, nth) = text.split_once(':').unwrap_or((text, "1"));
-        let step = STEPS.iter().find(|step| **step == name).ok_or_else(|| format!("{name:?} is no step"))?;
-        let nth = nth.parse().map_err(|error| format!("{nth:?}: {error}"))?;
-        let armed = Armed { step, nth, passed: BTreeMap::new() };
-        ARMED.set(Mutex::new(armed)).map_err(|_| "one is armed already".to_owned())
+        let mut at = BTreeMap::new();
+        for text in text.split(',') {
+            let (name, nth) = text.split_once(':').unwrap_or((text, "1"));
+            let step = STEPS.iter().chain(PANICS).find(|step| **step == name);
+            let step = step.ok_or_else(|| format!("{name:?} is no step"))?;
+            at.insert(*step, nth.parse().map_err(|error| format!("{nth:?}: {error}"))?);
+        }
+        let armed = Armed { at, passed: BTreeMap::new() };
+        ARMED.set(Mutex::new(armed)).map_err(|_| "some are armed already".to_owned())
     }
 
-    /// Passes a step, or prints how often each was passed and aborts, if it is the one that is armed.
+    /// Passes a step. If it is one that is armed, it prints how often each was passed and aborts, or it panics.
+    ///
+    /// # Panics
+    /// At the places of [`PANICS`], when a test asks for it.
     #[expect(clippy::print_stderr, reason = "the process aborts before a log would be written")]
+    #[expect(clippy::panic, reason = "that is what it is for")]
     pub fn reach(step: &'static str) {
         let Some(armed) = ARMED.get() else { return };
         // held to the end, so that what is printed is exact
         let mut armed = armed.lock().unwrap_or_else(PoisonError::into_inner);
         *armed.passed.entry(step).or_default() += 1;
-        if step == armed.step && armed.passed.get(step) == Some(&armed.nth) {
-            let passed: Vec<String> = armed.passed.iter().map(|(step, times)| format!("{step}={times}")).collect();
-            eprintln!("failpoint {step} {}", passed.join(" "));
-            std::process::abort();
+        if armed.at.get(step).is_none_or(|nth| armed.passed.get(step) != Some(nth)) {
+            return;
         }
+        if PANICS.contains(&step) {
+            drop(armed);
+            panic!("failpoint {step}");
+        }
+        let passed: Vec<String> = armed.passed.iter().map(|(step, times)| format!("{step}={times}")).collect();
+        eprintln!("failpoint {step} {}", passed.join(" "));
+        std::process::abort();
     }
 }

@@ -8,8 +8,8 @@
 //! * inbound adapters, which never see each other: [`http`] for requests, [`listeners`] for messages
 //! * domain: [`account`], [`event`]
 //! * transport, which never sees an account: [`messaging`], [`mail`]
-//! * foundation: [`clock`], [`config`], [`db`], [`error`], [`failpoint`], [`links`], [`locale`], [`net`], [`progress`],
-//!   [`telemetry`], [`text`]
+//! * foundation: [`backoff`], [`clock`], [`config`], [`db`], [`error`], [`failpoint`], [`health`], [`links`], [`locale`], [`net`],
+//!   [`processes`], [`progress`], [`tasks`], [`telemetry`], [`text`]
 
 #![cfg_attr(
     test,
@@ -23,6 +23,7 @@
 
 pub mod account;
 pub mod app;
+pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -30,6 +31,7 @@ pub mod db;
 pub mod error;
 pub mod event;
 pub mod failpoint;
+pub mod health;
 pub mod http;
 pub mod links;
 pub mod listeners;
@@ -37,6 +39,8 @@ pub mod locale;
 pub mod mail;
 pub mod messaging;
 pub mod net;
+pub mod processes;
 pub mod progress;
+pub mod tasks;
 pub mod telemetry;
 pub mod text;

@@ -33,6 +33,9 @@ impl App {
             let here = format!("http://localhost:{}", self.config.http.listen.port());
             lines.push(format!("mailbox       {}/mailbox (from this machine only)", if local { url } else { &here }));
         }
+        if let Some(address) = self.config.http.metrics_listen {
+            lines.push(format!("health        http://{address}/readyz"));
+        }
         lines.extend(self.warnings(local).into_iter().map(|warning| format!("warning       {warning}")));
         if let Some(host) = endpoints::unencrypted_broker(&self.config) {
             lines.push(format!(

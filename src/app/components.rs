@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::session::cache::SessionCache;
 use crate::config::Config;
+use crate::health::{Health, Part};
 use crate::mail::Transport;
 use crate::messaging::backpressure::Backpressure;
 use crate::messaging::broker::Broker;
@@ -34,6 +36,10 @@ pub struct App {
     pub sessions: Arc<SessionCache>,
     /// The domain of Message-IDs.
     pub(super) mail_domain: Arc<str>,
+    /// How its parts fare.
+    pub health: Health,
+    /// Its name among the processes on this database.
+    pub(super) process: Uuid,
     pub(super) tasks: TaskTracker,
     /// Ends the connections, after everybody who uses them.
     pub(super) stop_connections: CancellationToken,
@@ -44,8 +50,9 @@ impl App {
     #[must_use]
     pub fn relay(&self) -> Relay {
         let Accounts { db, clock, notifier, .. } = self.accounts.clone();
-        let (broker, topology) = (self.broker.clone(), Arc::clone(&self.topology));
-        Relay { db, clock, notifier, broker, topology, backpressure: self.backpressure() }
+        let (broker, topology, part) = (self.broker.clone(), Arc::clone(&self.topology), Part::new("relay", &clock));
+        self.health.add(&part);
+        Relay { db, clock, notifier, broker, topology, part, backpressure: self.backpressure() }
     }
 
     /// The reconciler, which publishes lost events again.

@@ -22,6 +22,7 @@ impl App {
             mail: Arc::clone(&self.mail),
             mail_rate: self.config.mail.rate.map(RateLimit::per_minute),
             public_url: self.config.http.public_url.clone(),
+            health: self.health.clone(),
             mail_domain: Arc::clone(&self.mail_domain),
         };
         let wanted = LISTENERS.iter().filter(|listener| parts.queues.contains(listener.queue));

@@ -6,9 +6,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::account;
 use crate::clock::Clock;
-use crate::db::Db;
 use crate::db::purge::Purge;
+use crate::db::{self, Db};
+use crate::failpoint;
 use crate::messaging::{consumer, outbox};
+use crate::processes;
 
 /// How often expired rows are looked for …
 const INTERVAL: Duration = Duration::from_mins(10);
@@ -25,12 +27,13 @@ const VACUUM: &str = "vacuum (skip_locked) outbox, inbox, broker_message";
 
 /// Every kind of row that expires.
 pub fn purges() -> impl Iterator<Item = Purge> {
-    account::purge::PURGES.into_iter().chain([outbox::PURGE]).chain(consumer::PURGES)
+    account::purge::PURGES.into_iter().chain([outbox::PURGE]).chain(processes::PURGES).chain(consumer::PURGES)
 }
 
 /// Purges until `stop`.
 pub(super) async fn run(db: Db, clock: Clock, stop: CancellationToken) {
     while stop.run_until_cancelled(purge(&db, &clock, BATCH_PAUSE)).await.is_some() {
+        failpoint::reach("maintenance.turn");
         stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await;
     }
 }
@@ -44,7 +47,7 @@ pub async fn purge(db: &Db, clock: &Clock, pause: Duration) {
         for purge in purges() {
             match purge.run(db, clock, BATCH).await {
                 Ok(rows) => gone += rows,
-                Err(error) => tracing::warn!(what = purge.name, %error, "cannot purge, trying again"),
+                Err(error) => db::report_failed_poll(&format!("deleting old {}", purge.name), &error.into()),
             }
         }
         if gone == before {

@@ -3,7 +3,7 @@
 //! * `parts`: what of it runs in this process
 //! * `endpoints`, `data_dir`, `secret_key`, `transports`: what the settings choose
 //! * `components`: the result
-//! * `web`, `consumers`, `maintenance`: what runs
+//! * `web`, `consumers`, `maintenance`, `monitor`: what runs
 //! * `banner`: what is printed at the start
 
 mod banner;
@@ -12,11 +12,13 @@ mod consumers;
 mod data_dir;
 mod endpoints;
 pub mod maintenance;
+mod monitor;
 mod parts;
 mod secret_key;
 mod transports;
 mod web;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,11 +37,16 @@ use crate::account::session::cache::SessionCache;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, PasswordConfig};
 use crate::db::{Db, Location};
+use crate::health::Health;
+use crate::http::health;
+use crate::http::middleware::client_ip::Proxies;
 use crate::http::server;
+use crate::http::server::limits::ConnectionLimits;
 use crate::listeners::{self, revocations};
 use crate::messaging::broker::{Broker, QueueDepth};
 use crate::messaging::notify::Notifier;
 use crate::messaging::topology::Topology;
+use crate::tasks::Tasks;
 
 /// How long stopping may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -103,35 +110,79 @@ impl App {
         let topology = Arc::new(Topology::new(listeners::bindings(), &revocations::KEYS, tiers));
         let broker = transports::broker(&config, &accounts, Arc::clone(&topology), &tasks, &stop_connections).await?;
         let (config, sessions) = (Arc::new(config), Arc::new(SessionCache::default()));
-        Ok(App { config, accounts, broker, topology, mail, sessions, mail_domain, tasks, stop_connections })
+        let (health, process) = (Health::default(), accounts.clock.new_id());
+        Ok(App {
+            config,
+            accounts,
+            broker,
+            topology,
+            mail,
+            sessions,
+            mail_domain,
+            health,
+            process,
+            tasks,
+            stop_connections,
+        })
     }
 
     /// Runs the parts until `stop`, then finishes what has begun within ten seconds. `socket` is where HTTP listens.
     ///
     /// # Errors
-    /// When HTTP is to be served and the public URL cannot be used for it.
+    /// When HTTP is to be served and the public URL cannot be used for it, or `BELLHOP_METRICS_LISTEN` is taken.
     pub async fn run(self, parts: Parts, socket: Option<TcpListener>, stop: CancellationToken) -> anyhow::Result<()> {
         let Accounts { db, clock, notifier, .. } = self.accounts.clone();
-        self.tasks.spawn(notifier.listen(db.clone(), stop.clone()));
+        let health_socket = self.config.http.metrics_listen.map(bind_health).transpose()?;
+        let monitor = self.monitor(&parts);
+        let tasks = Tasks {
+            tracker: self.tasks.clone(),
+            stop: stop.clone(),
+            health: self.health.clone(),
+            clock: clock.clone(),
+        };
+        let until = || stop.clone();
+        if let Db::Postgres(_) = &db {
+            let (db, stop) = (db.clone(), until());
+            tasks.spawn("notifications", move || notifier.clone().listen(db.clone(), stop.clone()));
+        }
         if let Broker::Embedded(embedded) = &self.broker {
-            self.tasks.spawn(embedded.clone().run(stop.clone()));
+            let (embedded, stop) = (embedded.clone(), until());
+            tasks.spawn("queues", move || embedded.clone().run(stop.clone()));
         }
         if parts.relay {
-            self.tasks.spawn(self.relay().run(stop.clone()));
-            self.tasks.spawn(self.reconciler().run(stop.clone()));
-            self.tasks.spawn(maintenance::run(db, clock, stop.clone()));
+            let (relay, reconciler, stop) = (self.relay(), self.reconciler(), until());
+            tasks.spawn("relay", move || relay.clone().run(stop.clone()));
+            let stop = until();
+            tasks.spawn("reconciler", move || reconciler.clone().run(stop.clone()));
+            let (db, clock, stop) = (db.clone(), clock.clone(), until());
+            tasks.spawn("maintenance", move || maintenance::run(db.clone(), clock.clone(), stop.clone()));
         }
         for consumer in self.consumers(&parts) {
-            self.tasks.spawn(consumer.run(stop.clone()));
+            let (name, stop) = (format!("listener:{}", consumer.queue), until());
+            tasks.spawn(&name, move || consumer.clone().run(stop.clone()));
         }
         let connections = TaskTracker::new();
+        let requests = Tasks { tracker: connections.clone(), ..tasks.clone() };
+        let readiness = self.readiness();
+        let (proxies, drain) = (Arc::new(Proxies::new(Vec::new())), DRAIN_TIMEOUT);
+        // each until the stop, and no longer: who comes while requests finish is refused by the system
+        let mut sockets = Vec::new();
+        if let Some(socket) = health_socket {
+            let limits = ConnectionLimits { proxies, drain, ..ConnectionLimits::default() };
+            sockets.push(listen(&requests, "health", socket, health::router(Arc::clone(&readiness)), limits));
+        }
         if let Some(socket) = socket.filter(|_| parts.web) {
             self.accounts.hasher.log_kernel();
-            self.tasks.spawn(revocations::run(self.broker.clone(), Arc::clone(&self.sessions), stop.clone()));
-            let (router, limits) = self.web(socket.local_addr()?.port(), DRAIN_TIMEOUT)?;
-            connections.spawn(server::serve(socket, router, limits, stop.clone()));
+            let (broker, sessions, stop) = (self.broker.clone(), Arc::clone(&self.sessions), until());
+            tasks.spawn("revocations", move || revocations::run(broker.clone(), Arc::clone(&sessions), stop.clone()));
+            let (router, limits) = self.web(socket.local_addr()?.port(), DRAIN_TIMEOUT, readiness)?;
+            sockets.push(listen(&requests, "web", socket, router, limits));
         }
+        // last, so that it knows all parts from the first
+        let until_stop = until();
+        tasks.spawn("monitor", move || monitor.clone().run(until_stop.clone()));
         stop.cancelled().await;
+        drop(sockets);
         self.stop(connections).await;
         Ok(())
     }
@@ -176,6 +227,33 @@ impl App {
             }
         }
     }
+}
+
+/// Serves on a socket, under the name of its part. The socket is shared with who holds the result: a server that ended by itself
+/// begins again on it.
+fn listen(
+    tasks: &Tasks,
+    name: &str,
+    socket: TcpListener,
+    router: axum::Router,
+    limits: ConnectionLimits,
+) -> Arc<TcpListener> {
+    let socket = Arc::new(socket);
+    let (shared, stop) = (Arc::downgrade(&socket), tasks.stop.clone());
+    tasks.spawn(name, move || {
+        let (socket, router, limits, stop) = (shared.upgrade(), router.clone(), limits.clone(), stop.clone());
+        async move {
+            if let Some(socket) = socket {
+                server::serve(socket, router, limits, stop).await;
+            }
+        }
+    });
+    socket
+}
+
+fn bind_health(address: SocketAddr) -> Result<TcpListener, ConfigError> {
+    let wrong = |error| ConfigError::new("METRICS_LISTEN", format!("cannot listen on {address}: {error}"));
+    server::bind(address).map_err(wrong)
 }
 
 /// What an app is built for.

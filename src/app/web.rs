@@ -11,21 +11,38 @@ use crate::http::middleware::client_ip::Proxies;
 use crate::http::middleware::site::Site;
 use crate::http::pages::problem::problem_page;
 use crate::http::rate_limit::RateLimits;
-use crate::http::readiness::Readiness;
+use crate::http::readiness::{Readiness, Sources};
 use crate::http::router;
 use crate::http::server::limits::ConnectionLimits;
 use crate::http::state::AppState;
 
 impl App {
+    /// What `/readyz` asks.
+    pub(super) fn readiness(&self) -> Arc<Readiness> {
+        Arc::new(Readiness::new(Sources {
+            db: self.accounts.db.clone(),
+            clock: self.accounts.clock.clone(),
+            broker: self.broker.clone(),
+            mail: Arc::clone(&self.mail),
+            health: self.health.clone(),
+            process: self.process,
+        }))
+    }
+
     /// The router, and the limits of a connection, which may take `drain` to finish when stopping.
-    pub(super) fn web(&self, port: u16, drain: Duration) -> anyhow::Result<(axum::Router, ConnectionLimits)> {
+    pub(super) fn web(
+        &self,
+        port: u16,
+        drain: Duration,
+        readiness: Arc<Readiness>,
+    ) -> anyhow::Result<(axum::Router, ConnectionLimits)> {
         let http = &self.config.http;
         let state = AppState {
             accounts: self.accounts.clone(),
             sessions: Arc::clone(&self.sessions),
             mail: Arc::clone(&self.mail),
             shows_mailbox: transports::shows_mailbox(&self.config),
-            readiness: Readiness::new(self.accounts.db.clone(), self.broker.clone(), Arc::clone(&self.mail)),
+            readiness,
             https: http.public_url.scheme() == "https",
             rate_limits: RateLimits::new(http.limits, self.config.mail.rate),
             operator: self.operator(),

@@ -17,7 +17,6 @@ mod serve;
 mod settings;
 mod users;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -93,17 +92,20 @@ enum Command {
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    let format = Config::log_format(&cli.flags.clone().into_values());
+    let code = match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         // `bellhop users list | head` is done when head has seen enough
         Err(error) if ReaderGone::caused(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let code = if error.is::<ConfigError>() { ExitCode::from(CONFIG) } else { ExitCode::FAILURE };
-            let line = format!("bellhop: {error:#}").replace(['\n', '\r'], " ");
-            let _ = writeln!(std::io::stderr(), "{line}");
+            telemetry::last_line(format, &output::printable(&format!("{error:#}").replace(['\n', '\r'], " ")));
             code
         }
-    }
+    };
+    telemetry::flush();
+    code
 }
 
 fn run(Cli { flags, only, command }: Cli) -> anyhow::Result<()> {
@@ -126,7 +128,11 @@ fn run(Cli { flags, only, command }: Cli) -> anyhow::Result<()> {
         Command::Replay(replay) => block_on(replay.run(quiet()?)),
         Command::Users(users) => block_on(users.run(quiet()?)),
         Command::Secrets(secrets) => block_on(secrets.run(quiet()?)),
-        Command::Healthcheck => healthcheck::run(quiet()?.http.listen),
+        Command::Healthcheck => {
+            let http = quiet()?.http;
+            // a process without the web has no other address
+            healthcheck::run(http.metrics_listen.unwrap_or(http.listen))
+        }
         Command::Settings => output::write(&settings::page()),
         Command::Completions(completions) => completions.run(Cli::command()),
         Command::Man(man) => man.run(Cli::command()),

@@ -10,6 +10,7 @@ use crate::app::{App, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::http::server;
+use crate::telemetry;
 
 /// What is run.
 #[derive(Clone, Debug, Default, Args)]
@@ -63,11 +64,12 @@ impl Serve {
             None
         };
         let app = App::build(config, Clock::default()).await?;
-        let mut banner = format!("Bellhop {}\n", env!("CARGO_PKG_VERSION"));
-        for line in app.describe(&parts) {
-            banner = banner + "  " + &line + "\n";
+        let title = format!("Bellhop {}", env!("CARGO_PKG_VERSION"));
+        let lines = telemetry::start_lines(app.config.log.format, &title, &app.describe(&parts));
+        // nobody is served the better by a service that does not start because these lines cannot be read
+        if let Err(error) = output::write(&lines) {
+            tracing::debug!(%error, "cannot say on standard output what has started");
         }
-        output::write(&banner)?;
         app.run(parts, socket, stop).await
     }
 }

@@ -27,6 +27,11 @@ pub(super) const SECTION: Section = Section {
             Fallback::Value("host"),
             "with https: host, or subdomains: browsers keep to https for every name below it too",
         ),
+        Setting::new(
+            "METRICS_LISTEN",
+            Fallback::Described("off"),
+            "an address of its own for /livez and /readyz of this process, with or without the web",
+        ),
         Setting::new("LIMITS", Fallback::Value("on"), "on, or off: no limits on requests (load tests)"),
     ],
 };
@@ -44,6 +49,8 @@ pub struct HttpConfig {
     pub hsts_subdomains: bool,
     /// `BELLHOP_TRUSTED_PROXIES`
     pub trusted_proxies: Vec<IpNet>,
+    /// `BELLHOP_METRICS_LISTEN`: where this process says how it fares, beside the web.
+    pub metrics_listen: Option<SocketAddr>,
     /// `BELLHOP_LIMITS`: whether requests are limited.
     pub limits: bool,
 }
@@ -58,6 +65,7 @@ impl HttpConfig {
             public_url: public_url(given, listen)?,
             hsts_subdomains: values.take_word("HSTS", &[("host", false), ("subdomains", true)])?,
             trusted_proxies: trusted_proxies(values.take_text("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
+            metrics_listen: values.take_optional("METRICS_LISTEN")?,
             limits: values.take_word("LIMITS", &[("on", true), ("off", false)])?,
         })
     }

@@ -29,11 +29,18 @@ pub enum LogFormat {
     Json,
 }
 
+/// The words for the forms.
+const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+impl LogFormat {
+    /// The form that a word names.
+    pub(super) fn named(word: &str) -> Option<Self> {
+        FORMATS.iter().find(|(name, _)| *name == word.trim()).map(|(_, format)| *format)
+    }
+}
+
 impl LogConfig {
     pub(super) fn parse(values: &mut Values) -> Result<Self, ConfigError> {
-        Ok(LogConfig {
-            filter: values.take_optional("LOG")?,
-            format: values.take_word("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
-        })
+        Ok(LogConfig { filter: values.take_optional("LOG")?, format: values.take_word("LOG_FORMAT", &FORMATS)? })
     }
 }

@@ -82,6 +82,21 @@ impl Config {
         Self::from_sources(flags, environment)
     }
 
+    /// The form of the log, as far as it can be told while another setting is wrong: what is said about that one is to be read by
+    /// whoever reads the log. Text where it cannot be told.
+    #[must_use]
+    pub fn log_format(flags: &BTreeMap<String, String>) -> LogFormat {
+        #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+        let from_environment =
+            |name: &str| std::env::var(format!("{PREFIX}{name}")).ok().filter(|value| !value.is_empty());
+        let word = flags.get("LOG_FORMAT").cloned().or_else(|| from_environment("LOG_FORMAT")).or_else(|| {
+            let text = std::fs::read_to_string(from_environment("CONFIG")?).ok()?;
+            let keys: toml::Table = text.parse().ok()?;
+            Some(keys.get("log_format")?.as_str()?.to_owned())
+        });
+        word.and_then(|word| LogFormat::named(&word)).unwrap_or(LogFormat::Text)
+    }
+
     /// As [`Config::load`], with the environment handed in. Flags are named like variables, without the prefix.
     ///
     /// # Errors

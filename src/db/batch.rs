@@ -5,14 +5,20 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures_util::FutureExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::error::{Outage, outage};
+use crate::clock::Clock;
+use crate::failpoint;
+use crate::health::Part;
+use crate::tasks::watched;
 
 /// How many writes one transaction holds at most.
 const MAX_BATCH: usize = 100;
@@ -39,11 +45,12 @@ struct Request<W: BatchWrite> {
 /// A handle to the task that writes. Clones lead to the same task, which ends with the last of them.
 pub struct WriteBatcher<W: BatchWrite> {
     requests: mpsc::Sender<Request<W>>,
+    part: Part,
 }
 
 impl<W: BatchWrite> Clone for WriteBatcher<W> {
     fn clone(&self) -> Self {
-        WriteBatcher { requests: self.requests.clone() }
+        WriteBatcher { requests: self.requests.clone(), part: self.part.clone() }
     }
 }
 
@@ -54,19 +61,26 @@ impl<W: BatchWrite> fmt::Debug for WriteBatcher<W> {
 }
 
 impl<W: BatchWrite> WriteBatcher<W> {
-    /// Starts the task; to be called inside a runtime.
+    /// Starts the task under the name of its part; to be called inside a runtime.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the caller waits for the result, and a stop waits for the caller")]
-    pub fn start(write: W) -> Self {
-        let (requests, mut queue) = mpsc::channel(MAX_BATCH);
-        tokio::spawn(async move {
-            while let Some(first) = queue.recv().await {
-                let batch = collect(first, &mut queue).await;
-                // a panic fails this batch alone: its callers find their reply dropped
-                let _ = AssertUnwindSafe(flush(&write, batch)).catch_unwind().await;
-            }
-        });
-        WriteBatcher { requests }
+    pub fn start(name: &str, write: W) -> Self {
+        let (requests, queue) = mpsc::channel(MAX_BATCH);
+        let part = Part::new(name, &Clock::default());
+        let (write, queue) = (Arc::new(write), Arc::new(Mutex::new(queue)));
+        let task = {
+            let queue = Arc::clone(&queue);
+            move || serve(Arc::clone(&write), Arc::clone(&queue))
+        };
+        let is_over = move || queue.try_lock().is_ok_and(|queue| queue.is_closed());
+        tokio::spawn(watched(part.clone(), CancellationToken::new(), is_over, task));
+        WriteBatcher { requests, part }
+    }
+
+    /// The part that the task is.
+    #[must_use]
+    pub fn part(&self) -> &Part {
+        &self.part
     }
 
     /// Writes, and returns once it is committed. For up to `linger` it waits for others to share the transaction.
@@ -79,6 +93,17 @@ impl<W: BatchWrite> WriteBatcher<W> {
         let request = Request { item, until: Instant::now() + linger, reply };
         self.requests.send(request).await.ok().context("the writing task has ended")?;
         result.await.context("the write panicked")?
+    }
+}
+
+/// Writes until the last handle is gone.
+async fn serve<W: BatchWrite>(write: Arc<W>, queue: Arc<Mutex<mpsc::Receiver<Request<W>>>>) {
+    let mut queue = queue.lock().await;
+    while let Some(first) = queue.recv().await {
+        let batch = collect(first, &mut queue).await;
+        failpoint::reach("batch.collected");
+        // a panic fails this batch alone: its callers find their reply dropped
+        let _ = AssertUnwindSafe(flush(&*write, batch)).catch_unwind().await;
     }
 }
 
@@ -146,7 +171,6 @@ async fn write_all<W: BatchWrite>(write: &W, items: &[W::Item]) -> anyhow::Resul
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::future::join_all;
@@ -192,7 +216,7 @@ mod tests {
         let db = Db::open(&Location::Sqlite(folder.path().join("a.sqlite")), 2).await.unwrap();
         db.migrate().await.unwrap();
         let transactions = Arc::default();
-        let batcher = WriteBatcher::start(Marks { db: db.clone(), transactions: Arc::clone(&transactions) });
+        let batcher = WriteBatcher::start("marks", Marks { db: db.clone(), transactions: Arc::clone(&transactions) });
         (folder, db, batcher, transactions)
     }
 

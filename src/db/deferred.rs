@@ -22,7 +22,7 @@ const COMMIT: &str = "commit;\n";
 
 /// Statements of one transaction without its begin and commit, all of them texts of the program, and their arguments.
 #[derive(Clone, Debug, Default)]
-struct Statements {
+pub(super) struct Statements {
     text: String,
     arguments: SqliteArguments,
 }
@@ -31,19 +31,19 @@ struct Statements {
 #[derive(Clone, Debug)]
 pub struct Writer {
     pub(super) pool: Pool,
-    commits: WriteBatcher<GroupCommit>,
+    pub(super) commits: WriteBatcher<GroupCommit>,
 }
 
 impl Writer {
     /// To be called inside a runtime.
     pub(super) fn new(pool: Pool) -> Self {
-        let commits = WriteBatcher::start(GroupCommit(pool.clone()));
+        let commits = WriteBatcher::start("writes", GroupCommit(pool.clone()));
         Writer { pool, commits }
     }
 }
 
 /// Commits several transactions as one: each still is all or nothing, because a group that fails is tried one by one.
-struct GroupCommit(Pool);
+pub(super) struct GroupCommit(Pool);
 
 impl BatchWrite for GroupCommit {
     type Item = Statements;

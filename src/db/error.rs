@@ -166,6 +166,16 @@ pub fn is_protocol_error(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(sqlx::Error::Protocol(_))))
 }
 
+/// Says why something that is tried again and again did not work; not while the database is away, which is said once, by who
+/// watches it.
+pub fn report_failed_poll(what: &str, error: &anyhow::Error) {
+    if is_unavailable(error) {
+        tracing::debug!(what, error = format!("{error:#}"), "the database is away; trying again");
+    } else {
+        tracing::warn!(what, error = format!("{error:#}"), "does not work; trying again");
+    }
+}
+
 fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {

@@ -26,12 +26,13 @@ use sqlx::{Arguments as _, Connection as _, Executor as _};
 
 pub use self::batch::{BatchWrite, WriteBatcher};
 pub use self::deferred::{DeferredTx, Writer};
-pub use self::error::{Outage, is_protocol_error, is_unavailable, outage};
+pub use self::error::{Outage, is_protocol_error, is_unavailable, outage, report_failed_poll};
 use self::health::Health;
 use self::limits::{ACQUIRE_TIMEOUT, STATEMENT_CACHE_CAPACITY};
 pub use self::postgres::{PostgresTx, Server};
 pub use self::query::{OnPostgres, Query, Row, Value, timestamp_text};
 pub use self::sqlite::Pool;
+use crate::health::Part;
 use crate::progress::Progress;
 
 /// How long `SQLite` waits for another process's write lock.
@@ -235,6 +236,15 @@ impl Db {
         match self {
             Db::Sqlite { .. } => Ok(None),
             Db::Postgres(server) => server.listener().await.map(Some),
+        }
+    }
+
+    /// The task that commits for many, where there is one.
+    #[must_use]
+    pub fn part(&self) -> Option<&Part> {
+        match self {
+            Db::Sqlite { write, .. } => Some(write.commits.part()),
+            Db::Postgres(_) => None,
         }
     }
 

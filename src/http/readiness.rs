@@ -1,28 +1,51 @@
-//! Whether we can take requests, and what does not work as it should.
+//! Whether we can take requests, and what does not work as it should, here and in the other processes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
+use crate::clock::{Clock, Timestamp};
 use crate::db::{Db, Outage};
+use crate::health::{Health, PartState};
 use crate::mail::{self, Transport};
-use crate::messaging::broker::{self, Broker};
+use crate::messaging::broker::{Broker, BrokerHealth};
+use crate::processes;
 
 /// How long an answer is good for: readiness is asked often, and by strangers.
 const REPORT_LIFETIME: Duration = Duration::from_secs(1);
 
+/// How long the database may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What is asked.
+#[derive(Debug)]
+pub struct Sources {
+    /// The database, which must answer.
+    pub db: Db,
+    /// For who has given a sign of life lately.
+    pub clock: Clock,
+    /// Where messages move.
+    pub broker: Broker,
+    /// How mails leave.
+    pub mail: Arc<Transport>,
+    /// The parts of this process …
+    pub health: Health,
+    /// … and its name among the others.
+    pub process: Uuid,
+}
+
 /// Whether we can take requests.
 #[derive(Debug)]
 pub struct Readiness {
-    db: Db,
-    broker: Broker,
-    mail: Arc<Transport>,
+    sources: Sources,
     last: Mutex<Option<(Instant, Report)>>,
 }
 
-/// What `/readyz` says.
+/// What `/readyz` says. Reasons are for the log and for operators: they may name hosts and users.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// Whether requests can be taken: the database answers and takes writes.
@@ -30,15 +53,32 @@ pub struct Report {
     /// Why they cannot, if they cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// What does not work as it should and costs nobody a request: `broker`, `mail`.
-    pub degraded: Vec<&'static str>,
+    /// What does not work as it should and costs nobody a request, here or in another process: `broker`, `mail`, `relay`.
+    pub degraded: BTreeSet<String>,
+    /// The parts of this process.
+    pub parts: Vec<PartState>,
+    /// The parts of the others.
+    pub elsewhere: Vec<OtherPart>,
+}
+
+/// A part of another process.
+#[derive(Clone, Debug, Serialize)]
+pub struct OtherPart {
+    /// Tells the processes apart.
+    pub process: Uuid,
+    /// Its name.
+    pub part: String,
+    /// Whether it does not work as it should.
+    pub degraded: bool,
+    /// Since when it is so.
+    pub since: Timestamp,
 }
 
 impl Readiness {
     /// Asks these.
     #[must_use]
-    pub fn new(db: Db, broker: Broker, mail: Arc<Transport>) -> Self {
-        Readiness { db, broker, mail, last: Mutex::default() }
+    pub fn new(sources: Sources) -> Self {
+        Readiness { sources, last: Mutex::default() }
     }
 
     /// How things stand, at most a second ago.
@@ -49,15 +89,31 @@ impl Readiness {
         {
             return report.clone();
         }
-        let reason = self.db.check().await.err().map(Outage::as_str);
-        let mut report = Report { ready: reason.is_none(), reason, degraded: Vec::new() };
-        if let broker::BrokerHealth::Degraded(reason) = self.broker.health().await {
-            // the reason may name hosts and users: it is for the log
-            tracing::warn!(reason, "the broker is degraded");
-            report.degraded.push("broker");
+        let Sources { db, clock, broker, mail, health, process } = &self.sources;
+        let reason = db.check().await.err().map(Outage::as_str);
+        let mut report = Report { ready: reason.is_none(), reason, parts: health.parts(), ..Report::default() };
+        if report.ready {
+            let others = processes::elsewhere(db, clock, *process, &report.parts);
+            let others = tokio::time::timeout(ANSWER_TIMEOUT, others).await;
+            let others = others.ok().and_then(Result::ok).unwrap_or_default().into_iter();
+            report.elsewhere = others
+                .map(|other| OtherPart {
+                    process: other.process,
+                    part: other.part,
+                    degraded: other.degraded,
+                    since: other.since,
+                })
+                .collect();
         }
-        if matches!(self.mail.health(), mail::Health::Failing { .. }) {
-            report.degraded.push("mail");
+        let own = report.parts.iter().filter(|part| part.degraded).map(|part| &part.part);
+        let others = report.elsewhere.iter().filter(|part| part.degraded).map(|part| &part.part);
+        report.degraded = own.chain(others).cloned().collect();
+        // these know it a moment before it is said
+        if broker.health().await != BrokerHealth::Up {
+            report.degraded.insert("broker".to_owned());
+        }
+        if matches!(mail.health(), mail::Health::Failing { .. }) {
+            report.degraded.insert("mail".to_owned());
         }
         *last = Some((Instant::now(), report.clone()));
         report

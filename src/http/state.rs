@@ -27,7 +27,7 @@ pub struct AppState {
     /// Whether people on this machine may read the local mailbox.
     pub shows_mailbox: bool,
     /// Whether we can take requests.
-    pub readiness: Readiness,
+    pub readiness: Arc<Readiness>,
     /// Whether browsers reach us by https.
     pub https: bool,
     /// How often a network may ask.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::account::Accounts;
+use crate::health::Health;
 use crate::mail::Transport;
 use crate::messaging::consumer::layers::{RateLimit, Stack};
 
@@ -19,6 +20,8 @@ pub struct ListenerContext {
     pub mail_rate: Option<RateLimit>,
     /// The base of links.
     pub public_url: Url,
+    /// Where their parts are counted.
+    pub health: Health,
     /// The domain of Message-IDs: the sender's.
     pub mail_domain: Arc<str>,
 }

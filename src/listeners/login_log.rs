@@ -21,6 +21,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 fn stack(context: &ListenerContext) -> Stack {
     let log = LoginLog::new(&context.accounts, QUEUE);
+    context.health.add(log.part());
     layers::transactional(QUEUE, TIME_LIMIT, move |message| handle(log.clone(), message))
 }
 

@@ -8,10 +8,8 @@
 //! * [`outbox`]: from the transaction that made an event true to the broker, and what got lost on the way
 //! * [`consumer`]: from a queue to a listener, and the one place that settles
 //! * [`operator`]: the queues and dead letters as an operator sees them, and what can be done about them
-//! * [`notify`]: signals to who waits; [`backpressure`]: a backlog lets people go first; `backoff`: pauses that grow; `claim`:
-//!   rows that are claimed
+//! * [`notify`]: signals to who waits; [`backpressure`]: a backlog lets people go first; `claim`: rows that are claimed
 
-mod backoff;
 pub mod backpressure;
 pub mod broker;
 mod claim;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::db::Db;
+use crate::db::{self, Db};
+use crate::failpoint;
 
 /// The channel on which `PostgreSQL` tells relays of other processes that there is something in the outbox.
 pub const OUTBOX_CHANNEL: &str = "bellhop_outbox";
@@ -77,11 +78,12 @@ impl Notifier {
     /// Signals what other processes write, until `stop`. Returns at once where there are none (`SQLite`).
     pub async fn listen(self, db: Db, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            failpoint::reach("notifications.turn");
             let ended = stop.run_until_cancelled(self.try_listen(&db)).await;
             match ended {
                 Some(Ok(())) | None => return,
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "cannot listen to other processes, polling instead");
+                    db::report_failed_poll("listening to other processes (polling instead)", &error.into());
                     stop.run_until_cancelled(tokio::time::sleep(5 * POLL_INTERVAL)).await;
                 }
             }

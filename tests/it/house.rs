@@ -50,7 +50,26 @@ const LEVELS: [(u8, &[&str]); 5] = [
     (3, &["http", "listeners"]),
     (2, &["account", "event"]),
     (1, &["messaging", "mail"]),
-    (0, &["db", "clock", "config", "error", "failpoint", "links", "locale", "net", "progress", "telemetry", "text"]),
+    (
+        0,
+        &[
+            "backoff",
+            "clock",
+            "config",
+            "db",
+            "error",
+            "failpoint",
+            "health",
+            "links",
+            "locale",
+            "net",
+            "processes",
+            "progress",
+            "tasks",
+            "telemetry",
+            "text",
+        ],
+    ),
 ];
 
 fn level(room: &str) -> u8 {
@@ -327,6 +346,40 @@ fn lines_with(needle: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_runs_beside_the_requests_is_watched() {
+    let mut files: Vec<String> = [".spawn(", "tokio::spawn("]
+        .into_iter()
+        .flat_map(lines_with)
+        .map(|line| line.split(": ").next().unwrap().to_owned())
+        .collect();
+    files.sort();
+    files.dedup();
+    let known = [
+        // a hash, for which its caller waits
+        "src/account/credentials/hasher.rs",
+        // on `Tasks`
+        "src/app/mod.rs",
+        // hears the signals
+        "src/cli/serve.rs",
+        // watched
+        "src/db/batch.rs",
+        // a request and a connection
+        "src/http/middleware/detach.rs",
+        "src/http/server/mod.rs",
+        // a look, for which its caller waits
+        "src/messaging/broker/embedded/delivery.rs",
+        // watched
+        "src/messaging/broker/rabbit/connection.rs",
+        // whose end ends the consumer, which is watched
+        "src/messaging/broker/rabbit/consumer.rs",
+        "src/tasks.rs",
+        // the thread that writes the log
+        "src/telemetry/writer.rs",
+    ];
+    assert_eq!(files, known, "start it by `Tasks::spawn`");
+}
+
+#[test]
 fn only_one_place_settles() {
     let mut callers: Vec<String> = [".ack()", "delivery.release()", "basic_ack", "basic_nack", "basic_reject"]
         .into_iter()
@@ -361,7 +414,7 @@ fn every_step_that_can_fail_is_in_the_list_and_in_the_program() {
         .collect();
     reached.sort();
     reached.dedup();
-    let mut listed = bellhop::failpoint::STEPS.to_vec();
+    let mut listed = [bellhop::failpoint::STEPS, bellhop::failpoint::PANICS].concat();
     listed.sort_unstable();
     assert_eq!(reached, listed);
 }

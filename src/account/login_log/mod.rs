@@ -13,6 +13,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::db::{BatchWrite, Db, Sql, WriteBatcher, timestamp_text};
 use crate::event::{Event, Received};
 use crate::failpoint;
+use crate::health::Part;
 use crate::messaging::consumer::inbox;
 use crate::messaging::outbox::OutboxEvent as _;
 
@@ -46,7 +47,13 @@ impl LoginLog {
     #[must_use]
     pub fn new(accounts: &Accounts, listener: &'static str) -> Self {
         let Accounts { db, clock, .. } = accounts.clone();
-        LoginLog { rows: WriteBatcher::start(Rows { db, clock, listener }) }
+        LoginLog { rows: WriteBatcher::start("login-log rows", Rows { db, clock, listener }) }
+    }
+
+    /// The part that writes its rows.
+    #[must_use]
+    pub fn part(&self) -> &Part {
+        self.rows.part()
     }
 
     /// Writes a login event into the log, unless it is there already. Other events are ignored.

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::body_limit::{BodyLimits, limit_body};
-use self::catch_panic::from_panic;
+use self::catch_panic::{answer_panics, from_panic};
 use self::client_ip::{Proxies, resolve_client_ip};
 use self::detach::detach;
 use self::render_problem::{RenderPage, render_problem};
@@ -58,4 +58,5 @@ pub fn apply(app: Router, config: MiddlewareConfig) -> Router {
         .layer(from_fn_with_state(site, set_security_headers))
         .layer(from_fn_with_state(proxies, resolve_client_ip))
         .layer(from_fn_with_state(clock, trace_request))
+        .layer(from_fn_with_state(problem_page, answer_panics))
 }

@@ -4,8 +4,8 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
 use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::Serialize;
@@ -50,7 +50,7 @@ struct Details<'a> {
 /// It also takes over answers that axum itself gives (no route, wrong method, an extractor's refusal): errors without a
 /// body or with a plain text one. A handler's own error answer in HTML or JSON passes as it is.
 pub async fn render_problem(State(page): State<RenderPage>, request: Request, next: Next) -> Response {
-    let json = request.uri().path().starts_with(links::API) || accept::prefers_json(request.headers());
+    let json = wants_json(request.uri().path(), request.headers());
     let language = request.headers().get(ACCEPT_LANGUAGE).cloned();
     let request_id = request.extensions().get::<RequestId>().copied();
 
@@ -66,16 +66,35 @@ pub async fn render_problem(State(page): State<RenderPage>, request: Request, ne
     }
 
     let told_id = request_id.filter(|_| problem.status.is_server_error());
-    let (kind, body) = if json {
-        ("application/problem+json", details(&problem, told_id))
-    } else {
-        let locale = accept::locale(language.as_ref());
-        ("text/html; charset=utf-8", page(&problem, PageRequest { locale, request_id: told_id }))
-    };
+    let (kind, body) = written(&problem, json, language.as_ref(), told_id, page);
     response.headers_mut().remove(CONTENT_LENGTH);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     *response.body_mut() = Body::from(body);
     response
+}
+
+fn wants_json(path: &str, headers: &HeaderMap) -> bool {
+    path.starts_with(links::API) || accept::prefers_json(headers)
+}
+
+/// The content type and the body.
+fn written(
+    problem: &Problem,
+    json: bool,
+    language: Option<&HeaderValue>,
+    request_id: Option<RequestId>,
+    page: RenderPage,
+) -> (&'static str, String) {
+    if json {
+        return ("application/problem+json", details(problem, request_id));
+    }
+    ("text/html; charset=utf-8", page(problem, PageRequest { locale: accept::locale(language), request_id }))
+}
+
+/// The content type and the body of a 500 about which nothing else is known.
+pub(super) fn of_server_error(path: &str, headers: &HeaderMap, page: RenderPage) -> (&'static str, String) {
+    let problem = Problem::of(StatusCode::INTERNAL_SERVER_ERROR);
+    written(&problem, wants_json(path, headers), headers.get(ACCEPT_LANGUAGE), None, page)
 }
 
 fn details(problem: &Problem, request_id: Option<RequestId>) -> String {
@@ -99,8 +118,6 @@ fn is_bare(response: &Response) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::StatusCode;
-
     use super::*;
 
     #[test]

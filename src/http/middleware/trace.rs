@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::failpoint;
 use crate::text::is_invisible;
 
 /// The id of a request, in its extensions, in its span and in the answer's `X-Request-Id`. It is ours: one that came
@@ -24,7 +25,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest piece of a stranger's text in a log, in characters.
 const MAX_LOGGED_CHARS: usize = 200;
 
-/// The outermost layer: gives the request an id and a span, `http.<route>`, and writes down how it ended.
+/// The outermost layer but for the one that answers for panics: gives the request an id and a span, `http.<route>`, and writes down how it ended.
 pub async fn trace_request(State(clock): State<Clock>, mut request: Request, next: Next) -> Response {
     let id = clock.new_id();
     request.extensions_mut().insert(RequestId(id));
@@ -38,6 +39,7 @@ pub async fn trace_request(State(clock): State<Clock>, mut request: Request, nex
         request_id = %id,
     );
     async move {
+        failpoint::reach("request.traced");
         let start = Instant::now();
         let mut response = next.run(request).await;
         if let Ok(id) = HeaderValue::try_from(id.to_string()) {

@@ -11,6 +11,7 @@ mod lingering_close;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpSocket};
@@ -18,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::failpoint;
 use crate::http::server::accept_backoff::{AcceptBackoff, is_of_one_connection};
 use crate::http::server::connection_table::ConnectionTable;
 use crate::http::server::limits::ConnectionLimits;
@@ -42,7 +44,13 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// at most [`ConnectionLimits::drain`], and returns. Every request has a [`Peer`] in its extensions.
 ///
 /// [`Peer`]: crate::http::middleware::client_ip::Peer
-pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: impl Into<Arc<TcpListener>>,
+    app: Router,
+    limits: ConnectionLimits,
+    shutdown: CancellationToken,
+) {
+    let listener = listener.into();
     let table = ConnectionTable::new(&limits);
     let mut connections = JoinSet::new();
     let mut backoff = AcceptBackoff::default();
@@ -52,6 +60,7 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ConnectionLimits,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept(), if connections.len() < limits.connections.max(1) => accepted,
         };
+        failpoint::reach("web.turn");
         match accepted {
             Ok((socket, peer)) => {
                 backoff.reset();

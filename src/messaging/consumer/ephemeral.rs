@@ -2,6 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
+use crate::failpoint;
 use crate::messaging::broker::Broker;
 use crate::messaging::message::Message;
 use crate::messaging::topology::Queue;
@@ -22,6 +23,7 @@ pub async fn follow(
     let mut generation = deliveries.subscribed();
     subscribed(*generation.borrow_and_update());
     loop {
+        failpoint::reach("revocations.turn");
         tokio::select! {
             biased;
             changed = generation.changed() => {

@@ -16,10 +16,10 @@ use tower::util::{BoxCloneSyncService, option_layer};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt as _, service_fn};
 use tracing::Instrument as _;
 
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::failpoint;
-use crate::messaging::backoff::Backoff;
 use crate::messaging::consumer::lease::{Acquired, EVENT_LEASE, Lease};
 use crate::messaging::message::{Message, Outcome};
 use crate::telemetry;

@@ -80,6 +80,7 @@ impl Consumer {
                 delivery = next, if running.len() < self.at_once => {
                     yield_until = None;
                     let Some(delivery) = delivery else { break };
+                    failpoint::reach("consumer.turn");
                     let mut consumer = self.clone();
                     running.push(async move { consumer.handle(delivery).await });
                     if running.len() == self.at_once && self.at_once >= BACKLOG {

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
-use crate::db::Db;
-use crate::messaging::broker::{Broker, Publication, Published};
+use crate::db::{self, Db};
+use crate::failpoint;
+use crate::messaging::broker::{Broker, BrokerHealth, Publication, Published};
 use crate::messaging::consumer::retries;
 use crate::messaging::message::Message;
 use crate::messaging::outbox;
@@ -75,10 +76,13 @@ impl Reconciler {
             match self.reconcile(age).await {
                 Ok(0) => {}
                 Ok(events) => tracing::warn!(events, "published again what no listener had recorded"),
-                Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "cannot compare the outbox with the inboxes");
+                // it cannot see what waits on a broker that is away, which is said once
+                Err(error) if self.broker.health().await != BrokerHealth::Up => {
+                    tracing::debug!(error = format!("{error:#}"), "the broker is away; comparing later");
                 }
+                Err(error) => db::report_failed_poll("comparing the outbox with the inboxes", &error),
             }
+            failpoint::reach("reconciler.turn");
             if stop.run_until_cancelled(tokio::time::sleep(RECENT_INTERVAL)).await.is_none() {
                 return;
             }

@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::db::Db;
+use crate::db::{self, Db};
 use crate::failpoint;
-use crate::messaging::backoff::Backoff;
+use crate::health::Part;
 use crate::messaging::backpressure::Backpressure;
 use crate::messaging::broker::embedded::Embedded;
-use crate::messaging::broker::{Broker, Publication, Published};
+use crate::messaging::broker::{Broker, BrokerHealth, Publication, Published};
 use crate::messaging::message::Message;
 use crate::messaging::notify::{Notifier, POLL_INTERVAL};
 use crate::messaging::outbox;
@@ -55,6 +56,8 @@ pub struct Relay {
     pub broker: Broker,
     /// Tells an event that nobody wants from one that got lost.
     pub topology: Arc<Topology>,
+    /// How it fares.
+    pub part: Part,
     /// For backlogs.
     pub backpressure: Backpressure,
 }
@@ -80,6 +83,7 @@ impl Relay {
         let mut backoff = Backoff::SERVER;
         let (mut batch_began, mut linger) = (Instant::now(), Duration::ZERO);
         while !stop.is_cancelled() {
+            failpoint::reach("relay.turn");
             let began = Instant::now();
             let mut result = self.drain_batch().await;
             if let Ok(BatchResult { more: true, kept: 0, .. }) = result {
@@ -106,7 +110,7 @@ impl Relay {
                 }
                 Ok(_) => backoff.reset(),
                 Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "the relay cannot work, trying again");
+                    db::report_failed_poll("the relay", &error);
                     stop.run_until_cancelled(tokio::time::sleep(backoff.jittered())).await;
                 }
             }
@@ -214,7 +218,12 @@ impl Relay {
             }
         }
         if !failed.is_empty() {
-            tracing::warn!(events = failed.len(), reason, "not published, trying again");
+            // of a broker that is away the process says so, once
+            if self.broker.health().await == BrokerHealth::Up {
+                self.part.degrade(&format!("the broker did not take all events: {reason}"));
+            }
+        } else if !done.is_empty() {
+            self.part.recover();
         }
         failpoint::reach("relay.confirmed");
         let mut tx = self.db.begin().await?;

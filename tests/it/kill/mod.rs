@@ -23,6 +23,7 @@ pub mod slow_clients;
 mod starting;
 mod stopping;
 mod storm;
+mod watching;
 
 /// How often something is repeated: enough to find what it looks for, or what `scripts/storm --long` has the time for.
 fn times(usual: usize, long: usize) -> usize {

@@ -58,6 +58,12 @@ async fn it_starts_and_registers_while_broker_and_mail_server_are_away_and_catch
     let addresses: BTreeSet<String> = mails.into_iter().flat_map(|mail| mail.recipients).collect();
     assert_eq!(addresses.len(), 5, "everybody has a mail");
     within("all well again", async || app.client().get("/readyz").await.json()["degraded"] == json!([])).await;
+    // F24: in one line when it begins and in one when it ends, never by lapin
+    let log = app.log();
+    for said in [": degraded part=\"broker\"", ": well again part=\"broker\""] {
+        assert_eq!(log.matches(said).count(), 1, "{said}: {log}");
+    }
+    assert!(!log.contains("lapin") && !log.contains("not published"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

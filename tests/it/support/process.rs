@@ -82,8 +82,13 @@ impl Bellhop {
             log.expect("the folder is ours")
         };
         let out = File::create(self.folder.path().join("out")).expect("the folder is ours");
+        self.spawn_writing(out.into(), log().into());
+    }
+
+    /// As [`Self::spawn`], with other places for what it prints and logs.
+    pub fn spawn_writing(&mut self, out: Stdio, log: Stdio) {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        let child = self.command(&arguments).stdin(Stdio::null()).stdout(out).stderr(log()).spawn();
+        let child = self.command(&arguments).stdin(Stdio::null()).stdout(out).stderr(log).spawn();
         self.child = Some(child.expect("the program was built with the tests"));
     }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::store::{CONSUMER_TTL, Embedded, NODE_TTL};
 use crate::clock::Timestamp;
+use crate::db;
 use crate::messaging::claim::claim;
 use crate::messaging::message::{Failure, Message};
 use crate::messaging::notify::{POLL_INTERVAL, QUEUES_CHANNEL, Subscription};
@@ -246,7 +247,7 @@ impl LeasedDeliveries {
                     self.subscribed.send_if_modified(|known| std::mem::replace(known, flowing) != flowing);
                 }
                 Err(error) => {
-                    tracing::warn!(queue = self.queue.name, error = format!("{error:#}"), "cannot take messages");
+                    db::report_failed_poll(&format!("taking messages from {}", self.queue.name), &error);
                     self.gaps += 1;
                     // only a change is told: whoever hears it asks for the next message anew, and would not wait at all
                     self.subscribed.send_if_modified(|known| known.take().is_some());
@@ -268,7 +269,7 @@ impl LeasedDeliveries {
                 Ok(true) => next.leased_at = now,
                 Ok(false) => drop(self.ready.pop_front()),
                 Err(error) => {
-                    tracing::warn!(queue = self.queue.name, error = format!("{error:#}"), "cannot keep messages");
+                    db::report_failed_poll(&format!("keeping messages of {}", self.queue.name), &error);
                     // they come again when their leases end
                     self.ready.clear();
                     return false;

@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::acks::Acks;
 use super::routes::{Routes, bind, declare_queue};
 use crate::clock::Clock;
-use crate::db::{Db, Sql, Tx, WriteBatcher};
+use crate::db::{self, Db, Sql, Tx, WriteBatcher};
+use crate::failpoint;
+use crate::health::Part;
 use crate::messaging::broker::types::{Publication, Published, QueueDepth};
 use crate::messaging::claim::claim;
 use crate::messaging::notify::{Notifier, POLL_INTERVAL, QUEUES_CHANNEL};
@@ -46,8 +48,14 @@ impl Embedded {
     /// A broker in the tables of `db`, to be made inside a runtime. Nothing is written until [`Embedded::declare`].
     #[must_use]
     pub fn new(db: Db, clock: Clock, notifier: Notifier, topology: Arc<Topology>, tasks: TaskTracker) -> Self {
-        let acks = WriteBatcher::start(Acks(db.clone()));
+        let acks = WriteBatcher::start("acknowledgements", Acks(db.clone()));
         Embedded { db, clock, notifier, topology, tasks, acks }
+    }
+
+    /// The task that acknowledges for many.
+    #[must_use]
+    pub fn part(&self) -> &Part {
+        self.acks.part()
     }
 
     /// Writes the topology into the tables; what is there already stays, with its messages.
@@ -310,8 +318,9 @@ impl Embedded {
             match self.maintain().await {
                 Ok(moved) if moved > 0 => continue,
                 Ok(_) => {}
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "cannot maintain the queues"),
+                Err(error) => db::report_failed_poll("moving on what has waited", &error),
             }
+            failpoint::reach("queues.turn");
             stop.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await;
         }
     }

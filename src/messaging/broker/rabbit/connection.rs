@@ -16,7 +16,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::declare;
 use super::fault::{Fault, within};
 use super::link::{ConnectionState, LiveConnection, Role, SETTLE_TIMEOUT, Shared};
-use crate::messaging::backoff::Backoff;
+use crate::backoff::Backoff;
+use crate::failpoint;
+use crate::tasks::watched;
 
 /// To be connected and authenticated.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,22 +39,29 @@ const REDECLARE_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) fn start(shared: &Arc<Shared>, role: Role) {
     if !shared.link(role).started.swap(true, Ordering::Relaxed) {
         shared.report_state(role, ConnectionState::Away("not connected yet".into()));
-        shared.tasks.spawn(supervise(Arc::clone(shared), role));
+        let (again, over) = (Arc::clone(shared), shared.stop.clone());
+        let task = move || supervise(Arc::clone(&again), role);
+        let part = shared.part(role).clone();
+        shared.tasks.spawn(watched(part, shared.stop.clone(), move || over.is_cancelled(), task));
     }
 }
 
 async fn supervise(shared: Arc<Shared>, role: Role) {
+    // what a supervisor that panicked has left
+    if let Some(left) = shared.link(role).live.send_replace(None) {
+        left.over.cancel();
+        close(&left).await;
+    }
     let mut backoff = Backoff::SERVER;
-    let mut is_reported = false;
     while !shared.stop.is_cancelled() {
         let began = Instant::now();
         // not cut short by `stop`: lapin's thread must not be left connecting while the runtime goes away
         let fault = match open(&shared, role).await {
             Ok(live) => {
-                is_reported = false;
-                tracing::info!(%role, "connected to the broker");
+                tracing::debug!(%role, "connected to the broker");
                 shared.report_state(role, ConnectionState::Up);
                 shared.link(role).live.send_replace(Some(Arc::clone(&live)));
+                failpoint::reach("broker.connected");
                 let fault = monitor(&shared, role, &live).await;
                 live.over.cancel();
                 shared.link(role).live.send_replace(None);
@@ -64,11 +73,8 @@ async fn supervise(shared: Arc<Shared>, role: Role) {
         if shared.stop.is_cancelled() {
             break;
         }
-        if std::mem::replace(&mut is_reported, true) {
-            tracing::debug!(%role, %fault, "still no connection to the broker");
-        } else {
-            tracing::warn!(%role, %fault, "no connection to the broker, trying again until there is one");
-        }
+        // what is degraded is said once, by who watches over the process
+        tracing::debug!(%role, %fault, "no connection to the broker, trying again until there is one");
         shared.report_state(role, ConnectionState::Away(fault.to_string()));
         tokio::select! {
             () = sleep(backoff.after(began.elapsed(), fault.is_refusal())) => {}
@@ -115,11 +121,9 @@ async fn monitor(shared: &Shared, role: Role, live: &LiveConnection) -> Fault {
             }
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) if role == Role::Publisher => {
-                    tracing::warn!(%role, reason, "the broker takes no messages for now");
                     shared.report.send_modify(|report| report.blocked = Some(reason));
                 }
                 Some(Event::ConnectionUnblocked) if role == Role::Publisher => {
-                    tracing::info!(%role, "the broker takes messages again");
                     shared.report.send_modify(|report| report.blocked = None);
                 }
                 // errors of channels come here too, and those are the business of who has the channel

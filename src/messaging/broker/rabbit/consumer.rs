@@ -20,7 +20,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::fault::{ANSWER_TIMEOUT, Fault, within};
 use super::link::{LiveConnection, SETTLE_TIMEOUT, Shared, suspect_if_late};
 use super::{declare, wire};
-use crate::messaging::backoff::Backoff;
+use crate::backoff::Backoff;
+use crate::failpoint;
 use crate::messaging::message::Message;
 use crate::messaging::topology::{BROADCAST, Queue, QueueKind};
 
@@ -183,7 +184,7 @@ impl ConsumerTask {
             self.generation.send_replace(None);
             if !live.over.is_cancelled() {
                 // the connection lives: it is this queue
-                tracing::warn!(queue = self.queue.name, %fault, "no subscription, trying again until there is one");
+                tracing::debug!(queue = self.queue.name, %fault, "no subscription, trying again until there is one");
                 if fault.code() == Some(404) {
                     self.shared.redeclare.notify_one();
                 }
@@ -265,7 +266,10 @@ impl ConsumerTask {
                 () = self.ended() => break,
                 () = live.over.cancelled() => return End::Lost(Fault::Ended("the connection ended".into())),
                 next = consumer.next() => match next {
-                    Some(Ok(delivery)) => self.deliver(live, delivery),
+                    Some(Ok(delivery)) => {
+                        failpoint::reach("subscription.turn");
+                        self.deliver(live, delivery);
+                    }
                     Some(Err(error)) => return End::Lost(error.into()),
                     None => return End::Lost(Fault::Ended("cancelled by the broker: was the queue deleted?".into())),
                 }

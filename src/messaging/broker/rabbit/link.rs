@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::fault::Fault;
 use super::wire::Names;
 use crate::config::TopologyMode;
+use crate::health::Part;
 use crate::messaging::broker::types::{BrokerHealth, Publication};
 use crate::messaging::topology::Topology;
 
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub(super) publishing: Mutex<PublisherState>,
     /// The consumers' tasks: connections are kept for what they have not settled.
     pub(super) consuming: TaskTracker,
+    /// The supervisors, once they have been started.
+    pub(super) parts: [Part; 2],
     /// An exchange or a queue was found missing.
     pub(super) redeclare: Notify,
 }
@@ -64,6 +67,14 @@ impl Shared {
         match role {
             Role::Publisher => &self.publisher,
             Role::Consumer => &self.consumer,
+        }
+    }
+
+    pub(super) fn part(&self, role: Role) -> &Part {
+        let [publisher, consumer] = &self.parts;
+        match role {
+            Role::Publisher => publisher,
+            Role::Consumer => consumer,
         }
     }
 

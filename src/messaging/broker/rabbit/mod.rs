@@ -35,7 +35,9 @@ pub use self::consumer::{AmqpDeliveries, AmqpDelivery};
 use self::fault::{ANSWER_TIMEOUT, within};
 use self::link::{Link, Role, Shared};
 use self::wire::Names;
+use crate::clock::Clock;
 use crate::config::TopologyMode;
+use crate::health::Part;
 use crate::messaging::broker::types::{BrokerHealth, Publication, Published, QueueDepth};
 use crate::messaging::topology::{Queue, QueueKind, Topology};
 
@@ -108,10 +110,18 @@ impl Rabbit {
             consumer: Link::new(),
             publishing: Mutex::default(),
             consuming: TaskTracker::new(),
+            parts: [Role::Publisher, Role::Consumer]
+                .map(|role| Part::new(&format!("connection of the {role}"), &Clock::default())),
             redeclare: Notify::new(),
         });
         connection::start(&shared, Role::Publisher);
         Ok(Self { shared })
+    }
+
+    /// The tasks that keep the connections.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.shared.parts
     }
 
     /// Publishes, and waits until the broker has confirmed: one answer per publication, in order.

@@ -1,25 +1,11 @@
 //! The log, as text or JSON, and the trace context that travels with a message.
 
-use tracing_subscriber::EnvFilter;
+mod guarded;
+mod log;
+mod writer;
 
-use crate::config::{ConfigError, LogConfig, LogFormat};
-
-/// Starts the log on standard error, with `default` as its filter unless the settings say otherwise.
-///
-/// # Errors
-/// When `BELLHOP_LOG` is not a filter.
-pub fn start(config: &LogConfig, default: &str) -> Result<(), ConfigError> {
-    // lapin logs every returned message with its body
-    let filter = config.filter.as_deref().unwrap_or(default);
-    let filter = EnvFilter::try_new(format!("lapin::returned_messages=off,{filter}"));
-    let filter = filter.map_err(|error| ConfigError::new("LOG", error))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| ConfigError::other(format!("cannot start the log: {error}")))
-}
+pub use self::log::{last_line, start, start_lines};
+pub use self::writer::{flush, is_writable};
 
 tokio::task_local! {
     static TRACE: String;

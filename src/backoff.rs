@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Pauses that double from the first to the longest. As an iterator it gives them as they are, [`Backoff::jittered`] a
 /// random part of each, so that many who lost the same server do not all come back at once.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     first: Duration,
     longest: Duration,
     next: Duration,
@@ -13,28 +13,30 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// For a server that is away.
-    pub(super) const SERVER: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
+    pub const SERVER: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
 
     /// What lasted this long went well.
     const HEALTHY: Duration = Duration::from_mins(1);
 
-    pub(super) const fn new(first: Duration, longest: Duration) -> Self {
+    /// From the first pause to the longest.
+    #[must_use]
+    pub const fn new(first: Duration, longest: Duration) -> Self {
         Backoff { first, longest, next: first }
     }
 
     /// Begins again with the first pause.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = self.first;
     }
 
     /// The next pause with full jitter: anything from nothing to all of it.
-    pub(super) fn jittered(&mut self) -> Duration {
+    pub fn jittered(&mut self) -> Duration {
         self.next().map_or(self.longest, jitter)
     }
 
     /// The pause after a connection that lasted `lived`; it begins again after one that went well. A refusal (wrong
     /// password, no such virtual host) is not mended by hurrying: it waits at least half of the longest pause.
-    pub(super) fn after(&mut self, lived: Duration, is_refused: bool) -> Duration {
+    pub fn after(&mut self, lived: Duration, is_refused: bool) -> Duration {
         if lived >= Self::HEALTHY {
             self.reset();
         }
