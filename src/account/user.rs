@@ -35,6 +35,19 @@ pub async fn by_canonical(db: &Db, canonical: &str) -> sqlx::Result<Option<User>
         .await
 }
 
+/// The address of a registration that waits or of a user, for operators.
+///
+/// # Errors
+/// When the database is away.
+pub async fn address_of(db: &Db, id: Uuid) -> sqlx::Result<Option<String>> {
+    let found: Option<(String,)> = db
+        .query("select email from users where id = $1 union all select email from registrations where id = $1 limit 1")
+        .bind(id)
+        .optional()
+        .await?;
+    Ok(found.map(|(email,)| email))
+}
+
 /// A user as operators see one.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize)]
 pub struct UserSummary {

@@ -212,6 +212,16 @@ impl App {
         self.accounts.db.close().await;
     }
 
+    /// Waits until the broker is connected, or is known to be away.
+    pub async fn broker_is_known(&self) {
+        let known = async {
+            while self.broker.is_connecting() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, known).await;
+    }
+
     /// How full each queue is, as soon as the broker is connected.
     ///
     /// # Errors

@@ -8,14 +8,18 @@ use uuid::Uuid;
 
 use super::open::with_app;
 use super::output::{self, Output, Table, instant, printable, with_progress};
+use crate::account::user;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::event::{self, Event, Received};
 use crate::http::api::admin::DeadLetterDetails;
+use crate::listeners::LISTENERS;
 use crate::messaging::operator::{DeadLetter, DeadLetterFilter, Operator};
+use crate::messaging::outbox;
 use crate::progress::Progress;
 
-const COLUMNS: [&str; 7] = ["id", "queue", "type", "attempts", "first failed", "last failed", "reason"];
+const COLUMNS: [&str; 8] = ["id", "queue", "type", "attempts", "first failed", "last failed", "done since", "reason"];
 
 /// Messages that were given up.
 #[derive(Clone, Debug, Subcommand)]
@@ -69,11 +73,14 @@ struct OneOrAll {
     /// every one
     #[arg(long)]
     all: bool,
+    /// those that have been done since
+    #[arg(long)]
+    done: bool,
 }
 
 impl DeadLetters {
     pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
-        with_app(config, async |app| {
+        let work = with_app(config, async |app| {
             // RabbitMQ is connected to in the background
             app.depths().await?;
             match self {
@@ -88,13 +95,14 @@ impl DeadLetters {
                     decide(app, which, ["discarding", "discarded"], discard).await
                 }
             }
-        })
-        .await
+        });
+        Box::pin(work).await
     }
 }
 
 async fn list(app: &App, of: Of, json: bool) -> anyhow::Result<()> {
-    let letters = app.operator().dead_letters(&DeadLetterFilter { queue: of.queue, id: None }).await?;
+    let letters =
+        app.operator().dead_letters(&DeadLetterFilter { queue: of.queue, ..DeadLetterFilter::default() }).await?;
     let mut out = Output::new();
     if json {
         output::json(&mut out, letters.into_iter().map(DeadLetterDetails::from))?;
@@ -105,18 +113,44 @@ async fn list(app: &App, of: Of, json: bool) -> anyhow::Result<()> {
 }
 
 async fn show(app: &App, id: Uuid, of: Of) -> anyhow::Result<()> {
-    let letters = app.operator().dead_letters(&DeadLetterFilter { queue: of.queue, id: Some(id) }).await?;
+    let letters = app
+        .operator()
+        .dead_letters(&DeadLetterFilter { queue: of.queue, id: Some(id), ..DeadLetterFilter::default() })
+        .await?;
     there_is_one(&letters)?;
     let mut out = Output::new();
     for letter in &letters {
         for (name, value) in COLUMNS.into_iter().zip(row(letter)) {
             writeln!(out, "{name:<13} {value}")?;
         }
+        let whose = whose(app, letter).await?;
+        writeln!(out, "{:<13} {}", "whose", whose.as_deref().map_or_else(|| "-".to_owned(), printable))?;
+        let listener = LISTENERS.iter().find(|listener| listener.queue == letter.queue);
+        writeln!(out, "{:<13} {}", "what", listener.map_or("-", |listener| listener.purpose))?;
         let trace = letter.message.traceparent.as_deref().map_or_else(|| "-".to_owned(), printable);
         writeln!(out, "{:<13} {trace}", "trace")?;
         writeln!(out, "{:<13} {}", "body", printable(&String::from_utf8_lossy(&letter.message.body)))?;
     }
     Ok(out.flush()?)
+}
+
+/// The address of whom it is about, if that can be told: of a registration that waits, of the user that it has become, or of a user.
+async fn whose(app: &App, letter: &DeadLetter) -> anyhow::Result<Option<String>> {
+    let db = &app.accounts.db;
+    let received = event::decode(letter.message.id, &letter.message.body).ok();
+    let Some(subject) = received.and_then(|received| received.event.subject()) else { return Ok(None) };
+    if let Some(address) = user::address_of(db, subject).await? {
+        return Ok(Some(address));
+    }
+    for (id, body) in outbox::naming(db, "user.confirmed", subject).await? {
+        if let Ok(Received { event: Event::UserConfirmed { user, registration, .. }, .. }) =
+            event::decode(id, body.as_bytes())
+            && registration == subject
+        {
+            return Ok(user::address_of(db, user).await?);
+        }
+    }
+    Ok(None)
 }
 
 async fn decide(
@@ -127,7 +161,7 @@ async fn decide(
 ) -> anyhow::Result<()> {
     let progress = Progress::default();
     let operator = Operator { progress: progress.clone(), ..app.operator() };
-    let filter = DeadLetterFilter { queue: of.queue, id: one.id };
+    let filter = DeadLetterFilter { queue: of.queue, id: one.id, done: one.done };
     let letters = with_progress(doing, &progress, work(operator, filter)).await?;
     if one.id.is_some() {
         there_is_one(&letters)?;
@@ -136,8 +170,8 @@ async fn decide(
     if json {
         output::json(&mut out, letters.into_iter().map(DeadLetterDetails::from))?;
     } else {
-        for DeadLetter { queue, message } in &letters {
-            writeln!(out, "{done}: {} ({}) {queue}", message.id, message.kind)?;
+        for DeadLetter { queue, message, .. } in &letters {
+            writeln!(out, "{done}: {} ({}) {queue}", message.id, printable(&message.kind))?;
         }
         writeln!(out, "{} {done}", letters.len())?;
     }
@@ -151,7 +185,7 @@ fn there_is_one(letters: &[DeadLetter]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(DeadLetter { queue, message }: &DeadLetter) -> [String; 7] {
+fn row(DeadLetter { queue, message, done_at }: &DeadLetter) -> [String; 8] {
     let failure = message.failure.as_ref();
     let at = |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), instant);
     [
@@ -161,6 +195,7 @@ fn row(DeadLetter { queue, message }: &DeadLetter) -> [String; 7] {
         message.attempt.to_string(),
         at(failure.map(|failure| failure.first_at)),
         at(failure.map(|failure| failure.last_at)),
+        at(*done_at),
         failure.map_or_else(|| "-".to_owned(), |failure| printable(&failure.reason)),
     ]
 }

@@ -62,7 +62,7 @@ enum Command {
     Serve(Serve),
     /// bring the database's schema up to date
     Migrate,
-    /// how each queue fares: depth, unacked, waiting, dead, oldest, consumers, rate
+    /// how each queue and the outbox fare: depth, unacked, waiting and until when, dead, oldest, consumers, rate
     #[command(after_help = queues::AFTER_HELP)]
     Queues(Queues),
     /// messages that were given up, with their reasons
@@ -152,8 +152,9 @@ fn configured(flags: Flags, level: &str) -> Result<Config, ConfigError> {
 fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(command);
-    // what is still running has been told to stop and given its time
-    runtime.shutdown_background();
+    // What is still running has been told to stop and given its time. It ends with the process: the threads of lapin panic when
+    // their runtime goes away under them.
+    std::mem::forget(runtime);
     done
 }
 

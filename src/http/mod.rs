@@ -61,6 +61,7 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .routes(routes!(me::me))
         .routes(routes!(me::activity))
         .routes(routes!(admin::queues))
+        .routes(routes!(admin::retry_now))
         .routes(routes!(admin::dead_letters))
         .routes(routes!(admin::redrive))
         .routes(routes!(admin::discard))

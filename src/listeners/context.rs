@@ -31,6 +31,8 @@ pub struct ListenerContext {
 pub struct Listener {
     /// Short name of the queue.
     pub queue: &'static str,
+    /// What it does about a message, for operators.
+    pub purpose: &'static str,
     /// The routing keys that it is bound to on the events exchange.
     pub keys: &'static [&'static str],
     /// How many messages one consumer handles concurrently unless the settings say otherwise; none is one at a time, by

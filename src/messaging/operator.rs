@@ -18,7 +18,8 @@ use crate::messaging::broker::{Broker, Delivery, Publication, Published};
 use crate::messaging::consumer::inbox;
 use crate::messaging::consumer::retries;
 use crate::messaging::message::Message;
-use crate::messaging::topology::{self, DEFAULT, Queue, QueueKind, Topology, dead};
+use crate::messaging::outbox;
+use crate::messaging::topology::{self, DEFAULT, Queue, QueueKind, RETRY, Topology, dead};
 use crate::progress::Progress;
 
 /// How long the broker may take to deliver the next dead letter, or to show one that was requeued.
@@ -52,20 +53,37 @@ pub struct Operator {
 pub struct QueueState {
     /// Short name.
     pub queue: String,
-    /// Messages that are ready to be taken.
-    pub depth: u64,
-    /// Messages that a consumer has and has not settled.
-    pub unacked: u64,
+    /// Messages that are ready to be taken; none while the broker cannot be asked.
+    pub depth: Option<u64>,
+    /// Messages that a consumer has and has not settled; none while the broker cannot be asked.
+    pub unacked: Option<u64>,
     /// Messages that wait for another attempt.
     pub waiting: u64,
-    /// Dead letters.
+    /// When the first of them comes again …
+    pub next_retry: Option<Timestamp>,
+    /// … and the last.
+    pub last_retry: Option<Timestamp>,
+    /// Dead letters; while the broker cannot be asked, those that have not been done since.
     pub dead: u64,
     /// When the oldest event happened that is not done and not dead.
     pub oldest: Option<Timestamp>,
-    /// Consumers, of all processes.
-    pub consumers: u64,
+    /// Consumers, of all processes; none while the broker cannot be asked.
+    pub consumers: Option<u64>,
     /// Messages done within the last minute.
     pub rate: u64,
+}
+
+/// What is on its way to the broker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxState {
+    /// Events that wait for it.
+    pub waiting: u64,
+    /// Since when the oldest of them does.
+    pub oldest: Option<Timestamp>,
+    /// Events that are to happen later.
+    pub later: u64,
+    /// When the first of those is.
+    pub next: Option<Timestamp>,
 }
 
 /// A dead letter with the queue it failed in.
@@ -75,6 +93,8 @@ pub struct DeadLetter {
     pub queue: String,
     /// The message with its failure.
     pub message: Message,
+    /// When it has been done since, by a repeat of the same event: then it is good for nothing any more.
+    pub done_at: Option<Timestamp>,
 }
 
 /// Which dead letters are meant: all, unless it says less.
@@ -84,6 +104,8 @@ pub struct DeadLetterFilter {
     pub queue: Option<String>,
     /// Of this event alone.
     pub id: Option<Uuid>,
+    /// Only what has been done since.
+    pub done: bool,
 }
 
 /// What is done about a dead letter.
@@ -95,37 +117,124 @@ enum Action {
 }
 
 impl Operator {
-    /// How every listener's queue fares.
+    /// How every listener's queue fares. What only the broker knows is missing while it cannot be asked.
     ///
     /// # Errors
-    /// When the database or the broker is away.
+    /// When the database is away.
     pub async fn queues(&self) -> anyhow::Result<Vec<QueueState>> {
-        let counts: HashMap<String, _> =
-            self.broker.depths().await?.into_iter().map(|depth| (depth.queue.clone(), depth)).collect();
-        let waiting: HashMap<String, i64> = retries::waiting(&self.db, &self.clock).await?.into_iter().collect();
+        let depths = self.broker.depths().await.ok();
+        let counts: Option<HashMap<String, _>> =
+            depths.map(|depths| depths.into_iter().map(|depth| (depth.queue.clone(), depth)).collect());
+        let waiting = retries::waiting(&self.db, &self.clock).await?;
+        let dead_letters: HashMap<String, i64> = retries::dead(&self.db).await?.into_iter().collect();
         let rates: HashMap<String, i64> =
             inbox::rates(&self.db, self.clock.now() - RATE_WINDOW).await?.into_iter().collect();
-        let number = |numbers: &HashMap<String, i64>, queue: &str| {
-            numbers.get(queue).map_or(0, |number| u64::try_from(*number).unwrap_or_default())
-        };
+        let of = |numbers: &HashMap<String, i64>, queue: &str| numbers.get(queue).map_or(0, |found| number(*found));
         let mut states = Vec::new();
         for queue in self.listeners(&DeadLetterFilter::default())? {
-            let (depth, consumers, reported) =
-                counts.get(&queue).map_or((0, 0, None), |count| (count.messages, count.consumers, count.unacked));
             let (open, oldest) = self.open(&queue).await?;
-            let waiting = number(&waiting, &queue);
+            let waits = waiting.iter().find(|waits| waits.listener == queue);
+            let waiting = waits.map_or(0, |waits| number(waits.events));
+            // a queue that is not there is empty
+            let count = counts.as_ref().map(|counts| counts.get(&queue));
+            let depth = count.map(|count| count.map_or(0, |count| count.messages));
+            let reported = count.flatten().and_then(|count| count.unacked);
             states.push(QueueState {
                 depth,
-                unacked: reported.unwrap_or_else(|| open.saturating_sub(depth + waiting)),
+                unacked: depth.map(|depth| reported.unwrap_or_else(|| open.saturating_sub(depth + waiting))),
                 waiting,
-                dead: counts.get(&dead(&queue)).map_or(0, |count| count.messages),
+                next_retry: waits.map(|waits| waits.first),
+                last_retry: waits.map(|waits| waits.last),
+                dead: match &counts {
+                    Some(counts) => counts.get(&dead(&queue)).map_or(0, |count| count.messages),
+                    None => of(&dead_letters, &queue),
+                },
                 oldest,
-                consumers,
-                rate: number(&rates, &queue),
+                consumers: count.map(|count| count.map_or(0, |count| count.consumers)),
+                rate: of(&rates, &queue),
                 queue,
             });
         }
         Ok(states)
+    }
+
+    /// What is on its way to the broker.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn outbox(&self) -> anyhow::Result<OutboxState> {
+        let (waiting, oldest) = outbox::backlog(&self.db, &self.clock).await?;
+        let (later, next) = outbox::scheduled(&self.db, &self.clock).await?;
+        Ok(OutboxState { waiting: number(waiting), oldest, later: number(later), next })
+    }
+
+    /// Ends the wait of what waits for another attempt, of one queue or of all: it goes back to its queue at once. Returns how
+    /// many messages that were, of each queue.
+    ///
+    /// # Errors
+    /// A queue that there is not; otherwise when the database or the broker is away. Safe to repeat.
+    pub async fn retry_now(&self, queue: Option<String>) -> anyhow::Result<Vec<(String, usize)>> {
+        let queues = self.listeners(&DeadLetterFilter { queue, ..DeadLetterFilter::default() })?;
+        // said before it is so: what a crash leaves waiting is then missed, and published again
+        let mut tx = self.db.begin().await?;
+        for queue in &queues {
+            retries::hurry(&mut tx, queue, self.clock.now()).await?;
+        }
+        tx.commit().await?;
+        let mut hurried: Vec<(String, usize)> = queues.into_iter().map(|queue| (queue, 0)).collect();
+        if let Some(embedded) = self.broker.transactional() {
+            for (queue, count) in &mut hurried {
+                *count = embedded.hurry(queue).await?;
+            }
+            return Ok(hurried);
+        }
+        for depth in self.broker.depths().await? {
+            let tier = self.topology.queues.iter().find(|queue| queue.name == depth.queue);
+            if let Some(tier) = tier.filter(|queue| depth.messages > 0 && matches!(queue.kind, QueueKind::Wait { .. }))
+            {
+                self.hurry(tier, depth.messages, &mut hurried).await?;
+            }
+        }
+        Ok(hurried)
+    }
+
+    /// Brings what waits in a tier for one of these queues back to it, and counts it there.
+    async fn hurry(&self, tier: &Queue, waiting: u64, hurried: &mut [(String, usize)]) -> anyhow::Result<()> {
+        let stop = CancellationToken::new();
+        let most = u16::try_from(waiting).unwrap_or(u16::MAX);
+        let mut deliveries = self.broker.consume(tier, most, stop.clone()).await?;
+        let (mut others, mut failed) = (Vec::new(), None);
+        for _ in 0..most {
+            // some may have gone by themselves
+            let Ok(Some(delivery)) = timeout(DELIVERY_TIMEOUT, deliveries.next()).await else { break };
+            let meant = hurried.iter_mut().find(|(queue, _)| queue == delivery.routing_key());
+            let Some((queue, count)) = meant.filter(|_| failed.is_none()) else {
+                others.push(delivery);
+                continue;
+            };
+            let (routing_key, message) = (queue.clone(), delivery.message().clone());
+            let back = Publication { exchange: RETRY, routing_key, message };
+            match self.broker.publish(vec![back]).await.as_slice() {
+                [Published::Confirmed] => {
+                    *count += 1;
+                    self.progress.advance(1);
+                    // one that is not taken away comes twice, which the inbox folds
+                    delivery.ack().await?;
+                }
+                other => {
+                    failed = Some(anyhow::anyhow!("cannot bring a message back to {queue}: {other:?}"));
+                    others.push(delivery);
+                }
+            }
+        }
+        for delivery in others {
+            delivery.release().await;
+        }
+        stop.cancel();
+        while let Some(delivery) = deliveries.next().await {
+            delivery.release().await;
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// How many published events a listener is bound to that are neither done nor dead, and the oldest one's time.
@@ -216,7 +325,8 @@ impl Operator {
                 let Ok(Some(delivery)) = timeout(DELIVERY_TIMEOUT, deliveries.next()).await else { break };
                 self.progress.advance(1);
                 let message = delivery.message().clone();
-                let meant = filter.id.is_none_or(|id| id == message.id);
+                let done_at = inbox::done_at(&self.db, &queue, message.id).await?;
+                let meant = filter.id.is_none_or(|id| id == message.id) && (done_at.is_some() || !filter.done);
                 if action != Action::Keep && meant && failed.is_none() {
                     match self.apply(&queue, &delivery, action).await {
                         Ok(()) => drop(delivery),
@@ -231,7 +341,7 @@ impl Operator {
                 }
                 // a crash between putting it there and taking it away has left two
                 if meant && seen.insert(message.id) {
-                    found.push(DeadLetter { queue: queue.clone(), message });
+                    found.push(DeadLetter { queue: queue.clone(), message, done_at });
                 }
             }
             let requeued = kept.len();
@@ -288,4 +398,9 @@ impl Operator {
         anyhow::ensure!(taken, "the dead letter {} was lost before it was settled; try again", message.id);
         Ok(())
     }
+}
+
+/// A count of the database.
+fn number(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or_default()
 }

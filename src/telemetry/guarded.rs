@@ -122,10 +122,11 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), story);
         let written = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
         assert!(!written.contains("lost"), "{written}");
-        let lines: Vec<&str> = written.lines().collect();
+        let said = ["inside", "kept", "whole"];
+        let lines: Vec<&str> = written.lines().filter(|line| said.iter().any(|said| line.contains(said))).collect();
         assert_eq!(lines.len(), 6, "{written}");
-        for (line, end) in lines.iter().zip(["inside", "kept", "whole"].iter().cycle()) {
-            assert!(line.contains(end) && (line.starts_with("20") || line.starts_with("{\"timestamp\"")), "{line}");
+        for (line, said) in lines.iter().zip(said.iter().cycle()) {
+            assert!(line.contains(said) && (line.starts_with("20") || line.starts_with("{\"timestamp\"")), "{line}");
         }
     }
 }

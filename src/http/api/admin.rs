@@ -18,13 +18,35 @@ use crate::http::extract::query::Query;
 use crate::http::extract::visitor::Visitor;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
-use crate::messaging::operator::{DeadLetter, DeadLetterFilter, QueueState};
+use crate::messaging::operator::{DeadLetter, DeadLetterFilter, OutboxState, QueueState};
+use crate::messaging::topology::QueueKind;
 
 /// The numbers of every queue.
 #[derive(Serialize, ToSchema)]
 pub struct Queues {
     /// One for each listener.
     items: Vec<QueueStats>,
+    /// What is on its way to them.
+    outbox: OutboxStats,
+}
+
+/// The numbers of the outbox.
+#[derive(Serialize, ToSchema)]
+pub struct OutboxStats {
+    /// Events that wait for the broker.
+    waiting: u64,
+    /// Since when the oldest of them does.
+    oldest: Option<DateTime<Utc>>,
+    /// Events that are to happen later.
+    later: u64,
+    /// When the first of those is.
+    next: Option<DateTime<Utc>>,
+}
+
+impl From<OutboxState> for OutboxStats {
+    fn from(OutboxState { waiting, oldest, later, next }: OutboxState) -> Self {
+        OutboxStats { waiting, oldest, later, next }
+    }
 }
 
 /// The numbers of a listener's queue.
@@ -32,27 +54,39 @@ pub struct Queues {
 pub struct QueueStats {
     /// The queue's short name.
     queue: String,
-    /// Messages that are ready to be taken.
-    depth: u64,
-    /// Messages that a consumer has and has not settled.
-    unacked: u64,
+    /// Messages that are ready to be taken; null while the broker is away.
+    depth: Option<u64>,
+    /// Messages that a consumer has and has not settled; null while the broker is away.
+    unacked: Option<u64>,
     /// Messages that wait for another attempt.
     waiting: u64,
+    /// When the first of them comes again …
+    next_retry: Option<DateTime<Utc>>,
+    /// … and the last.
+    last_retry: Option<DateTime<Utc>>,
     /// Dead letters.
     dead: u64,
     /// When the oldest event happened that is neither done nor dead.
     oldest: Option<DateTime<Utc>>,
-    /// Consumers, of all processes.
-    consumers: u64,
+    /// Consumers, of all processes; null while the broker is away.
+    consumers: Option<u64>,
     /// Messages done within the last minute.
     rate: u64,
 }
 
 impl From<QueueState> for QueueStats {
     fn from(state: QueueState) -> Self {
-        let QueueState { queue, depth, unacked, waiting, dead, oldest, consumers, rate } = state;
-        QueueStats { queue, depth, unacked, waiting, dead, oldest, consumers, rate }
+        let QueueState { queue, depth, unacked, waiting, next_retry, last_retry, dead, oldest, consumers, rate } =
+            state;
+        QueueStats { queue, depth, unacked, waiting, next_retry, last_retry, dead, oldest, consumers, rate }
     }
+}
+
+/// What was sent back to its queue.
+#[derive(Serialize, ToSchema)]
+pub struct Retried {
+    /// How many messages.
+    messages: usize,
 }
 
 /// Dead letters.
@@ -79,10 +113,12 @@ pub struct DeadLetterDetails {
     first_failed_at: Option<DateTime<Utc>>,
     /// When it failed last.
     last_failed_at: Option<DateTime<Utc>>,
+    /// When it has been done since, by a repeat of the same event.
+    done_at: Option<DateTime<Utc>>,
 }
 
 impl From<DeadLetter> for DeadLetterDetails {
-    fn from(DeadLetter { queue, message }: DeadLetter) -> Self {
+    fn from(DeadLetter { queue, message, done_at }: DeadLetter) -> Self {
         let (first, last) = message.failure.as_ref().map(|failure| (failure.first_at, failure.last_at)).unzip();
         DeadLetterDetails {
             id: message.id,
@@ -92,6 +128,7 @@ impl From<DeadLetter> for DeadLetterDetails {
             reason: message.failure.map(|failure| failure.reason),
             first_failed_at: first,
             last_failed_at: last,
+            done_at,
         }
     }
 }
@@ -105,7 +142,31 @@ impl From<DeadLetter> for DeadLetterDetails {
 pub async fn queues(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
     require_admin(&state, &visitor).await?;
     let items = state.operator.queues().await.map_err(Away)?.into_iter().map(QueueStats::from).collect();
-    Ok(Answer(Queues { items }).into_response())
+    let outbox = state.operator.outbox().await.map_err(Away)?.into();
+    Ok(Answer(Queues { items, outbox }).into_response())
+}
+
+/// What waits for another attempt of a queue goes at once
+///
+/// Safe to repeat: what comes twice is done once.
+///
+/// # Errors
+/// 404 to everybody who is not an administrator and for a queue that there is not, 503.
+#[utoipa::path(post, path = "/api/v1/admin/queues/{queue}/retry-now",
+    params(("queue" = String, Path, description = "the queue's short name")),
+    responses((status = 202, body = Retried), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
+pub async fn retry_now(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    Path(queue): Path<String>,
+) -> Result<Response, Problem> {
+    require_admin(&state, &visitor).await?;
+    if !state.operator.topology.queues.iter().any(|known| known.kind == QueueKind::Work && known.name == queue) {
+        return Err(Problem::of(StatusCode::NOT_FOUND));
+    }
+    let hurried = state.operator.retry_now(Some(queue)).await.map_err(Away)?;
+    let messages = hurried.iter().map(|(_, messages)| messages).sum();
+    Ok((StatusCode::ACCEPTED, Answer(Retried { messages })).into_response())
 }
 
 /// The dead letters with their reasons
@@ -126,7 +187,8 @@ pub async fn dead_letters(
     if queue.as_ref().is_some_and(|name| !is_there(name)) {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-parameter", "There is no such queue."));
     }
-    let letters = state.operator.dead_letters(&DeadLetterFilter { queue, id: None }).await.map_err(Away)?;
+    let letters =
+        state.operator.dead_letters(&DeadLetterFilter { queue, ..DeadLetterFilter::default() }).await.map_err(Away)?;
     Ok(Answer(DeadLetters { items: letters.into_iter().map(DeadLetterDetails::from).collect() }).into_response())
 }
 
@@ -167,7 +229,7 @@ pub async fn discard(
 async fn chosen(state: &AppState, visitor: &Visitor, id: &str) -> Result<DeadLetterFilter, Problem> {
     require_admin(state, visitor).await?;
     let id = id.parse().map_err(|_| Problem::of(StatusCode::NOT_FOUND))?;
-    Ok(DeadLetterFilter { queue: None, id: Some(id) })
+    Ok(DeadLetterFilter { id: Some(id), ..DeadLetterFilter::default() })
 }
 
 fn done(letters: anyhow::Result<Vec<DeadLetter>>, status: StatusCode) -> Result<Response, Problem> {

@@ -29,7 +29,13 @@ use crate::messaging::message::Outcome;
 pub const QUEUE: &str = "confirmation";
 
 /// In the table.
-pub const LISTENER: Listener = Listener { queue: QUEUE, keys: &["user.registered"], batch: None, stack };
+pub const LISTENER: Listener = Listener {
+    queue: QUEUE,
+    purpose: "the mail that confirms an address",
+    keys: &["user.registered"],
+    batch: None,
+    stack,
+};
 
 /// A server may take ten minutes to reply to a mail's final dot (RFC 5321 section 4.5.3.2.6).
 const TIME_LIMIT: Duration = Duration::from_mins(15);

@@ -74,7 +74,7 @@ impl Broker {
 
     /// The queues, where they are in the database of the outbox: then events go from one into the other in one transaction,
     /// without being published.
-    pub(super) fn transactional(&self) -> Option<&Embedded> {
+    pub(in crate::messaging) fn transactional(&self) -> Option<&Embedded> {
         match self {
             Broker::Embedded(broker) => Some(broker),
             Broker::Rabbit(_) => None,
@@ -87,6 +87,15 @@ impl Broker {
             // it is as well as the database, which readiness asks by itself
             Broker::Embedded(_) => BrokerHealth::Up,
             Broker::Rabbit(broker) => broker.health().await,
+        }
+    }
+
+    /// Whether it is not known yet how it is: the first connection is just being made.
+    #[must_use]
+    pub fn is_connecting(&self) -> bool {
+        match self {
+            Broker::Embedded(_) => false,
+            Broker::Rabbit(broker) => broker.is_connecting(),
         }
     }
 
@@ -146,6 +155,16 @@ impl Delivery {
         match self {
             Delivery::Embedded(delivery) => &delivery.message,
             Delivery::Rabbit(delivery) => &delivery.message,
+        }
+    }
+
+    /// The key under which it was published: of what waits for another attempt, the queue that it goes back to.
+    #[must_use]
+    pub fn routing_key(&self) -> &str {
+        match self {
+            // never asked: what waits in our tables is moved where it is
+            Delivery::Embedded(delivery) => &delivery.queue,
+            Delivery::Rabbit(delivery) => &delivery.routing_key,
         }
     }
 

@@ -60,6 +60,20 @@ pub async fn mark_all(tx: &mut Tx, clock: &Clock, listener: &str, events: &[Uuid
     Ok(fresh.into_iter().map(|(id,)| id).collect())
 }
 
+/// When `listener` has done an event, if it has.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn done_at(db: &Db, listener: &str, event: Uuid) -> sqlx::Result<Option<Timestamp>> {
+    let done: Option<(Timestamp,)> = db
+        .query("select seen_at from inbox where listener = $1 and event_id = $2")
+        .bind(listener.to_owned())
+        .bind(event)
+        .optional()
+        .await?;
+    Ok(done.map(|(at,)| at))
+}
+
 /// Of each listener, how many events it has done since then.
 ///
 /// # Errors

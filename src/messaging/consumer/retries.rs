@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
@@ -91,13 +92,26 @@ pub(in crate::messaging) async fn published_again(
     .await
 }
 
-/// Of each listener, how many events wait for another attempt.
+/// What waits for another attempt of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub(in crate::messaging) struct Waiting {
+    /// The listener's queue, short name.
+    pub(in crate::messaging) listener: String,
+    /// How many events.
+    pub(in crate::messaging) events: i64,
+    /// When the first of them comes again …
+    pub(in crate::messaging) first: Timestamp,
+    /// … and the last.
+    pub(in crate::messaging) last: Timestamp,
+}
+
+/// Of each listener, how many events wait for another attempt, and until when.
 ///
 /// # Errors
 /// When the database is away.
-pub(in crate::messaging) async fn waiting(db: &Db, clock: &Clock) -> sqlx::Result<Vec<(String, i64)>> {
+pub(in crate::messaging) async fn waiting(db: &Db, clock: &Clock) -> sqlx::Result<Vec<Waiting>> {
     db.query(
-        "select s.listener, count(*) from setback s
+        "select s.listener, count(*) as events, min(s.due_at) as first, max(s.due_at) as last from setback s
          where s.attempt > 0 and s.due_at > $1
            and not exists (select 1 from inbox i where i.listener = s.listener and i.event_id = s.event_id)
          group by s.listener",
@@ -105,4 +119,32 @@ pub(in crate::messaging) async fn waiting(db: &Db, clock: &Clock) -> sqlx::Resul
     .bind(clock.now())
     .all()
     .await
+}
+
+/// Of each listener, how many dead letters there are that have not been done since, as far as is written down here: for when the
+/// broker cannot be asked.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn dead(db: &Db) -> sqlx::Result<Vec<(String, i64)>> {
+    db.query(
+        "select s.listener, count(*) from setback s
+         where s.due_at is null
+           and not exists (select 1 from inbox i where i.listener = s.listener and i.event_id = s.event_id)
+         group by s.listener",
+    )
+    .all()
+    .await
+}
+
+/// Writes down that what waits for `listener` comes now.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn hurry(tx: &mut Tx, listener: &str, now: Timestamp) -> sqlx::Result<()> {
+    tx.query("update setback set due_at = $2 where listener = $1 and due_at > $2")
+        .bind(listener.to_owned())
+        .bind(now)
+        .execute_deferred()
+        .await
 }

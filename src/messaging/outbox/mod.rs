@@ -223,6 +223,30 @@ pub(in crate::messaging) async fn failed(
     Ok(())
 }
 
+/// The bodies of the events of a type that name this id and that are still kept, newest first, a few at most. Reads all of the
+/// type: for operators who ask about one.
+///
+/// # Errors
+/// When the database is away.
+pub async fn naming(db: &Db, kind: &'static str, id: Uuid) -> sqlx::Result<Vec<(Uuid, String)>> {
+    db.query("select id, body from outbox where type = $1 and body like $2 order by id desc limit 5")
+        .bind(kind)
+        .bind(format!("%{id}%"))
+        .all()
+        .await
+}
+
+/// How many events are to happen later, and when the first of them is.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn scheduled(db: &Db, clock: &Clock) -> sqlx::Result<(i64, Option<Timestamp>)> {
+    db.query("select count(*), min(due_at) from outbox where published_at is null and due_at > $1")
+        .bind(clock.now())
+        .one()
+        .await
+}
+
 /// How many events wait for the broker, and since when the oldest has been due.
 ///
 /// # Errors

@@ -92,8 +92,8 @@ async fn the_queues_are_listed_by_a_command_of_its_own() {
         for queue in ["confirmation", "login-log"] {
             let line = said.lines().find(|line| line.split_whitespace().next() == Some(queue)).expect(queue);
             let counts: Vec<&str> = line.split_whitespace().collect();
-            let [_, depth, in_hand, waiting, dead, oldest, consumers, _] = counts[..] else { panic!("{said}") };
-            assert_eq!([depth, in_hand, waiting, dead, oldest], ["0", "0", "0", "0", "-"], "{said}");
+            let [_, depth, unacked, waiting, until, dead, oldest, consumers, _] = counts[..] else { panic!("{said}") };
+            assert_eq!([depth, unacked, waiting, until, dead, oldest], ["0", "0", "0", "-", "0", "-"], "{said}");
             assert!(consumers.parse::<u64>().is_ok_and(|consumers| consumers > 0), "{said}");
         }
     }

@@ -159,7 +159,7 @@ async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
     operator.app.depths().await.expect("connected");
     let hands = operator.app.operator();
     assert_eq!(hands.dead_letters(&DeadLetterFilter::default()).await.expect("seen").len(), 2);
-    let of = |queue: &str| DeadLetterFilter { queue: Some(queue.into()), id: None };
+    let of = |queue: &str| DeadLetterFilter { queue: Some(queue.into()), ..DeadLetterFilter::default() };
     assert_eq!(hands.redrive(&of("login-log")).await.expect("put back").len(), 1);
     until("it to rest again", async || hands.dead_letters(&of("login-log")).await.expect("seen").len() == 1).await;
     assert_eq!(hands.discard(&of("confirmation")).await.expect("given up").len(), 1);
@@ -323,7 +323,9 @@ fn is_meant(user: &str, deed: &Deed) -> bool {
         (SET_UP, _) | (_, Deed::Look(_)) => true,
         ("bellhop-relay", Deed::Publish(exchange)) => ["bellhop.events", "bellhop.retry"].contains(&exchange.as_str()),
         ("bellhop-operator", Deed::Publish(exchange)) => ["", "bellhop.retry"].contains(&exchange.as_str()),
-        ("bellhop-operator", Deed::Consume(queue) | Deed::Purge(queue)) => queue.ends_with(".dead"),
+        ("bellhop-operator", Deed::Consume(queue) | Deed::Purge(queue)) => {
+            queue.ends_with(".dead") || queue.starts_with("bellhop.wait.")
+        }
         ("bellhop-web", Deed::Bind(queue, exchange)) => is_mine(queue) && exchange == "bellhop.broadcast",
         // it might as well call an exchange so, which nothing is bound to
         ("bellhop-web", Deed::Make(name) | Deed::MakeExchange(name) | Deed::Consume(name) | Deed::Delete(name)) => {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::support::app::{OTHER_PASSWORD, PASSWORD};
+use crate::support::ports;
 use crate::support::postgres::database;
 use crate::support::process::Bellhop;
 use crate::support::rabbit::vhost;
@@ -259,4 +260,92 @@ async fn who_waits_at_a_terminal_sees_how_far_it_has_come() {
         let piped = say(&app, &arguments.split(' ').collect::<Vec<_>>()).await;
         assert_eq!((piped.code, piped.error.as_str()), (Some(0), ""), "{arguments}");
     }
+}
+
+/// F24, F27: what waits is told while the broker is away, and why in one line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_told_while_the_broker_is_away() {
+    let away = ports::listen().await;
+    let address = away.local_addr().unwrap();
+    drop(away);
+    let mut app = Bellhop::new().await.with("BROKER_URL", &format!("amqp://guest:guest@{address}"));
+    app.start().await;
+    for name in ["ann", "bob"] {
+        assert_eq!(app.client().register(&format!("{name}@example.org"), PASSWORD, "Ann").await.status, 303);
+    }
+    let said = say(&app, &["queues", "--json"]).await;
+    assert_eq!(said.code, Some(1));
+    let rows = said.json();
+    let outbox = rows.iter().find(|row| row["queue"] == "outbox").expect("the outbox");
+    assert!(outbox["waiting"] == 2 && outbox["oldest"].is_string() && outbox["later"] == 0, "{outbox}");
+    let mails = rows.iter().find(|row| row["queue"] == "confirmation").expect("a queue");
+    assert_eq!((&mails["depth"], &mails["waiting"]), (&Value::Null, &0.into()), "{mails}");
+    let table = say(&app, &["queues"]).await;
+    assert!(table.out.lines().any(|line| line.starts_with("outbox  ") && line.contains(" 2 ")), "{}", table.out);
+    assert!(
+        table.error.starts_with("bellhop: the broker is away") && table.error.lines().count() == 1,
+        "{}",
+        table.error
+    );
+}
+
+/// F27: a command that fails closes what it opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_fails_says_why_and_nothing_of_the_threads_below_it() {
+    let app = large().await;
+    assert_eq!(say(&app, &["migrate"]).await.code, Some(0));
+    for _ in 0..10 {
+        let said = say(&app, &["dead-letters", "show", "--id", &Uuid::nil().to_string()]).await;
+        assert_eq!(said.error, "bellhop: there is no such dead letter\n");
+    }
+}
+
+/// F26, F67: whose a dead letter is and which mail; nothing of it is obeyed by a terminal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_says_whose_it_is_and_is_obeyed_by_no_terminal() {
+    use lapin::options::BasicPublishOptions;
+    use lapin::{BasicProperties, Connection, ConnectionProperties};
+
+    let broker = vhost().await;
+    let mut app = Bellhop::new().await.with("DATABASE_URL", &database().await).with("BROKER_URL", &broker);
+    app.start().await;
+    app.signed_in_client("ann@example.org").await;
+    let db = app.db().await;
+    let sql = "select id, body from outbox where type = 'user.registered'";
+    let (id, body): (Uuid, String) = db.query(sql).one().await.unwrap();
+    let connection = Connection::connect(&broker, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let properties = BasicProperties::default()
+        .with_message_id(id.to_string().as_str().into())
+        .with_type("user\u{1b}[31m.registered\u{7}\u{202e}".into());
+    let (exchange, queue) = ("".into(), "bellhop.confirmation.dead".into());
+    let published = channel.basic_publish(exchange, queue, BasicPublishOptions::default(), body.as_bytes(), properties);
+    published.await.unwrap().await.unwrap();
+    let id = id.to_string();
+    let mut shown = say(&app, &["dead-letters", "show", "--id", &id]).await;
+    for _ in 0..50 {
+        if shown.code == Some(0) {
+            break;
+        }
+        shown = say(&app, &["dead-letters", "show", "--id", &id]).await;
+    }
+    assert!(
+        shown.out.lines().any(|line| line.starts_with("whose ") && line.ends_with(" ann@example.org")),
+        "{}",
+        shown.out
+    );
+    assert!(shown.out.contains("the mail that confirms an address"), "{}", shown.out);
+    let done = shown.out.lines().find(|line| line.starts_with("done since")).expect("a line");
+    assert!(done.contains(" 20"), "the mail went out: {done}");
+    let listed = say(&app, &["dead-letters", "list"]).await;
+    let cleared = say(&app, &["dead-letters", "discard", "--done"]).await;
+    assert!(cleared.out.contains("1 discarded"), "{}", cleared.out);
+    for said in [&shown, &listed, &cleared] {
+        let lines = said.out.lines().chain(said.error.lines());
+        assert!(
+            said.out.contains("user\\u{1b}[31m")
+                && lines.flat_map(str::chars).all(|c| !c.is_control() && c != '\u{202e}')
+        );
+    }
+    db.close().await;
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::app::{HttpClient, PASSWORD, Stack, TestApp, on_both_stacks, within};
-use crate::support::smtp::{Phase, Script, Step};
+use crate::support::smtp::{Phase, Script, Sink, Step};
 
 on_both_stacks!(
     a_dead_letter_is_seen_put_back_and_given_up_by_administrators_alone,
@@ -23,6 +23,7 @@ on_both_stacks!(
     a_replay_brings_back_what_reconciling_leaves_alone,
     an_event_with_a_due_time_happens_then_and_meets_the_present,
     a_worker_that_was_paused_does_not_send_what_another_has_sent,
+    what_waits_for_hours_goes_at_once_when_an_operator_says_so,
 );
 
 /// Puts something into the queue of the confirmations that no listener can read; its id.
@@ -316,6 +317,10 @@ async fn what_waits_or_rests_is_not_missed_until_it_is_asked_for() {
     assert_eq!(brought, [("confirmation".to_owned(), 1)]);
     app.settle().await;
     within("the mail", async || app.mails_to("bob@example.org").await.len() == 1).await;
+    // F26: the letter is still there, and says that it has been done since
+    let done = DeadLetterFilter { done: true, ..DeadLetterFilter::default() };
+    let letters = app.app.operator().dead_letters(&done).await.unwrap();
+    assert!(letters.len() == 1 && letters[0].done_at.is_some_and(|at| at > before), "{letters:?}");
     // put back beside it, it has been done
     assert_eq!(app.app.operator().redrive(&DeadLetterFilter::default()).await.unwrap().len(), 1);
     within("it to be gone", async || dead(&app, "confirmation").await + depth(&app, "confirmation").await == 0).await;
@@ -342,4 +347,43 @@ async fn a_mail_that_was_given_up_is_sent_when_it_is_put_back() {
     assert_eq!(app.app.operator().redrive(&DeadLetterFilter::default()).await.unwrap(), []);
     app.settle().await;
     assert_eq!(dead(&app, "confirmation").await, 0);
+}
+
+/// F25: the mail server is back, and nobody waits for six hours more.
+async fn what_waits_for_hours_goes_at_once_when_an_operator_says_so(app: TestApp) {
+    let sink = Sink::start().await;
+    sink.set(Script::default().on(Phase::Mail, Step::reply("451 4.3.0 later")));
+    let slow = TestApp::start_with(app.stack, |options| {
+        options.config.mail.smtp_url = Some(sink.url().into());
+        options.config.messaging.retry.tiers = [Duration::from_hours(6); 5];
+    })
+    .await;
+    let operator = slow.app.operator();
+    let of_mails = async || operator.queues().await.unwrap().remove(0);
+    for name in ["ann", "bob"] {
+        slow.client().register(&format!("{name}@example.org"), PASSWORD, "Ann").await;
+    }
+    within("both to wait", async || of_mails().await.waiting == 2).await;
+    let waits = of_mails().await;
+    assert_eq!(waits.queue, "confirmation");
+    let soonest = slow.clock().now() + Duration::from_hours(5);
+    assert!(waits.next_retry.is_some_and(|at| at > soonest) && waits.last_retry >= waits.next_retry, "{waits:?}");
+    // those of another queue stay where they are
+    let other = operator.retry_now(Some("login-log".into())).await.unwrap();
+    assert_eq!(other, [("login-log".to_owned(), 0)]);
+    assert!(operator.retry_now(Some("kitchen".into())).await.is_err(), "there is none");
+    assert_eq!(of_mails().await.waiting, 2);
+
+    sink.set(Script::default());
+    let mut hurried = 0;
+    within("both to be back", async || {
+        // RabbitMQ counts a message a moment after it has it
+        hurried += operator.retry_now(None).await.unwrap()[0].1;
+        hurried == 2
+    })
+    .await;
+    assert_eq!(sink.wait_for(2).await.len(), 2);
+    slow.settle().await;
+    let left = of_mails().await;
+    assert_eq!((left.waiting, left.next_retry), (0, None), "{left:?}");
 }

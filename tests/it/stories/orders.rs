@@ -37,8 +37,9 @@ const STEPS: [(Step, u64, &[&str]); 14] = [
 ];
 
 /// What administrators alone may see and do, whom nobody here makes one.
-const ADMIN: [&str; 4] = [
+const ADMIN: [&str; 5] = [
     "GET /api/v1/admin/queues",
+    "POST /api/v1/admin/queues/{queue}/retry-now",
     "GET /api/v1/admin/dead-letters",
     "POST /api/v1/admin/dead-letters/{id}/redrive",
     "POST /api/v1/admin/dead-letters/{id}/discard",
@@ -232,7 +233,7 @@ impl World<'_> {
             Step::Waiting => self.waiting(at).await,
             Step::Admin => {
                 let (method, path) = ADMIN[self.pick(ADMIN.len())].split_once(' ').unwrap();
-                let path = path.replace("{id}", &Uuid::nil().to_string());
+                let path = path.replace("{id}", &Uuid::nil().to_string()).replace("{queue}", "confirmation");
                 let answer = self.send(self.request(method.parse().unwrap(), &path, browser)).await;
                 same("what is there for administrators alone", answer.status, 404)
             }

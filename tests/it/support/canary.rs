@@ -78,7 +78,13 @@ fn of_bytes(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         let _ = write!(out, "{byte:02x}");
         out
     });
-    let mut forms = vec![("raw", bytes.to_vec()), ("HEX", hex.to_uppercase().into_bytes()), ("hex", hex.into_bytes())];
+    let decimal = bytes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut forms = vec![
+        ("decimal", decimal.into_bytes()),
+        ("raw", bytes.to_vec()),
+        ("HEX", hex.to_uppercase().into_bytes()),
+        ("hex", hex.into_bytes()),
+    ];
     for before in 0..3 {
         // wherever it begins in what was encoded: only the digits that depend on nothing beside it
         let padded = [vec![0; before], bytes.to_vec()].concat();

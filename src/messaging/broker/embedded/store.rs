@@ -312,6 +312,27 @@ impl Embedded {
         Ok(moved)
     }
 
+    /// Ends the wait of everything that waits for another attempt of `queue`, and returns how many messages that were.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub(in crate::messaging) async fn hurry(&self, queue: &str) -> anyhow::Result<usize> {
+        let mut tx = self.db.begin().await?;
+        let hurried = tx
+            .query(
+                "update broker_message set available_at = $2
+                 where queue in (select name from broker_queue where ttl_us is not null)
+                   and routing_key = $1 and available_at > $2",
+            )
+            .bind(queue.to_owned())
+            .bind(self.clock.now())
+            .execute()
+            .await?;
+        tx.commit().await?;
+        while self.maintain().await? > 0 {}
+        Ok(usize::try_from(hurried).unwrap_or(usize::MAX))
+    }
+
     /// Maintains the queues until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::declare;
 use super::fault::{Fault, within};
-use super::link::{ConnectionState, LiveConnection, Role, SETTLE_TIMEOUT, Shared};
+use super::link::{ConnectionState, LiveConnection, NOT_YET, Role, SETTLE_TIMEOUT, Shared};
 use crate::backoff::Backoff;
 use crate::failpoint;
 use crate::tasks::watched;
@@ -38,7 +38,7 @@ const REDECLARE_INTERVAL: Duration = Duration::from_secs(1);
 /// Starts the supervisor of a role, once.
 pub(super) fn start(shared: &Arc<Shared>, role: Role) {
     if !shared.link(role).started.swap(true, Ordering::Relaxed) {
-        shared.report_state(role, ConnectionState::Away("not connected yet".into()));
+        shared.report_state(role, ConnectionState::Away(NOT_YET.into()));
         let (again, over) = (Arc::clone(shared), shared.stop.clone());
         let task = move || supervise(Arc::clone(&again), role);
         let part = shared.part(role).clone();

@@ -69,6 +69,8 @@ pub struct AmqpDelivery {
     pub undecodable: Option<String>,
     /// The queue it came out of (short name).
     pub queue: String,
+    /// The key under which it was published.
+    pub routing_key: String,
     /// It was delivered before and not settled.
     pub redelivered: bool,
     acker: Acker,
@@ -288,12 +290,14 @@ impl ConsumerTask {
     }
 
     fn deliver(&self, live: &Arc<LiveConnection>, mut delivery: lapin::message::Delivery) {
+        let routing_key = delivery.routing_key.to_string();
         let (message, undecodable) = wire::read(&self.shared.names, &mut delivery);
         // when nobody listens any more, the channel's end gives it back
         let _ = self.sender.send(AmqpDelivery {
             message,
             undecodable,
             queue: self.queue.name.clone(),
+            routing_key,
             redelivered: delivery.redelivered,
             acker: delivery.acker,
             live: Arc::clone(live),

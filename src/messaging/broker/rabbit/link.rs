@@ -99,7 +99,7 @@ impl Report {
         match (&self.publisher, &self.consumer) {
             (Some(ConnectionState::Away(reason)), _) => troubles.push(format!("the broker is away: {reason}")),
             (_, Some(ConnectionState::Away(reason))) => troubles.push(format!("no connection for consumers: {reason}")),
-            (None, _) => troubles.push("the broker is away: not connected yet".into()),
+            (None, _) => troubles.push(format!("the broker is away: {NOT_YET}")),
             (Some(ConnectionState::Up), None | Some(ConnectionState::Up)) => {
                 for (queue, reason) in &self.not_consumed {
                     troubles.push(format!("nothing is consumed from {queue}: {reason}"));
@@ -201,6 +201,9 @@ impl Link {
         self.live.subscribe().wait_for(is_usable).await.ok()?.clone()
     }
 }
+
+/// Why there is no connection before the first attempt has ended.
+pub(super) const NOT_YET: &str = "not connected yet";
 
 /// How a connection is, for [`BrokerHealth`].
 #[derive(Clone, Debug, PartialEq, Eq)]

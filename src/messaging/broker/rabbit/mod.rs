@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::consumer::{AmqpDeliveries, AmqpDelivery};
 use self::fault::{ANSWER_TIMEOUT, within};
-use self::link::{Link, Role, Shared};
+use self::link::{ConnectionState, Link, NOT_YET, Role, Shared};
 use self::wire::Names;
 use crate::clock::Clock;
 use crate::config::TopologyMode;
@@ -156,6 +156,16 @@ impl Rabbit {
     #[expect(clippy::unused_async, reason = "the surface that the brokers share is asynchronous")]
     pub async fn health(&self) -> BrokerHealth {
         self.shared.report.borrow().health()
+    }
+
+    /// Whether the first connection is just being made.
+    #[must_use]
+    pub fn is_connecting(&self) -> bool {
+        match &self.shared.report.borrow().publisher {
+            None => true,
+            Some(ConnectionState::Away(reason)) => reason == NOT_YET,
+            Some(ConnectionState::Up) => false,
+        }
     }
 
     /// How many messages are ready in each durable queue of the topology. Queues that do not exist are left out;
