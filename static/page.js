@@ -1,5 +1,5 @@
-// Makes two things more comfortable; every page works without it. Shows a password on request, and follows a mail until
-// it has arrived somewhere.
+// Every page works without it. It shows a password on request, follows a mail until it has arrived somewhere, and sees to it
+// that nothing of a person is shown any more once their session has ended.
 
 for (const button of document.querySelectorAll("[data-reveal]")) {
   const field = document.getElementById(button.dataset.reveal);
@@ -56,4 +56,53 @@ if (delivery && !isFinal(delivery.dataset.delivery)) {
     }
   };
   setTimeout(follow, pause);
+}
+
+const account = document.documentElement.dataset.account;
+const isPersonal = account !== undefined || delivery !== null;
+
+// A page that is left may be kept whole, to be shown again by the way back (HTML standard, "reactivate a document"), whatever
+// its headers say. So what is typed into a password field does not stay, and a page with something of a person goes out of
+// sight as it is left; when it comes back, the server says what is to be seen.
+addEventListener("pagehide", () => {
+  document.querySelectorAll("[data-reveal]").forEach((button) => {
+    document.getElementById(button.dataset.reveal).value = "";
+  });
+  document.documentElement.hidden = isPersonal;
+});
+addEventListener("pageshow", (event) => {
+  if (event.persisted && isPersonal) {
+    location.reload();
+  }
+});
+
+/** Leaves when who is signed in is no longer whose page this is. */
+async function leaveUnlessOurs() {
+  try {
+    const response = await fetch("/api/v1/me", { headers: { accept: "application/json" }, cache: "no-store" });
+    if (response.ok ? (await response.json()).user.id !== account : response.status === 401) {
+      document.documentElement.hidden = true;
+      location.reload();
+    }
+  } catch {
+    // nobody knows just now; it is asked again when the page is looked at
+  }
+}
+
+// Each page says to the other tabs whose it is: signing out leads to one that is nobody's.
+const tabs = new BroadcastChannel("account");
+tabs.postMessage(account ?? "");
+if (account !== undefined) {
+  tabs.addEventListener("message", (event) => {
+    if (event.data !== account) {
+      leaveUnlessOurs();
+    }
+  });
+  // the session may have ended elsewhere meanwhile
+  document.addEventListener("visibilitychange", () => {
+    // one that comes back by the history is out of sight and asks by itself
+    if (!document.hidden && !document.documentElement.hidden) {
+      leaveUnlessOurs();
+    }
+  });
 }

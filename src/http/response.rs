@@ -11,9 +11,10 @@ use crate::http::problem::Problem;
 /// it can.
 pub const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 
-/// `Clear-Site-Data`: what a browser forgets at the logout (OWASP ASVS 14.3.1).
+/// `Clear-Site-Data`: what a browser forgets at the logout (OWASP ASVS 14.3.1). Not the cookies: that would be those of every
+/// host of the registrable domain, and ours end by `Set-Cookie`.
 pub const CLEAR_SITE_DATA: (&str, HeaderValue) =
-    ("clear-site-data", HeaderValue::from_static("\"cache\", \"cookies\", \"storage\""));
+    ("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
 
 /// A page with its status.
 ///

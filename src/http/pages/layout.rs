@@ -1,5 +1,7 @@
 //! The frame of every page.
 
+use uuid::Uuid;
+
 use crate::account::session::SignedIn;
 use crate::http::extract::visitor::Visitor;
 use crate::http::state::AppState;
@@ -14,6 +16,8 @@ pub struct Page {
     pub lang: &'static str,
     /// The display name of the person who is signed in.
     pub signed_in: Option<String>,
+    /// The account of that person: the page's script knows by it whose page this is.
+    pub account: Option<Uuid>,
     /// The path of the page, to mark it in the navigation. A page without one does not know who looks at it, and has none.
     pub path: &'static str,
     /// Whether the footer links to the local mailbox.
@@ -24,7 +28,7 @@ impl Page {
     /// The frame of a page for a stranger, without a link to the mailbox.
     #[must_use]
     pub const fn new(locale: Locale, path: &'static str) -> Self {
-        Self { t: locale.text(), lang: locale.tag(), signed_in: None, path, demo_mailbox: false }
+        Self { t: locale.text(), lang: locale.tag(), signed_in: None, account: None, path, demo_mailbox: false }
     }
 
     /// The frame of a page for a visitor, in the language of the account that is signed in.
@@ -33,6 +37,7 @@ impl Page {
         let own = signed_in.and_then(|signed_in| Locale::from_tag(&signed_in.user.locale));
         Page {
             signed_in: signed_in.map(|signed_in| signed_in.user.name.clone()),
+            account: signed_in.map(|signed_in| signed_in.user.id),
             demo_mailbox: state.mailbox().is_some() && visitor.is_local,
             ..Page::new(own.unwrap_or(visitor.locale), path)
         }
