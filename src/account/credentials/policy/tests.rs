@@ -267,3 +267,19 @@ proptest! {
         }
     }
 }
+
+/// F20.
+#[test]
+fn an_example_that_everybody_has_read_is_common_however_it_is_spelled() {
+    let context = Context { site: "Bellhop", email: None, name: None };
+    for famous in [
+        "correct horse battery staple",
+        "CorrectHorseBatteryStaple",
+        "correct-horse-battery-staple",
+        "Correct Horse, Battery Staple!",
+        "The quick brown fox jumps over the lazy dog.",
+        "to be, or not to be: that is the question",
+    ] {
+        assert_eq!(Password::choose(famous, 15, &context).map(|_| ()), Err(Weakness::Common), "{famous}");
+    }
+}
