@@ -2,12 +2,13 @@
 //!
 //! A name goes into mail headers, static pages and other people's eyes. It may be in any script, but it must not carry
 //! what a reader cannot see or what turns the text around it: line ends that split a header (lettre panics on them),
-//! bidi controls, zero-width characters.
+//! bidi controls, zero-width characters where no script and no picture needs them.
 
 use std::fmt;
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::account::identity::joining;
 use crate::text::is_invisible;
 
 /// Most code points of a name, counted after normalisation.
@@ -40,28 +41,33 @@ pub enum NameError {
 impl DisplayName {
     /// Reads a name: white space around it is dropped, the rest is brought to NFC (UAX 15).
     ///
-    /// Emoji variation selectors are dropped rather than refused: phone keyboards add them unasked, and without them the
-    /// same picture is named.
+    /// What is invisible is taken where its script or its picture needs it ([`joining`]). Emoji variation selectors that
+    /// stand elsewhere are dropped rather than refused: phone keyboards add them unasked.
     ///
     /// # Errors
     ///
     /// One [`NameError`], for the first character or limit that fails.
     pub fn parse(typed: &str) -> Result<Self, NameError> {
-        let mut name = String::new();
-        let shown = typed.trim().chars().filter(|c| !matches!(c, '\u{fe0e}' | '\u{fe0f}'));
-        for (count, c) in shown.nfc().enumerate() {
-            if count == MAX_CODE_POINTS {
+        let mut name: Vec<char> = Vec::new();
+        for c in typed.trim().nfc() {
+            if is_emoji_selector(c) && !joining::is_selected(name.last().copied(), c) {
+                continue;
+            }
+            if name.len() == MAX_CODE_POINTS {
                 return Err(NameError::TooLong);
             }
             if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
                 return Err(NameError::Control);
             }
-            if is_invisible(c) {
-                return Err(NameError::Invisible);
-            }
             name.push(c);
         }
-        if name.is_empty() { Err(NameError::Empty) } else { Ok(Self(name)) }
+        for (at, &c) in name.iter().enumerate() {
+            let (before, after) = name.split_at(at);
+            if is_invisible(c) && !joining::belongs(before, c, after.get(1..).unwrap_or_default()) {
+                return Err(NameError::Invisible);
+            }
+        }
+        if name.is_empty() { Err(NameError::Empty) } else { Ok(Self(name.into_iter().collect())) }
     }
 
     /// The name as people see it.
@@ -69,6 +75,10 @@ impl DisplayName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn is_emoji_selector(c: char) -> bool {
+    matches!(c, '\u{fe0e}' | '\u{fe0f}')
 }
 
 impl fmt::Debug for DisplayName {
@@ -94,7 +104,8 @@ mod tests {
     #[test]
     fn composed_and_decomposed_names_are_one() {
         assert_eq!(DisplayName::parse("Jose\u{301}"), DisplayName::parse("José"));
-        assert_eq!(DisplayName::parse("❤\u{fe0f}"), DisplayName::parse("❤"));
+        assert_eq!(DisplayName::parse("❤\u{fe0f}").unwrap().as_str(), "❤\u{fe0f}");
+        assert_eq!(DisplayName::parse("Ann\u{fe0f}"), DisplayName::parse("Ann"), "it selects nothing there");
     }
 
     #[test]
