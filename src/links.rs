@@ -19,6 +19,8 @@ pub const CONFIRM: &str = "/confirm";
 pub const LOGIN: &str = "/login";
 /// Signs out.
 pub const LOGOUT: &str = "/logout";
+/// Chooses the language of the pages.
+pub const LANGUAGE: &str = "/language";
 /// The page of who is signed in.
 pub const ACCOUNT: &str = "/account";
 /// The local mailbox.
@@ -37,6 +39,18 @@ pub const API: &str = "/api/";
 pub const LIVEZ: &str = "/livez";
 /// Whether it can take requests.
 pub const READYZ: &str = "/readyz";
+/// Where browsers and telephones look for icons by themselves.
+pub const FAVICON: &str = "/favicon.ico";
+/// Likewise.
+pub const TOUCH_ICON: &str = "/apple-touch-icon.png";
+/// What an installed page is called and looks like.
+pub const MANIFEST: &str = "/site.webmanifest";
+/// What search engines may read.
+pub const ROBOTS: &str = "/robots.txt";
+/// Where password managers look for the page that changes a password.
+pub const CHANGE_PASSWORD: &str = "/.well-known/change-password";
+/// Whom to tell of a weakness (RFC 9116).
+pub const SECURITY_TXT: &str = "/.well-known/security.txt";
 /// What every path of an asset begins with.
 pub const STATIC: &str = "/static/";
 /// An asset.
@@ -52,6 +66,13 @@ pub fn mailbox_mail(id: &str) -> String {
 #[must_use]
 pub fn asset(name: &str) -> String {
     format!("{STATIC}{name}?v={}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The page of a link, for whoever is on it already.
+#[must_use]
+pub fn confirm_path(token: &str) -> String {
+    let token: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
+    format!("{CONFIRM}?token={token}")
 }
 
 /// The URL of a path, for a mail.

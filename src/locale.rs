@@ -70,6 +70,13 @@ impl Locale {
         Text { locale: self }
     }
 
+    /// What its speakers call it.
+    #[must_use]
+    pub fn own_name(self) -> String {
+        let t = self.text();
+        t.get("language-own-name")
+    }
+
     fn identifier(self) -> &'static LanguageIdentifier {
         match self {
             Self::En => &ENGLISH,

@@ -1,4 +1,4 @@
-// Every page works without it. It shows a password on request, follows a mail until it has arrived somewhere, and sees to it
+// Every page works without it. It shows a password on request and that work is under way, follows a mail until it has arrived somewhere, and sees to it
 // that nothing of a person is shown any more once their session has ended.
 
 for (const button of document.querySelectorAll("[data-reveal]")) {
@@ -13,6 +13,24 @@ for (const button of document.querySelectorAll("[data-reveal]")) {
   field.form.addEventListener("submit", () => {
     field.type = "password";
   });
+}
+
+// A button shows that its work is under way, and is not pressed twice meanwhile. What never ends may be tried again.
+const PATIENCE = 15_000;
+for (const form of document.querySelectorAll("main form")) {
+  form.addEventListener("submit", (event) => {
+    const button = event.submitter ?? form.querySelector("[type=submit]");
+    if (button.ariaBusy === "true") {
+      event.preventDefault();
+      return;
+    }
+    button.ariaBusy = "true";
+    setTimeout(() => rest(button), PATIENCE);
+  });
+}
+
+function rest(button) {
+  button.ariaBusy = null;
 }
 
 const delivery = document.querySelector("[data-delivery]");
@@ -71,8 +89,11 @@ addEventListener("pagehide", () => {
   document.documentElement.hidden = isPersonal;
 });
 addEventListener("pageshow", (event) => {
-  if (event.persisted && isPersonal) {
-    location.reload();
+  if (event.persisted) {
+    document.querySelectorAll("[aria-busy]").forEach(rest);
+    if (isPersonal) {
+      location.reload();
+    }
   }
 });
 

@@ -8,13 +8,12 @@ nav-home = Bellhop, to the front page
 nav-sign-in = Sign in
 nav-register = Create account
 nav-account = Your account
-footer-language = In English, the language your browser asks for.
+footer-languages = Language
 footer-mailbox = Local mailbox
 footer-api = API
 error-title = Please correct: { $title }
 errors-heading = Something here needs another look
-language-en = English
-language-zh-cn = Simplified Chinese
+language-own-name = English
 
 # fields
 
@@ -97,8 +96,11 @@ confirm-lead = One press of the button, and your account is ready.
 confirm-password-lead = This is not the browser you registered with. Type the password you chose then, so that nobody but you can open the account.
 confirm-submit = Confirm my address
 confirm-password-wrong = This is not the password that was chosen at registration. Please try again.
+confirmed-title = Your address is confirmed
+confirmed-lead = There is nothing left to do here.
+confirmed-lead-sign-in = There is nothing left to do here but to sign in.
 confirm-invalid-title = This link does not work
-confirm-invalid-lead = It may have been used before, it may have expired, or a part of it may be missing. If you have confirmed your address already, sign in. If not, register again.
+confirm-invalid-lead = It may have expired, or a part of it may be missing. If you have confirmed your address already, sign in. If not, register again.
 
 # signing in and out
 
@@ -121,36 +123,21 @@ account-since = Guest since
 account-language = Language
 activity-title = Latest sign-ins
 activity-lead = Every time your account was opened, and every time somebody tried. Newest first.
-activity-empty = Nothing yet. Every sign-in is listed here a moment after it happens, and so is every refused attempt.
 activity-when = When
 activity-what = What happened
 activity-device = Device
 activity-ip = IP address
 activity-mark-ok = All right:
 activity-mark-refused = Refused:
+activity-present = The session you are looking from
 
 # what happened, in words
 
-activity-user-registered = Registered
-activity-user-confirmed = Address confirmed
-activity-user-updated = Profile changed
-activity-user-deletion-scheduled = Deletion scheduled
-activity-user-deleted = Account deleted
+activity-user-confirmed = Signed in by confirming the address
 activity-login-succeeded = Signed in
 activity-login-failed = Sign-in refused
 activity-login-failed-password = Sign-in refused: wrong password
-activity-login-failed-throttled = Sign-in refused: too many attempts
-activity-login-failed-unconfirmed = Sign-in refused: address not confirmed
 activity-login-failed-disabled = Sign-in refused: account disabled
-activity-login-new-device = Signed in from a new device
-activity-session-revoked = Signed out
-activity-password-changed = Password changed
-activity-password-reset-requested = Password reset requested
-activity-email-change-requested = Change of address requested
-activity-email-changed = Address changed
-activity-mail-sent = Mail handed over
-activity-mail-delayed = Mail delayed
-activity-mail-rejected = Mail refused by the mail server
 device-on = { $browser } on { $system }
 device-unknown = Unknown device
 

@@ -8,13 +8,12 @@ nav-home = Bellhop，返回首页
 nav-sign-in = 登录
 nav-register = 注册
 nav-account = 我的账号
-footer-language = 页面语言随浏览器设置：简体中文。
+footer-languages = 语言
 footer-mailbox = 本地邮箱
 footer-api = API
 error-title = 请修改：{ $title }
 errors-heading = 有些内容需要修改
-language-en = 英语
-language-zh-cn = 简体中文
+language-own-name = 简体中文
 
 # 表单字段
 
@@ -97,8 +96,11 @@ confirm-lead = 点一下按钮，账号就可以使用了。
 confirm-password-lead = 这不是您注册时使用的浏览器。请输入当时设置的密码，以确保只有您本人能开通账号。
 confirm-submit = 确认我的邮箱
 confirm-password-wrong = 这不是注册时设置的密码，请重试。
+confirmed-title = 您的邮箱已确认
+confirmed-lead = 这里没有别的事要办了。
+confirmed-lead-sign-in = 只差登录这一步了。
 confirm-invalid-title = 这个链接已无法使用
-confirm-invalid-lead = 它可能已经用过、已经过期，或者不完整。如果您已确认过邮箱，请直接登录；如果还没有，请重新注册。
+confirm-invalid-lead = 它可能已经过期，或者不完整。如果您已确认过邮箱，请直接登录；如果还没有，请重新注册。
 
 # 登录与退出
 
@@ -121,36 +123,21 @@ account-since = 入住时间
 account-language = 语言
 activity-title = 最近登录
 activity-lead = 每一次登录和每一次尝试都在这里，最近的排在最前。
-activity-empty = 还没有记录。每次登录以及每次未通过的尝试，稍后都会列在这里。
 activity-when = 时间
 activity-what = 事件
 activity-device = 设备
 activity-ip = IP 地址
 activity-mark-ok = 正常：
 activity-mark-refused = 未通过：
+activity-present = 您正在使用的会话
 
 # 事件的说法
 
-activity-user-registered = 已注册
-activity-user-confirmed = 邮箱已确认
-activity-user-updated = 资料已修改
-activity-user-deletion-scheduled = 已申请注销
-activity-user-deleted = 账号已注销
+activity-user-confirmed = 确认邮箱并登录
 activity-login-succeeded = 登录成功
 activity-login-failed = 登录未通过
 activity-login-failed-password = 登录未通过：密码错误
-activity-login-failed-throttled = 登录未通过：尝试次数过多
-activity-login-failed-unconfirmed = 登录未通过：邮箱尚未确认
 activity-login-failed-disabled = 登录未通过：账号已停用
-activity-login-new-device = 在新设备上登录
-activity-session-revoked = 已退出登录
-activity-password-changed = 密码已修改
-activity-password-reset-requested = 申请重置密码
-activity-email-change-requested = 申请更换邮箱
-activity-email-changed = 邮箱已更换
-activity-mail-sent = 邮件已交付
-activity-mail-delayed = 邮件延迟
-activity-mail-rejected = 邮件被邮件服务器拒收
 device-on = { $system } 上的 { $browser }
 device-unknown = 未知设备
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::account::Accounts;
+use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::{Password, Weakness};
 use crate::account::credentials::token::Token;
 use crate::account::credentials::token::TokenHash;
@@ -36,6 +37,10 @@ pub struct NewRegistration<'a> {
     pub password: &'a str,
     /// The language of the mail: `en`, `zh-CN`.
     pub locale: &'static str,
+    /// A random word of the form: the same form, sent twice, is the same registration.
+    pub form: Option<&'a str>,
+    /// Where the person wants to go once confirmed, a path of ours.
+    pub next: Option<&'a str>,
     /// The client.
     pub origin: Origin,
 }
@@ -103,45 +108,90 @@ impl DeliveryStatus {
 /// Checks what was typed, writes a registration and returns the token for the browser's cookie: the proof that who confirms
 /// is who chose the password.
 ///
+/// A form that is sent twice gives the same token twice, and one registration, unless something else was typed into it
+/// meanwhile.
+///
 /// # Errors
 /// [`RegistrationErrors`]; [`crate::error::Overloaded`] when too many passwords are being checked or hashed; otherwise the
 /// database's.
 pub async fn register(accounts: &Accounts, new: NewRegistration<'_>) -> anyhow::Result<Token> {
     let ValidRegistration { address, name, password } = check(accounts, &new).await?;
-    let browser = Token::new()?;
     let hash = accounts.hasher.hash(password).await?;
+    if let Some(form) = new.form {
+        let code = accounts.keys.code(Purpose::Form, &[form.as_bytes(), address.canonical().as_bytes()]);
+        let browser = Token::derived(code);
+        let is_new = write(accounts, &new, (&address, &name, &hash), browser.hash()).await?;
+        if is_new || is_repeated(accounts, &new, &name, browser.hash()).await? {
+            return Ok(browser);
+        }
+    }
+    let browser = Token::new()?;
+    write(accounts, &new, (&address, &name, &hash), browser.hash()).await?;
+    Ok(browser)
+}
 
+/// Writes the registration with its event; false if this browser's token has one already.
+async fn write(
+    accounts: &Accounts,
+    new: &NewRegistration<'_>,
+    (address, name, hash): (&Address, &DisplayName, &str),
+    browser: TokenHash,
+) -> anyhow::Result<bool> {
     let now = accounts.clock.now();
     // not sorted by time: it is part of the link
     let id = Uuid::new_v4();
     let mut tx = accounts.db.begin().await.context("cannot write the registration")?;
-    tx.query(
-        "insert into registrations
-           (id, email, email_canonical, name, password_hash, locale, browser_hash, created_at, expires_at, delivery)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
-    .bind(id)
-    .bind(address.as_typed().to_owned())
-    .bind(address.canonical().to_owned())
-    .bind(name.as_str().to_owned())
-    .bind(hash)
-    .bind(new.locale)
-    .bind(browser.hash().to_vec())
-    .bind(now)
-    .bind(now + REGISTRATION_LIFETIME)
-    .bind(DeliveryStatus::Queued.as_str())
-    .execute_deferred()
-    .await
-    .context("cannot write the registration")?;
-    let registered = Event::UserRegistered { registration: id, origin: new.origin };
+    let insert = tx
+        .query(
+            "insert into registrations
+               (id, email, email_canonical, name, password_hash, locale, browser_hash, created_at, expires_at, delivery, next)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             on conflict (browser_hash) do nothing",
+        )
+        .bind(id)
+        .bind(address.as_typed().to_owned())
+        .bind(address.canonical().to_owned())
+        .bind(name.as_str().to_owned())
+        .bind(hash.to_owned())
+        .bind(new.locale)
+        .bind(browser.to_vec())
+        .bind(now)
+        .bind(now + REGISTRATION_LIFETIME)
+        .bind(DeliveryStatus::Queued.as_str())
+        .bind(new.next.map(str::to_owned));
+    if new.form.is_none() {
+        // a token of its own is new: nobody needs to wait for the answer
+        insert.execute_deferred().await.context("cannot write the registration")?;
+    } else if insert.execute().await.context("cannot write the registration")? == 0 {
+        return Ok(false);
+    }
+    let registered = Event::UserRegistered { registration: id, origin: new.origin.clone() };
     outbox::append(&mut tx, &accounts.clock, &registered).await?;
     failpoint::reach("request.before_commit");
     accounts.commit(tx).await?;
     failpoint::reach("request.committed");
-    Ok(browser)
+    Ok(true)
 }
 
-/// The latest registration of a browser: its address and how far the mail has come.
+/// Whether the registration of this token is of the same name and password: then the same form has been sent twice.
+async fn is_repeated(
+    accounts: &Accounts,
+    new: &NewRegistration<'_>,
+    name: &DisplayName,
+    browser: TokenHash,
+) -> anyhow::Result<bool> {
+    let found: Option<(String, String)> = accounts
+        .db
+        .query("select name, password_hash from registrations where browser_hash = $1 and confirmed_user is null")
+        .bind(browser.to_vec())
+        .optional()
+        .await
+        .context("cannot look the registration up")?;
+    let (Some((first_name, hash)), Ok(password)) = (found, Password::normalise(new.password)) else { return Ok(false) };
+    Ok(first_name == name.as_str() && accounts.hasher.verify(password, Some(&hash)).await?.0.right)
+}
+
+/// The registration of a browser that waits: its address and how far the mail has come.
 ///
 /// # Errors
 /// When the database is away.
@@ -150,9 +200,7 @@ pub async fn status(accounts: &Accounts, browser: TokenHash) -> sqlx::Result<Opt
         .db
         .query(
             "select email, delivery from registrations
-             where browser_hash = $1 and expires_at > $2
-             order by created_at desc
-             limit 1",
+             where browser_hash = $1 and expires_at > $2 and confirmed_user is null",
         )
         .bind(browser.to_vec())
         .bind(accounts.clock.now())
@@ -181,7 +229,7 @@ pub struct Pending {
 pub async fn pending(accounts: &Accounts, id: Uuid) -> sqlx::Result<Option<Pending>> {
     accounts
         .db
-        .query("select id, email, email_canonical, locale from registrations where id = $1")
+        .query("select id, email, email_canonical, locale from registrations where id = $1 and confirmed_user is null")
         .bind(id)
         .optional()
         .await

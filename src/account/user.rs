@@ -136,6 +136,16 @@ pub async fn set_admin(accounts: &Accounts, canonical: &str, admin: bool) -> any
     Ok(found == 1)
 }
 
+/// Remembers the language of a user's pages and mails.
+///
+/// # Errors
+/// When the database is away.
+pub async fn set_locale(accounts: &Accounts, user: Uuid, locale: &'static str) -> anyhow::Result<()> {
+    let mut tx = accounts.db.begin().await?;
+    tx.query("update users set locale = $2 where id = $1").bind(user).bind(locale).execute_deferred().await?;
+    Ok(tx.commit().await?)
+}
+
 /// Whether a user is an administrator at this moment.
 ///
 /// # Errors

@@ -44,6 +44,7 @@ impl App {
             shows_mailbox: transports::shows_mailbox(&self.config),
             readiness,
             https: http.public_url.scheme() == "https",
+            security_contact: http.security_contact.clone(),
             rate_limits: RateLimits::new(http.limits, self.config.mail.rate),
             operator: self.operator(),
         };

@@ -32,6 +32,11 @@ pub(super) const SECTION: Section = Section {
             Fallback::Described("off"),
             "an address of its own for /livez and /readyz of this process, with or without the web",
         ),
+        Setting::new(
+            "SITE_SECURITY_CONTACT",
+            Fallback::Described("none"),
+            "mailto: or https: address for reports of weaknesses, told at /.well-known/security.txt",
+        ),
         Setting::new("LIMITS", Fallback::Value("on"), "on, or off: no limits on requests (load tests)"),
     ],
 };
@@ -51,6 +56,8 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// `BELLHOP_METRICS_LISTEN`: where this process says how it fares, beside the web.
     pub metrics_listen: Option<SocketAddr>,
+    /// `BELLHOP_SITE_SECURITY_CONTACT`
+    pub security_contact: Option<Url>,
     /// `BELLHOP_LIMITS`: whether requests are limited.
     pub limits: bool,
 }
@@ -66,6 +73,7 @@ impl HttpConfig {
             hsts_subdomains: values.take_word("HSTS", &[("host", false), ("subdomains", true)])?,
             trusted_proxies: trusted_proxies(values.take_text("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
             metrics_listen: values.take_optional("METRICS_LISTEN")?,
+            security_contact: security_contact(values.take_text("SITE_SECURITY_CONTACT"))?,
             limits: values.take_word("LIMITS", &[("on", true), ("off", false)])?,
         })
     }
@@ -110,6 +118,15 @@ fn public_url(value: Option<String>, listen: SocketAddr) -> Result<Url, ConfigEr
         return Err(wrong("must be scheme, host and port alone".to_owned()));
     }
     Ok(url)
+}
+
+fn security_contact(value: Option<String>) -> Result<Option<Url>, ConfigError> {
+    let Some(text) = value else { return Ok(None) };
+    // RFC 9116 section 2.5.3 lets no other web address than https
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "mailto" | "https" | "tel"));
+    let wrong =
+        || ConfigError::new("SITE_SECURITY_CONTACT", "is no address such as mailto:security@example.org".to_owned());
+    url.map(Some).ok_or_else(wrong)
 }
 
 fn trusted_proxies(value: &str) -> Result<Vec<IpNet>, ConfigError> {

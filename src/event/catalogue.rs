@@ -44,6 +44,9 @@ pub enum Event {
         user: Uuid,
         /// What it was before.
         registration: Uuid,
+        /// The session that began.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<Uuid>,
         /// From where.
         #[serde(flatten)]
         origin: Origin,

@@ -12,7 +12,7 @@ pub(super) fn every() -> Vec<Event> {
         MailFact { registration, template: "confirmation".into(), message_id: "<1.confirmation@a.example>".into() };
     vec![
         Event::UserRegistered { registration, origin: origin.clone() },
-        Event::UserConfirmed { user, registration, origin: origin.clone() },
+        Event::UserConfirmed { user, registration, session: Some(Uuid::nil()), origin: origin.clone() },
         Event::LoginSucceeded { user, session, origin: origin.clone() },
         Event::LoginFailed { user: None, attempted: "ab".into(), reason: Refusal::UnknownAddress, origin },
         Event::SessionRevoked { user, session },

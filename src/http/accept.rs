@@ -3,6 +3,7 @@
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, HeaderValue};
 
+use crate::http::cookies::Cookie;
 use crate::locale::Locale;
 
 /// How many entries of a list are looked at; browsers send a handful.
@@ -49,6 +50,12 @@ pub(in crate::http) fn prefers_json(headers: &HeaderMap) -> bool {
         }
     }
     json > html
+}
+
+/// The language that was chosen in this browser.
+pub(in crate::http) fn chosen_locale(headers: &HeaderMap) -> Option<Locale> {
+    // its name is the same over https
+    Cookie::Language.read(headers, true).and_then(Locale::from_tag)
 }
 
 /// The best of our languages for a request (RFC 9110 section 12.5.4): by weight, the earlier one if two weigh the same.

@@ -1,7 +1,8 @@
-//! Our two cookies: the session, and the one that tells the registering browser from others.
+//! Our cookies: the session, the one that tells the registering browser from others, and the language that was chosen.
 //!
-//! Reading never fails: what is malformed, doubled, over-long or not text is no cookie at all (RFC 6265bis section 5.6 is
-//! lenient on purpose; a session is not, so that no middle box and no sibling domain can make us pick theirs).
+//! Reading never fails: what is malformed, doubled or over-long is no cookie at all (RFC 6265bis section 5.6 is lenient on
+//! purpose; a session is not, so that no middle box and no sibling domain can make us pick theirs). What is wrong with other
+//! people's cookies in the same line is not our affair.
 
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub enum Cookie {
     Session,
     /// Stays with the browser that registered until the address is confirmed.
     Registration,
+    /// The tag of a language.
+    Language,
 }
 
 impl Cookie {
@@ -31,25 +34,23 @@ impl Cookie {
             (Self::Session, false) => "bellhop",
             (Self::Registration, true) => "__Host-bellhop-reg",
             (Self::Registration, false) => "bellhop-reg",
+            (Self::Language, _) => "bellhop-lang",
         }
     }
 
     /// Its value, if the request has it exactly once and in the form we give it (base64url, at most 128 bytes).
     #[must_use]
     pub fn read(self, headers: &HeaderMap, https: bool) -> Option<&str> {
-        let mut found = None;
-        for line in headers.get_all(COOKIE) {
-            let line = std::str::from_utf8(line.as_bytes()).ok()?;
-            for (name, value) in line.split(';').filter_map(|pair| pair.split_once('=')) {
-                if name.trim_matches([' ', '\t']) != self.name(https) {
-                    continue;
-                }
-                if found.replace(value.trim_matches([' ', '\t'])).is_some() {
-                    return None;
-                }
-            }
-        }
-        found.filter(|value| (1..=MAX_VALUE_BYTES).contains(&value.len()) && value.bytes().all(is_token))
+        let name = self.name(https).as_bytes();
+        let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+        let mut ours = pairs.filter_map(|pair| {
+            let at = pair.iter().position(|&byte| byte == b'=')?;
+            let (found, value) = pair.split_at_checked(at)?;
+            (found.trim_ascii() == name).then(|| value.strip_prefix(b"=").unwrap_or_default().trim_ascii())
+        });
+        let (Some(value), None) = (ours.next(), ours.next()) else { return None };
+        let value = std::str::from_utf8(value).ok()?;
+        ((1..=MAX_VALUE_BYTES).contains(&value.len()) && value.bytes().all(is_token)).then_some(value)
     }
 
     /// Whether the request carries anything that could be meant as this cookie, readable or not: for checks that must
@@ -116,6 +117,14 @@ mod tests {
         assert_eq!(Cookie::Session.read(&headers(&[b"__Host-bellhop=x"]), true), Some("x"));
     }
 
+    /// F69.
+    #[test]
+    fn a_broken_cookie_of_somebody_else_takes_nobodys_session() {
+        for lines in [&[&b"x=\xff; bellhop=a"[..]][..], &[b"bellhop=a; \xe9=1"], &[b"\xff", b"bellhop=a"]] {
+            assert_eq!(Cookie::Session.read(&headers(lines), false), Some("a"), "{lines:?}");
+        }
+    }
+
     #[test]
     fn what_is_not_quite_a_cookie_of_ours_means_nobody() {
         let long = format!("bellhop={}", "a".repeat(MAX_VALUE_BYTES + 1));
@@ -123,7 +132,7 @@ mod tests {
             &[&b"bellhop=a; bellhop=b"[..]][..],
             &[b"bellhop=a; bellhop=a"],
             &[b"bellhop=a", b"bellhop=b"],
-            &[b"bellhop=a", b"x=\xff"],
+            &[b"bellhop=a; bellhop=\xff"],
             &[b"bellhop=\xff"],
             &[b"bellhop="],
             &[b"bellhop"],

@@ -17,7 +17,9 @@ use utoipa_axum::routes;
 
 use self::api::{admin, document, me, registration, session};
 use self::middleware::MiddlewareConfig;
-use self::pages::{account, api_index, assets, confirm, home, login, logout, mail, mailbox, register, register_sent};
+use self::pages::{
+    account, api_index, assets, confirm, home, language, login, logout, mail, mailbox, register, register_sent,
+};
 use self::state::AppState;
 use crate::links;
 
@@ -46,12 +48,19 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::CONFIRM, get(confirm::form).post(confirm::submit))
         .route(links::LOGIN, get(login::form).post(login::submit))
         .route(links::LOGOUT, post(logout::logout))
+        .route(links::LANGUAGE, post(language::choose))
         .route(links::ACCOUNT, get(account::account))
         .route(links::MAILBOX, get(mailbox::list))
         .route(links::MAILBOX_MAIL, get(mail::show))
         .route(links::MAILBOX_JSON, get(mailbox::json))
         .route(links::API_INDEX, get(api_index::index))
-        .route(links::STATIC_FILE, get(assets::file));
+        .route(links::STATIC_FILE, get(assets::file))
+        .route(links::FAVICON, get(assets::root_file))
+        .route(links::TOUCH_ICON, get(assets::root_file))
+        .route(links::MANIFEST, get(assets::root_file))
+        .route(links::ROBOTS, get(assets::root_file))
+        .route(links::CHANGE_PASSWORD, get(assets::change_password))
+        .route(links::SECURITY_TXT, get(assets::security_txt));
     // each call says its path and method beside its handler, for the document
     let (api, openapi) = OpenApiRouter::with_openapi(document::without_calls())
         .routes(routes!(registration::register))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::HeaderValue;
+use url::Url;
 
 use crate::account::Accounts;
 use crate::account::credentials::token::{Token, TokenHash};
@@ -30,6 +31,8 @@ pub struct AppState {
     pub readiness: Arc<Readiness>,
     /// Whether browsers reach us by https.
     pub https: bool,
+    /// Whom to tell of a weakness.
+    pub security_contact: Option<Url>,
     /// How often a network may ask.
     pub rate_limits: RateLimits,
     /// What administrators see and do.

@@ -14,8 +14,13 @@ use crate::messaging::message::{Message, Outcome};
 pub const QUEUE: &str = "login-log";
 
 /// In the table. Rows that wait while one transaction commits share the next one, so one consumer with many messages does.
-pub const LISTENER: Listener =
-    Listener { queue: QUEUE, purpose: "a row of the login log", keys: &["login.*"], batch: Some(200), stack };
+pub const LISTENER: Listener = Listener {
+    queue: QUEUE,
+    purpose: "a row of the login log",
+    keys: &["login.*", "user.confirmed"],
+    batch: Some(200),
+    stack,
+};
 
 /// A row takes moments.
 const TIME_LIMIT: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 mod leaving;
 mod looks;
 mod mistakes;
+mod pressing;
 mod screenshot;
 mod strangers;
 mod telling;

@@ -17,6 +17,8 @@ pub enum Purpose {
     Attempted,
     /// What a database keeps of the key that it belongs to.
     Fingerprint,
+    /// The token of the browser that sent a form to register.
+    Form,
 }
 
 impl Purpose {
@@ -25,6 +27,7 @@ impl Purpose {
             Purpose::ConfirmLink => b"bellhop confirm link v1",
             Purpose::Attempted => b"bellhop attempted address v1",
             Purpose::Fingerprint => b"bellhop key fingerprint v1",
+            Purpose::Form => b"bellhop form v1",
         }
     }
 }

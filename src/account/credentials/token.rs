@@ -24,6 +24,12 @@ impl Token {
         Ok(Token(SecretBox::new(bytes)))
     }
 
+    /// One that follows from something else: a code of [`Keys`](super::keys::Keys), which nobody else can compute.
+    #[must_use]
+    pub fn derived(code: [u8; 32]) -> Self {
+        Token(SecretBox::new(Box::new(code)))
+    }
+
     /// Reads a cookie's value; none if it is not of our form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -22,7 +22,7 @@ use crate::messaging::outbox::OutboxEvent as _;
 pub struct Entry {
     /// The event's id.
     pub id: Uuid,
-    /// The event's type: `login.succeeded`, `login.failed`.
+    /// The event's type: `login.succeeded`, `login.failed`, `user.confirmed`.
     #[sqlx(rename = "type")]
     pub kind: String,
     /// When it happened.
@@ -33,6 +33,8 @@ pub struct Entry {
     pub user_agent: String,
     /// Why it was refused, if it was.
     pub reason: Option<String>,
+    /// The session that began, if one did and the row is young enough to know.
+    pub session_id: Option<Uuid>,
 }
 
 /// Writes the log. Rows that come at the same time share a transaction; each is written together with the inbox mark of its
@@ -56,15 +58,16 @@ impl LoginLog {
         self.rows.part()
     }
 
-    /// Writes a login event into the log, unless it is there already. Other events are ignored.
+    /// Writes an event that began a session, or would have, into the log, unless it is there already. Other events are ignored.
     ///
     /// # Errors
     /// When the database refuses or is away.
     pub async fn record(&self, received: Received) -> anyhow::Result<()> {
-        let (user, reason, attempted, origin) = match received.event {
-            Event::LoginSucceeded { user, ref origin, .. } => (Some(user), None, None, origin),
+        let (user, session, reason, attempted, origin) = match received.event {
+            Event::LoginSucceeded { user, session, ref origin } => (Some(user), Some(session), None, None, origin),
+            Event::UserConfirmed { user, session, ref origin, .. } => (Some(user), session, None, None, origin),
             Event::LoginFailed { user, ref attempted, reason, ref origin } => {
-                (user, Some(reason.as_str()), Some(attempted.clone()), origin)
+                (user, None, Some(reason.as_str()), Some(attempted.clone()), origin)
             }
             _ => return Ok(()),
         };
@@ -72,6 +75,7 @@ impl LoginLog {
             id: received.id,
             kind: received.event.kind(),
             user: user.map(|user| user.simple().to_string()),
+            session: session.map(|session| session.simple().to_string()),
             at: timestamp_text(received.at),
             ip: origin.ip.to_string(),
             user_agent: origin.user_agent.clone(),
@@ -98,6 +102,7 @@ struct Row {
     id: Uuid,
     kind: &'static str,
     user: Option<String>,
+    session: Option<String>,
     at: String,
     ip: String,
     user_agent: String,
@@ -116,13 +121,14 @@ impl BatchWrite for Rows {
         let mut fresh = inbox::mark_all(&mut tx, &self.clock, self.listener, &ids).await?;
         let rows_to_write: Vec<&Row> = rows.iter().filter(|row| fresh.remove(&row.id)).collect();
         tx.query(Sql {
-            sqlite: "insert into login_log (id, type, user_id, at, ip, user_agent, reason, attempted)
-                     select unhex(value ->> 'id'), value ->> 'kind', unhex(value ->> 'user'), value ->> 'at',
+            sqlite: "insert into login_log (id, type, user_id, session_id, at, ip, user_agent, reason, attempted)
+                     select unhex(value ->> 'id'), value ->> 'kind', unhex(value ->> 'user'), unhex(value ->> 'session'),
+                       value ->> 'at',
                        value ->> 'ip', value ->> 'user_agent', value ->> 'reason', value ->> 'attempted'
                      from json_each($1)",
-            postgres: "insert into login_log (id, type, user_id, at, ip, user_agent, reason, attempted)
-                       select id, kind, \"user\", at, ip, user_agent, reason, attempted
-                       from jsonb_to_recordset($1) as rows (id uuid, kind text, \"user\" uuid, at timestamptz, ip text,
+            postgres: "insert into login_log (id, type, user_id, session_id, at, ip, user_agent, reason, attempted)
+                       select id, kind, \"user\", session, at, ip, user_agent, reason, attempted
+                       from jsonb_to_recordset($1) as rows (id uuid, kind text, \"user\" uuid, session uuid, at timestamptz, ip text,
                          user_agent text, reason text, attempted text)",
         })
         .bind(Json(rows_to_write))
@@ -144,7 +150,7 @@ pub async fn of_user(accounts: &Accounts, user: Uuid, before: Option<Uuid>, limi
         None => accounts
             .db
             .query(
-                "select id, type, at, ip, user_agent, reason from login_log
+                "select id, type, at, ip, user_agent, reason, session_id from login_log
                  where user_id = $1
                  order by at desc, id desc
                  limit $2",
@@ -154,7 +160,7 @@ pub async fn of_user(accounts: &Accounts, user: Uuid, before: Option<Uuid>, limi
         Some(before) => accounts
             .db
             .query(
-                "select id, type, at, ip, user_agent, reason from login_log
+                "select id, type, at, ip, user_agent, reason, session_id from login_log
                  where user_id = $1
                    and (at, id) < (select at, id from login_log where user_id = $1 and id = $3)
                  order by at desc, id desc

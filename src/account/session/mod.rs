@@ -122,11 +122,41 @@ async fn touch(accounts: &Accounts, session: Uuid, now: Timestamp) -> sqlx::Resu
     tx.commit().await
 }
 
+/// When a session began, and from where.
+#[derive(Clone, Debug, FromRow)]
+pub struct Beginning {
+    /// When.
+    pub created_at: Timestamp,
+    /// The client's address.
+    pub ip: String,
+    /// The client's `User-Agent`.
+    pub user_agent: String,
+}
+
+/// How a session began, if it still exists.
+///
+/// # Errors
+/// When the database is away.
+pub async fn beginning(accounts: &Accounts, session: Uuid) -> sqlx::Result<Option<Beginning>> {
+    accounts.db.query("select created_at, ip, user_agent from sessions where id = $1").bind(session).optional().await
+}
+
 /// Ends a session, if it still exists, and has every node forget it.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn revoke(accounts: &Accounts, token: TokenHash) -> anyhow::Result<()> {
+    let exists: Option<(i32,)> = accounts
+        .db
+        .query("select 1 from sessions where token_hash = $1")
+        .bind(token.to_vec())
+        .optional()
+        .await
+        .context("cannot look the session up")?;
+    if exists.is_none() {
+        // a stranger's endless cookies take no lock
+        return Ok(());
+    }
     let mut tx = accounts.db.begin().await?;
     revoke_in(&mut tx, accounts, token).await?;
     accounts.commit(tx).await

@@ -38,7 +38,7 @@ pub struct Activity {
 pub struct Item {
     /// The event's id.
     id: Uuid,
-    /// The event's type: `login.succeeded`, `login.failed`.
+    /// The event's type: `login.succeeded`, `login.failed`, `user.confirmed`.
     r#type: String,
     /// When.
     at: DateTime<Utc>,
@@ -51,7 +51,7 @@ pub struct Item {
 }
 
 impl From<Entry> for Item {
-    fn from(Entry { id, kind, at, ip, user_agent, reason }: Entry) -> Self {
+    fn from(Entry { id, kind, at, ip, user_agent, reason, .. }: Entry) -> Self {
         Item { id, r#type: kind, at, ip, user_agent, reason }
     }
 }

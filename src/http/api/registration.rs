@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::account::confirm::{self as account_confirm, ConfirmRefused};
+use crate::account::confirm::{self as account_confirm, ConfirmRefused, Confirmed};
 use crate::account::credentials::policy::Password;
 use crate::account::register::{self as account_register, NewRegistration, RegistrationErrors};
 use crate::http::api::schema::ProblemDetails;
@@ -67,7 +67,7 @@ pub async fn register(
     state.rate_limits.register.check(visitor.client.network)?;
     let (t, locale, origin) = (visitor.locale.text(), visitor.locale.tag(), visitor.origin.clone());
     let Registration { email, password, name } = &given;
-    let new = NewRegistration { email, name, password, locale, origin };
+    let new = NewRegistration { email, name, password, locale, form: None, next: None, origin };
     match account_register::register(&state.accounts, new).await {
         Ok(browser) => {
             let answer = (StatusCode::ACCEPTED, Answer(Registered { status: "confirmation_pending" }));
@@ -98,7 +98,7 @@ pub async fn confirm(
     let origin = visitor.origin.clone();
     let (registration, replaces) = (visitor.registration, visitor.session);
     match account_confirm::confirm(&state.accounts, &given.token, registration, password, replaces, origin).await {
-        Ok(new) => {
+        Ok(Confirmed { new, .. }) => {
             let session = state.session_cookie(&new.token, visitor.session)?;
             let cookies = [session, Cookie::Registration.delete(state.https)];
             Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), cookies))
@@ -106,7 +106,8 @@ pub async fn confirm(
         Err(error) => {
             let unprocessable = |code, detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail);
             Err(match error.downcast()? {
-                ConfirmRefused::Invalid => unprocessable("invalid-token", "The token is unknown, expired or used."),
+                ConfirmRefused::Invalid => unprocessable("invalid-token", "The token is unknown or expired."),
+                ConfirmRefused::Confirmed => unprocessable("already-confirmed", "The address is confirmed: sign in."),
                 ConfirmRefused::Password => {
                     unprocessable("password-needed", "The password that was chosen at the registration is needed.")
                 }

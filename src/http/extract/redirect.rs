@@ -1,6 +1,6 @@
-//! Where to go after a login: a place of ours, or the start (OWASP ASVS 3.7.2).
+//! Where to go after something else, such as a login: a place of ours, or the start (OWASP ASVS 3.7.2).
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, Method, Uri};
 use percent_encoding::percent_decode_str;
 
 /// The longest target, in bytes.
@@ -21,6 +21,19 @@ impl Target {
     #[must_use]
     pub fn parse(next: &str) -> Self {
         if is_ours(next) { Self(next.to_owned()) } else { Self::default() }
+    }
+
+    /// Where a request is: its path with its query, or without it if it may change something.
+    #[must_use]
+    pub fn here(method: &Method, uri: &Uri) -> Self {
+        let is_page = matches!(*method, Method::GET | Method::HEAD);
+        Self::parse(if is_page { uri.path_and_query().map_or("/", |here| here.as_str()) } else { uri.path() })
+    }
+
+    /// What came as `next` in a form or a URL, where an empty one is none.
+    #[must_use]
+    pub fn optional(next: Option<&str>) -> Option<Self> {
+        next.filter(|next| !next.is_empty()).map(Self::parse)
     }
 
     /// The path with its query.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderValue;
 use axum::http::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use axum::http::request::Parts;
 
@@ -11,6 +12,7 @@ use crate::account::session::SignedIn;
 use crate::event::Origin;
 use crate::http::accept;
 use crate::http::cookies::Cookie;
+use crate::http::extract::redirect::Target;
 use crate::http::middleware::client_ip::Client;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
@@ -32,8 +34,12 @@ pub struct Visitor {
     pub session: Option<TokenHash>,
     /// The cookie of the browser that registered, likewise.
     pub registration: Option<TokenHash>,
-    /// What the browser asks for.
+    /// The language that was chosen in this browser, if one was.
+    pub chosen_locale: Option<Locale>,
+    /// That, or what the browser asks for.
     pub locale: Locale,
+    /// Where the caller is: the path with its query, or without it for a request that may change something.
+    pub here: Target,
 }
 
 impl FromRequestParts<Arc<AppState>> for Visitor {
@@ -43,15 +49,19 @@ impl FromRequestParts<Arc<AppState>> for Visitor {
         let client = Client::from_request_parts(parts, state).await?;
         let headers = &parts.headers;
         let token = |cookie: Cookie| cookie.read(headers, state.https).and_then(Token::parse).map(|token| token.hash());
-        let agent = headers.get(USER_AGENT).and_then(|agent| std::str::from_utf8(agent.as_bytes()).ok());
-        let agent = agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT_CHARS);
+        let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+        let agent = String::from_utf8_lossy(agent.unwrap_or_default());
+        let agent = agent.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT_CHARS);
+        let chosen_locale = accept::chosen_locale(headers);
         Ok(Visitor {
             client,
             is_local: client.is_local(headers),
             origin: Origin { ip: client.ip, user_agent: agent.collect() },
             session: token(Cookie::Session),
             registration: token(Cookie::Registration),
-            locale: accept::locale(headers.get(ACCEPT_LANGUAGE)),
+            chosen_locale,
+            locale: chosen_locale.unwrap_or_else(|| accept::locale(headers.get(ACCEPT_LANGUAGE))),
+            here: Target::here(&parts.method, &parts.uri),
         })
     }
 }

@@ -5,7 +5,7 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::Serialize;
@@ -17,16 +17,20 @@ use crate::links;
 use crate::locale::Locale;
 
 /// What a page about a problem may know of the request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PageRequest {
     /// The reader's language.
     pub locale: Locale,
+    /// What the reader did …
+    pub method: Method,
+    /// … and where.
+    pub uri: Uri,
     /// The request's id, for a 5xx page: the operator finds the log line by it.
     pub request_id: Option<RequestId>,
 }
 
 /// Writes the HTML page about a problem. It escapes, and never fails.
-pub type RenderPage = fn(&Problem, PageRequest) -> String;
+pub type RenderPage = fn(&Problem, &PageRequest) -> String;
 
 /// Problem details (RFC 9457). `type` stays `about:blank`, so `title` is the status's phrase; `code` and `errors` are
 /// extension members. The request's id is there only where there is a log line to find, so that refusals of one kind are
@@ -51,7 +55,9 @@ struct Details<'a> {
 /// body or with a plain text one. A handler's own error answer in HTML or JSON passes as it is.
 pub async fn render_problem(State(page): State<RenderPage>, request: Request, next: Next) -> Response {
     let json = wants_json(request.uri().path(), request.headers());
-    let language = request.headers().get(ACCEPT_LANGUAGE).cloned();
+    let (chosen, language) =
+        (accept::chosen_locale(request.headers()), request.headers().get(ACCEPT_LANGUAGE).cloned());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let request_id = request.extensions().get::<RequestId>().copied();
 
     let mut response = next.run(request).await;
@@ -66,7 +72,9 @@ pub async fn render_problem(State(page): State<RenderPage>, request: Request, ne
     }
 
     let told_id = request_id.filter(|_| problem.status.is_server_error());
-    let (kind, body) = written(&problem, json, language.as_ref(), told_id, page);
+    let locale = || chosen.unwrap_or_else(|| accept::locale(language.as_ref()));
+    let (kind, body) =
+        written(&problem, json, || PageRequest { locale: locale(), method, uri, request_id: told_id }, page);
     response.headers_mut().remove(CONTENT_LENGTH);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     *response.body_mut() = Body::from(body);
@@ -81,20 +89,22 @@ fn wants_json(path: &str, headers: &HeaderMap) -> bool {
 fn written(
     problem: &Problem,
     json: bool,
-    language: Option<&HeaderValue>,
-    request_id: Option<RequestId>,
+    asked: impl FnOnce() -> PageRequest,
     page: RenderPage,
 ) -> (&'static str, String) {
+    let asked = asked();
     if json {
-        return ("application/problem+json", details(problem, request_id));
+        return ("application/problem+json", details(problem, asked.request_id));
     }
-    ("text/html; charset=utf-8", page(problem, PageRequest { locale: accept::locale(language), request_id }))
+    ("text/html; charset=utf-8", page(problem, &asked))
 }
 
 /// The content type and the body of a 500 about which nothing else is known.
 pub(super) fn of_server_error(path: &str, headers: &HeaderMap, page: RenderPage) -> (&'static str, String) {
     let problem = Problem::of(StatusCode::INTERNAL_SERVER_ERROR);
-    written(&problem, wants_json(path, headers), headers.get(ACCEPT_LANGUAGE), None, page)
+    let locale = accept::chosen_locale(headers).unwrap_or_else(|| accept::locale(headers.get(ACCEPT_LANGUAGE)));
+    let asked = || PageRequest { locale, method: Method::GET, uri: Uri::default(), request_id: None };
+    written(&problem, wants_json(path, headers), asked, page)
 }
 
 fn details(problem: &Problem, request_id: Option<RequestId>) -> String {

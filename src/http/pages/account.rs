@@ -7,8 +7,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::SecondsFormat;
+use uuid::Uuid;
 
 use crate::account::login_log::{self, Entry};
+use crate::account::session::{self, Beginning};
+use crate::clock::Timestamp;
 use crate::http::extract::visitor::Visitor;
 use crate::http::pages::format;
 use crate::http::pages::layout::Page;
@@ -37,16 +40,6 @@ pub(super) struct AccountPage {
     pub(super) language: Locale,
 }
 
-impl AccountPage {
-    fn language_name(&self) -> String {
-        let t = self.page.t;
-        match self.language {
-            Locale::En => t.get("language-en"),
-            Locale::ZhCn => t.get("language-zh-cn"),
-        }
-    }
-}
-
 /// One line of the login log.
 pub(super) struct ActivityRow {
     /// What happened, as [`format::event`] says it.
@@ -73,18 +66,27 @@ pub async fn account(State(state): State<Arc<AppState>>, visitor: Visitor) -> Re
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(links::LOGIN, [])) };
     let page = Page::of(&state, &visitor, links::ACCOUNT, Some(&signed_in));
     let entries = login_log::of_user(&state.accounts, signed_in.user.id, None, LOGIN_LOG_ROWS).await?;
+    let mut rows: Vec<(Timestamp, ActivityRow)> =
+        entries.into_iter().map(|entry| (entry.at, row(page.t, entry, signed_in.session))).collect();
+    // the log is written a moment later; whoever has just signed in sees it all the same
+    if rows.iter().all(|(_, row)| row.detail.is_none())
+        && let Some(begun) = session::beginning(&state.accounts, signed_in.session).await?
+    {
+        let at = rows.iter().position(|(at, _)| *at <= begun.created_at).unwrap_or(rows.len());
+        rows.insert(at, (begun.created_at, present(page.t, begun)));
+    }
     let account = AccountPage {
         name: signed_in.user.name,
         email: signed_in.user.email,
         since: format::day(page.t, signed_in.user.created_at),
-        activity: entries.into_iter().map(|entry| row(page.t, entry)).collect(),
+        activity: rows.into_iter().map(|(_, row)| row).collect(),
         language: Locale::from_tag(&signed_in.user.locale).unwrap_or_default(),
         page,
     };
     html(StatusCode::OK, &account)
 }
 
-fn row(t: Text, entry: Entry) -> ActivityRow {
+fn row(t: Text, entry: Entry, present: Uuid) -> ActivityRow {
     ActivityRow {
         what: format::event(t, &entry.kind, entry.reason.as_deref()),
         ok: entry.reason.is_none(),
@@ -92,6 +94,19 @@ fn row(t: Text, entry: Entry) -> ActivityRow {
         at_iso: entry.at.to_rfc3339_opts(SecondsFormat::Micros, true),
         ip: entry.ip,
         agent: format::device(t, &entry.user_agent),
-        detail: None,
+        detail: (entry.session_id == Some(present)).then(|| t.get("activity-present")),
+    }
+}
+
+/// The session that looks at the page, while the log does not have it.
+fn present(t: Text, begun: Beginning) -> ActivityRow {
+    ActivityRow {
+        what: format::event(t, "login.succeeded", None),
+        ok: true,
+        at: format::moment(t, begun.created_at),
+        at_iso: begun.created_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        ip: begun.ip,
+        agent: format::device(t, &begun.user_agent),
+        detail: Some(t.get("activity-present")),
     }
 }

@@ -8,11 +8,12 @@ use axum::http::StatusCode;
 use axum::http::header::REFERRER_POLICY;
 use axum::response::Response;
 
-use crate::account::confirm::{self, ConfirmRefused, ConfirmStep};
+use crate::account::confirm::{self, ConfirmRefused, ConfirmStep, Confirmed, Link};
 use crate::account::credentials::policy::Password;
 use crate::http::cookies::Cookie;
 use crate::http::extract::form::{Fields, FormState};
 use crate::http::extract::query::Query;
+use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
@@ -24,24 +25,35 @@ use crate::links;
 #[template(path = "pages/confirm.html")]
 pub(super) struct ConfirmPage {
     pub(super) page: Page,
-    /// What is asked for. A link that does not work is one whether it is unknown, expired or used (ASVS 6.3.8).
+    /// What is asked for. A link that does not work is one whether it is unknown or expired (ASVS 6.3.8).
     pub(super) step: ConfirmStep,
+    /// Where the person wanted to go.
+    pub(super) next: Option<Target>,
     /// `token`, from the link.
     pub(super) form: FormState,
 }
 
-/// GET /confirm?token=: a button, or a button and a password, or 404 for a link that does not work.
+impl ConfirmPage {
+    /// The way on for somebody whose address is confirmed.
+    fn login(&self) -> String {
+        self.next.as_ref().map_or_else(|| links::LOGIN.to_owned(), |next| next.after(links::LOGIN))
+    }
+}
+
+/// GET /confirm?token=: a button, or a button and a password, or the word that all is done, or 404 for a link that does not
+/// work.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Query) -> Result<Response, Problem> {
     let token = query.get("token").unwrap_or_default();
-    let step = confirm::next_step(&state.accounts, &token, visitor.registration).await?;
+    let Link { step, next } = confirm::look(&state.accounts, &token, visitor.registration).await?;
     let status = if step == ConfirmStep::Invalid { StatusCode::NOT_FOUND } else { StatusCode::OK };
-    page(&state, &visitor, status, step, FormState::of([("token", token)]))
+    page(&state, &visitor, status, (step, next), FormState::of([("token", token)])).await
 }
 
-/// POST /confirm: 303 to `/account`, signed in, or 422 with the page again.
+/// POST /confirm: 303 to `/account` or where the person wanted to go, signed in; 200 when the address was confirmed before;
+/// or 422 with the page again.
 ///
 /// # Errors
 /// 429 for a network that guesses, 503 when too many passwords are being hashed or the database is away.
@@ -51,39 +63,48 @@ pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields
     let typed = Password::normalise(&password).ok();
     let origin = visitor.origin.clone();
     match confirm::confirm(&state.accounts, &token, visitor.registration, typed, visitor.session, origin).await {
-        Ok(new) => {
+        Ok(Confirmed { new, next }) => {
             let session = state.session_cookie(&new.token, visitor.session)?;
-            Ok(see_other(links::ACCOUNT, [session, Cookie::Registration.delete(state.https)]))
+            let next = Target::optional(next.as_deref());
+            let to = next.as_ref().map_or(links::ACCOUNT, Target::as_str);
+            Ok(see_other(to, [session, Cookie::Registration.delete(state.https)]))
         }
         Err(error) => {
             let t = visitor.locale.text();
+            let refused = error.downcast()?;
+            let Link { next, .. } = confirm::look(&state.accounts, &token, visitor.registration).await?;
             let form = FormState::of([("token", token)]);
-            let (step, form) = match error.downcast()? {
+            let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+            let (status, step, form) = match refused {
                 // a token that does not work is not repeated
-                ConfirmRefused::Invalid => (ConfirmStep::Invalid, FormState::default()),
+                ConfirmRefused::Invalid => (unprocessable, ConfirmStep::Invalid, FormState::default()),
+                ConfirmRefused::Confirmed => (StatusCode::OK, ConfirmStep::Confirmed, form),
                 ConfirmRefused::Password => {
                     let text = if password.is_empty() {
                         t.get("mistake-password-chosen")
                     } else {
                         t.get("confirm-password-wrong")
                     };
-                    (ConfirmStep::Password, form.with_field_error("password", text))
+                    (unprocessable, ConfirmStep::Password, form.with_field_error("password", text))
                 }
             };
-            page(&state, &visitor, StatusCode::UNPROCESSABLE_ENTITY, step, form)
+            page(&state, &visitor, status, (step, next), form).await
         }
     }
 }
 
-fn page(
+async fn page(
     state: &AppState,
     visitor: &Visitor,
     status: StatusCode,
-    step: ConfirmStep,
+    (step, next): (ConfirmStep, Option<String>),
     form: FormState,
 ) -> Result<Response, Problem> {
-    let page = Page::of(state, visitor, links::CONFIRM, None);
-    let mut response = html(status, &ConfirmPage { page, step, form })?;
+    let signed_in = if step == ConfirmStep::Confirmed { visitor.signed_in(state).await? } else { None };
+    let mut page = Page::of(state, visitor, links::CONFIRM, signed_in.as_ref());
+    page.here = Target::parse(&links::confirm_path(form.value("token")));
+    let next = Target::optional(next.as_deref());
+    let mut response = html(status, &ConfirmPage { page, step, next, form })?;
     response.headers_mut().insert(REFERRER_POLICY, NO_REFERRER);
     Ok(response)
 }

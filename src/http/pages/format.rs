@@ -18,39 +18,17 @@ pub fn day(t: Text, at: Timestamp) -> String {
     at.format(if t.locale() == Locale::ZhCn { "%Y年%-m月%-d日" } else { "%-d %B %Y" }).to_string()
 }
 
-/// What happened, in a few words, from the type of an event and the reason it carries. A type that has no words is
-/// shown as it is.
+/// What happened, in a few words, from the type of an event in the login log and the reason it carries. A type that has no
+/// words is shown as it is, and a reason that has none is left out.
 #[must_use]
 pub fn event(t: Text, event_type: &str, reason: Option<&str>) -> String {
-    match event_type {
-        "user.registered" => t.get("activity-user-registered"),
-        "user.confirmed" => t.get("activity-user-confirmed"),
-        "user.updated" => t.get("activity-user-updated"),
-        "user.deletion_scheduled" => t.get("activity-user-deletion-scheduled"),
-        "user.deleted" => t.get("activity-user-deleted"),
-        "login.succeeded" => t.get("activity-login-succeeded"),
-        "login.failed" => refusal(t, reason.unwrap_or_default()),
-        "login.new_device" => t.get("activity-login-new-device"),
-        "session.revoked" => t.get("activity-session-revoked"),
-        "password.changed" => t.get("activity-password-changed"),
-        "password.reset_requested" => t.get("activity-password-reset-requested"),
-        "email.change_requested" => t.get("activity-email-change-requested"),
-        "email.changed" => t.get("activity-email-changed"),
-        "mail.sent" => t.get("activity-mail-sent"),
-        "mail.delayed" => t.get("activity-mail-delayed"),
-        "mail.rejected" => t.get("activity-mail-rejected"),
-        unnamed => unnamed.to_owned(),
-    }
-}
-
-/// Why a sign-in was refused; a reason without words is left out.
-fn refusal(t: Text, reason: &str) -> String {
-    match reason {
-        "wrong_password" | "bad_password" | "password" => t.get("activity-login-failed-password"),
-        "throttled" | "rate_limited" | "locked" => t.get("activity-login-failed-throttled"),
-        "unconfirmed" => t.get("activity-login-failed-unconfirmed"),
-        "disabled" => t.get("activity-login-failed-disabled"),
-        _ => t.get("activity-login-failed"),
+    match (event_type, reason) {
+        ("user.confirmed", _) => t.get("activity-user-confirmed"),
+        ("login.succeeded", _) => t.get("activity-login-succeeded"),
+        ("login.failed", Some("wrong_password")) => t.get("activity-login-failed-password"),
+        ("login.failed", Some("disabled")) => t.get("activity-login-failed-disabled"),
+        ("login.failed", _) => t.get("activity-login-failed"),
+        (unnamed, _) => unnamed.to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::account::session::SignedIn;
+use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
 use crate::http::state::AppState;
 use crate::locale::{Locale, Text};
@@ -20,6 +21,8 @@ pub struct Page {
     pub account: Option<Uuid>,
     /// The path of the page, to mark it in the navigation. A page without one does not know who looks at it, and has none.
     pub path: &'static str,
+    /// Where the reader is, to come back to after choosing another language.
+    pub here: Target,
     /// Whether the footer links to the local mailbox.
     pub demo_mailbox: bool,
 }
@@ -27,19 +30,22 @@ pub struct Page {
 impl Page {
     /// The frame of a page for a stranger, without a link to the mailbox.
     #[must_use]
-    pub const fn new(locale: Locale, path: &'static str) -> Self {
-        Self { t: locale.text(), lang: locale.tag(), signed_in: None, account: None, path, demo_mailbox: false }
+    pub fn new(locale: Locale, path: &'static str) -> Self {
+        let here = Target::default();
+        Self { t: locale.text(), lang: locale.tag(), signed_in: None, account: None, path, here, demo_mailbox: false }
     }
 
-    /// The frame of a page for a visitor, in the language of the account that is signed in.
+    /// The frame of a page for a visitor, in the language that was chosen in this browser, or else in that of
+    /// the account that is signed in.
     #[must_use]
     pub fn of(state: &AppState, visitor: &Visitor, path: &'static str, signed_in: Option<&SignedIn>) -> Self {
         let own = signed_in.and_then(|signed_in| Locale::from_tag(&signed_in.user.locale));
         Page {
             signed_in: signed_in.map(|signed_in| signed_in.user.name.clone()),
             account: signed_in.map(|signed_in| signed_in.user.id),
+            here: visitor.here.clone(),
             demo_mailbox: state.mailbox().is_some() && visitor.is_local,
-            ..Page::new(own.unwrap_or(visitor.locale), path)
+            ..Page::new(visitor.chosen_locale.or(own).unwrap_or(visitor.locale), path)
         }
     }
 }

@@ -28,12 +28,19 @@ pub(super) struct LoginPage {
     pub(super) next: Option<Target>,
 }
 
+impl LoginPage {
+    /// The way to register instead, and to the same place afterwards.
+    fn register(&self) -> String {
+        self.next.as_ref().map_or_else(|| links::REGISTER.to_owned(), |next| next.after(links::REGISTER))
+    }
+}
+
 /// GET /login?next=
 ///
 /// # Errors
 /// When the database is away.
 pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Query) -> Result<Response, Problem> {
-    let next = query.get("next").map(|next| Target::parse(&next));
+    let next = Target::optional(query.get("next").as_deref());
     if visitor.signed_in(&state).await?.is_some() {
         return Ok(see_other(target(next.as_ref()), []));
     }
@@ -48,12 +55,15 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Q
 pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
     state.rate_limits.login.check(visitor.client.network)?;
     let [email, password, next] = fields.take(["email", "password", "next"])?;
-    let next = (!next.is_empty()).then(|| Target::parse(&next));
+    let next = Target::optional(Some(&next));
     match login::login(&state.accounts, &email, &password, visitor.session, visitor.origin.clone()).await {
         Ok((new, _)) => Ok(see_other(target(next.as_ref()), [state.session_cookie(&new.token, visitor.session)?])),
         Err(error) => {
             let LoginRefused = error.downcast()?;
-            let page = Page::of(&state, &visitor, links::LOGIN, None);
+            let mut page = Page::of(&state, &visitor, links::LOGIN, None);
+            if let Some(next) = &next {
+                page.here = Target::parse(&next.after(links::LOGIN));
+            }
             let form = FormState::of([("email", email)]).with_error(page.t.get("login-refused"));
             html(StatusCode::UNPROCESSABLE_ENTITY, &LoginPage { page, form, next })
         }

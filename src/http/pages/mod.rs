@@ -9,6 +9,7 @@ pub mod assets;
 pub mod confirm;
 pub mod format;
 pub mod home;
+pub mod language;
 pub mod layout;
 pub mod login;
 pub mod logout;

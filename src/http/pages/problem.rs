@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::http::extract::redirect::Target;
 use crate::http::middleware::render_problem::PageRequest;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
@@ -34,8 +35,11 @@ impl ProblemPage {
 
 /// The page about a problem, in the reader's language.
 #[must_use]
-pub fn problem_page(problem: &Problem, request: PageRequest) -> String {
-    let page = ProblemPage::new(Page::new(request.locale, ""), problem.status.as_u16());
+pub fn problem_page(problem: &Problem, request: &PageRequest) -> String {
+    let page = ProblemPage::new(
+        Page { here: Target::here(&request.method, &request.uri), ..Page::new(request.locale, "") },
+        problem.status.as_u16(),
+    );
     // a template that cannot be formatted is told in the plainest words there are
     page.render().unwrap_or_else(|_| problem.status.to_string())
 }

@@ -36,7 +36,7 @@ const ATTACK: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>"
 
 fn frame(locale: Locale, path: &'static str, signed_in: bool) -> Page {
     let signed_in = signed_in.then(|| "Ada Lovelace".to_owned());
-    Page { signed_in, demo_mailbox: true, ..Page::new(locale, path) }
+    Page { signed_in, here: Target::parse("/login?next=%2Faccount"), demo_mailbox: true, ..Page::new(locale, path) }
 }
 
 /// A minute after nine on a day in November.
@@ -62,7 +62,7 @@ fn activity(t: Text, said: &str) -> Vec<ActivityRow> {
     vec![
         row("login.succeeded", None, true, 0, 41),
         row("login.failed", Some("wrong_password"), false, 2, 40),
-        row("session.revoked", None, true, 1, 22),
+        row("login.failed", Some("disabled"), false, 1, 22),
         row("user.confirmed", None, true, 1, 21),
     ]
 }
@@ -80,7 +80,12 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
     let known = Page { signed_in: Some(some("Ada Lovelace")), ..frame(locale, "/", true) };
     hang("home-signed-in", HomePage { page: known }.render());
 
-    let register = |form| RegisterPage { page: frame(locale, "/register", false), form };
+    let register = |form| RegisterPage {
+        page: frame(locale, "/register", false),
+        form,
+        once: "0".repeat(43),
+        next: Some(Target::parse("/account")),
+    };
     let typed = || FormState::of([("email", some("ada@example.org")), ("name", some("Ada Lovelace"))]);
     hang("register", register(typed()).render());
     let mistakes = typed()
@@ -107,10 +112,14 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
         ("confirm-again", ConfirmStep::Button, confirm().with_error(some(&t.get("mistake-form")))),
         ("confirm-password", ConfirmStep::Password, confirm()),
         ("confirm-password-wrong", ConfirmStep::Password, wrong),
+        ("confirm-done", ConfirmStep::Confirmed, confirm()),
         ("confirm-invalid", ConfirmStep::Invalid, confirm()),
     ] {
-        hang(name, ConfirmPage { page: frame(locale, "/confirm", false), step, form }.render());
+        hang(name, ConfirmPage { page: frame(locale, "/confirm", false), step, next: None, form }.render());
     }
+    let page = Page { signed_in: Some(some("Ada Lovelace")), ..frame(locale, "/confirm", true) };
+    let (step, form) = (ConfirmStep::Confirmed, confirm());
+    hang("confirm-done-signed-in", ConfirmPage { page, step, next: None, form }.render());
 
     let login = || FormState::of([("email", some("ada@example.org"))]);
     let refused = login().with_error(some(&t.get("login-refused")));
@@ -118,17 +127,15 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
         hang(name, LoginPage { page: frame(locale, "/login", false), form, next }.render());
     }
 
-    for (name, activity) in [("account", activity(t, said)), ("account-new", Vec::new())] {
-        let account = AccountPage {
-            page: frame(locale, "/account", true),
-            name: some("Ada Lovelace"),
-            email: some("ada@example.org"),
-            since: day(t, at(0)),
-            activity,
-            language: locale,
-        };
-        hang(name, account.render());
-    }
+    let account = AccountPage {
+        page: frame(locale, "/account", true),
+        name: some("Ada Lovelace"),
+        email: some("ada@example.org"),
+        since: day(t, at(0)),
+        activity: activity(t, said),
+        language: locale,
+    };
+    hang("account", account.render());
 
     let mail = MailRow {
         id: "0193a2b4".to_owned(),
@@ -318,7 +325,7 @@ fn a_page_refreshes_itself_without_script_only_while_its_mail_moves() {
 
 #[test]
 fn a_link_that_opens_nothing_offers_no_form() {
-    assert!(!gallery(Locale::En, "")["confirm-invalid"].contains("<form"));
+    assert!(!gallery(Locale::En, "")["confirm-invalid"].contains("action=\"/confirm\""));
 }
 
 #[test]

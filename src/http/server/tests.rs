@@ -58,7 +58,7 @@ async fn wait((arrived, release): Waiting) -> &'static str {
     "done"
 }
 
-fn page(problem: &Problem, request: PageRequest) -> String {
+fn page(problem: &Problem, request: &PageRequest) -> String {
     format!("<p>{} {} {}", problem.code, request.locale, request.request_id.is_some())
 }
 

@@ -10,7 +10,7 @@ use crate::support::browser::Options;
 use super::visit::Visit;
 
 /// The whole page, down to its footer.
-const SIZE: (u32, u32) = (1280, 1000);
+const SIZE: (u32, u32) = (1280, 1120);
 const EMAIL: &str = "ada@example.org";
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -54,13 +54,16 @@ async fn the_account_page_is_worth_a_picture() {
         cookie = answer.headers.get(SET_COOKIE).map_or("", |value| value.to_str().unwrap()).to_owned();
     }
     app.settle().await;
-    let ids: Vec<(uuid::Uuid,)> = app.db().query("select id from login_log order by at, id").all().await.unwrap();
+    let ids: Vec<(uuid::Uuid,)> =
+        app.db().query("select id from login_log where type like 'login.%' order by at, id").all().await.unwrap();
     let mut tx = app.db().begin().await.unwrap();
     for ((id,), (at, ..)) in ids.into_iter().zip(SIGN_INS) {
         tx.query("update login_log set at = $1 where id = $2").bind(time(at)).bind(id).execute().await.unwrap();
     }
     let arrival = time("2026-03-02T08:00:00Z");
     tx.query("update users set created_at = $1").bind(arrival).execute().await.unwrap();
+    let confirmed = tx.query("update login_log set at = $1, ip = $2, user_agent = $3 where type = 'user.confirmed'");
+    confirmed.bind(arrival).bind("203.0.113.24").bind(FIREFOX).execute().await.unwrap();
     tx.commit().await.unwrap();
     // this node remembers the person as they were
     let fresh = app.another_node(bellhop::app::Parts::only(["web"]).unwrap()).await;
@@ -73,7 +76,7 @@ async fn the_account_page_is_worth_a_picture() {
     visit.arrive("/account").await;
     let fits = "return document.documentElement.scrollHeight <= innerHeight";
     assert_eq!(visit.script(fits).await, true, "the picture shows all of it");
-    assert_eq!(visit.find_all(fantoccini::Locator::Css(".rows tbody tr")).await.unwrap().len(), SIGN_INS.len());
+    assert_eq!(visit.find_all(fantoccini::Locator::Css(".rows tbody tr")).await.unwrap().len(), SIGN_INS.len() + 1);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("screenshot.png");
     visit.screenshot(&file).await;

@@ -95,7 +95,8 @@ async fn confirm_from_the_mailbox(visit: &Visit) {
 /// From the account just confirmed, out and in again, once with a slip.
 async fn come_back(app: &TestApp, visit: &Visit) {
     assert_eq!(visit.text("h1").await, "Good to see you, Ann Porter.");
-    assert!(visit.text(".empty").await.starts_with("Nothing yet."), "confirming is no sign-in");
+    let first = visit.text(".rows tbody tr:nth-child(1)").await;
+    assert!(first.contains("Signed in") && first.contains("The session you are looking from"), "{first}");
     visit.sign_out().await;
     visit.press("nav a[href='/login']").await;
     visit.arrive("/login").await;
@@ -103,11 +104,16 @@ async fn come_back(app: &TestApp, visit: &Visit) {
     visit.see("[role=alert]").await;
     visit.sign_in(EMAIL, PASSWORD).await;
     visit.arrive("/account").await;
+    // F10: at once, whether or not the log has it
+    let row = visit.text(".rows tbody tr:nth-child(1)").await;
+    assert!(row.contains("Signed in") && row.contains("The session you are looking from"), "{row}");
     app.settle().await;
     visit.refresh().await.unwrap();
     let row = visit.text(".rows tbody tr:nth-child(1)").await;
     assert!(row.contains("Signed in") && row.contains("Chrome on Linux") && row.contains("127.0.0.1"), "{row}");
     let slip = visit.text(".rows tbody tr:nth-child(2)").await;
     assert!(slip.contains("Sign-in refused: wrong password"), "{slip}");
+    let begun = visit.text(".rows tbody tr:nth-child(3)").await;
+    assert!(begun.contains("Signed in by confirming the address"), "{begun}");
     visit.sign_out().await;
 }

@@ -12,7 +12,7 @@ async fn the_story(app: &TestApp) {
     assert_eq!(client.login("ann@example.org", PASSWORD).await.status, 303);
     app.settle().await;
     let activity = client.get("/api/v1/me/activity").await.json();
-    assert_eq!(activity["items"].as_array().map(Vec::len), Some(1), "{activity}");
+    assert_eq!(activity["items"].as_array().map(Vec::len), Some(2), "{activity}");
     assert_eq!(client.get("/readyz").await.json()["degraded"], serde_json::json!([]));
 }
 

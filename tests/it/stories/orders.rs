@@ -19,7 +19,7 @@ const PASSWORDS: [&str; 2] = [PASSWORD, OTHER_PASSWORD];
 const BROWSERS: usize = 3;
 
 /// What can be done, how often in relation to the rest, and which routes it asks.
-const STEPS: [(Step, u64, &[&str]); 14] = [
+const STEPS: [(Step, u64, &[&str]); 15] = [
     (Step::Register, 2, &["POST /register", "POST /api/v1/register"]),
     (Step::Login, 6, &["POST /login", "POST /api/v1/login"]),
     (Step::LoginWithPlantedCookie, 2, &["POST /login", "POST /api/v1/login"]),
@@ -32,6 +32,7 @@ const STEPS: [(Step, u64, &[&str]); 14] = [
     (Step::StolenCookie, 5, &["GET /api/v1/me", "GET /account"]),
     (Step::GarbledCookie, 2, &["GET /api/v1/me"]),
     (Step::Waiting, 3, &["GET /register/sent", "GET /register/status"]),
+    (Step::Language, 1, &["POST /language"]),
     (Step::Open, 2, &OPEN),
     (Step::Admin, 2, &ADMIN),
 ];
@@ -46,7 +47,7 @@ const ADMIN: [&str; 5] = [
 ];
 
 /// What anybody may see, signed in or not.
-const OPEN: [&str; 11] = [
+const OPEN: [&str; 17] = [
     "GET /",
     "GET /register",
     "GET /login",
@@ -58,6 +59,12 @@ const OPEN: [&str; 11] = [
     "GET /livez",
     "GET /readyz",
     "GET /static/{name}",
+    "GET /favicon.ico",
+    "GET /apple-touch-icon.png",
+    "GET /site.webmanifest",
+    "GET /robots.txt",
+    "GET /.well-known/change-password",
+    "GET /.well-known/security.txt",
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +81,7 @@ enum Step {
     StolenCookie,
     GarbledCookie,
     Waiting,
+    Language,
     Open,
     Admin,
 }
@@ -85,6 +93,8 @@ struct Registration {
     token: String,
     /// Its link was mailed, and nobody has the address yet.
     open: bool,
+    /// It was confirmed.
+    used: bool,
 }
 
 struct Session {
@@ -202,7 +212,10 @@ impl World<'_> {
                 let Some(chosen) = self.any_registration() else { return Ok(()) };
                 let registration = &self.registrations[chosen];
                 let page = self.get(&format!("/confirm?token={}", registration.token), browser).await;
-                same("the page of a link", page.status, if registration.open { 200 } else { 404 })?;
+                same("the page of a link", page.status, 200)?;
+                let all_is_done = page.body.contains("Your address is confirmed");
+                let is_repeated = registration.used && browser.registration == Some(chosen);
+                same("the page of a link that was used", all_is_done, !registration.open && !is_repeated)?;
                 let asks = page.body.contains("type=\"password\"");
                 same("asks for the password", asks, registration.open && browser.registration != Some(chosen))
             }
@@ -237,6 +250,11 @@ impl World<'_> {
                 let answer = self.send(self.request(method.parse().unwrap(), &path, browser)).await;
                 same("what is there for administrators alone", answer.status, 404)
             }
+            Step::Language => {
+                let request = self.request(Method::POST, "/language", browser);
+                let answer = self.send(request.form(&[("locale", "en"), ("next", "/")])).await;
+                same("choosing a language", answer.status, 303)
+            }
             Step::Open => self.open(browser).await,
         }
     }
@@ -267,7 +285,7 @@ impl World<'_> {
         let id = self.mailed(&email).await;
         let token = link::confirm_token(&self.app.app.accounts.keys, id, &email);
         let open = self.users[address].is_none();
-        self.registrations.push(Registration { address, password, token, open });
+        self.registrations.push(Registration { address, password, token, open, used: false });
         self.registration_cookies.push(answer.cookie("bellhop-reg"));
         self.browsers[at].registration = Some(self.registrations.len() - 1);
         Ok(())
@@ -309,22 +327,25 @@ impl World<'_> {
     async fn confirm(&mut self, at: usize) -> Checked {
         let chosen = self.pick(self.registrations.len());
         let typed = [None, Some(0), Some(1)][self.pick(3)];
-        let Registration { address, password, ref token, open } = self.registrations[chosen];
+        let Registration { address, password, ref token, open, used } = self.registrations[chosen];
         let mut fields = vec![("token", token.clone())];
         fields.extend(typed.map(|typed| ("password", PASSWORDS[typed].to_owned())));
         let fields: Vec<(&str, &str)> = fields.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let (page, answer) = self.post("confirm", self.browsers[at], &fields).await;
         let _ = write!(self.log, " registration {chosen} typed {typed:?}");
-        if open && (self.browsers[at].registration == Some(chosen) || typed == Some(password)) {
+        let is_ours = self.browsers[at].registration == Some(chosen);
+        if open && (is_ours || typed == Some(password)) || used && is_ours {
             same("confirming", answer.status, if page { 303 } else { 204 })?;
             self.users[address] = Some(password);
+            self.registrations[chosen].used = true;
             for rival in self.registrations.iter_mut().filter(|rival| rival.address == address) {
                 rival.open = false;
             }
             self.browsers[at].registration = None;
             return self.signs_in(at, address, &answer);
         }
-        same("a refused confirmation", answer.status, 422)?;
+        let is_done = self.users[address].is_some();
+        same("a refused confirmation", answer.status, if page && is_done { 200 } else { 422 })?;
         same("a cookie of a refused confirmation", answer.headers.contains_key("set-cookie"), false)
     }
 
@@ -384,6 +405,9 @@ impl World<'_> {
         let wanted = match route {
             "/login" if self.is_live(browser).is_some() => 303,
             "/mailbox/{id}" => 404,
+            "/.well-known/change-password" => 302,
+            // no contact is set
+            "/.well-known/security.txt" => 404,
             // there is no mailbox where mails go to a mail server
             "/mailbox" | "/mailbox.json" if self.app.stack == Stack::Large => 404,
             _ => 200,

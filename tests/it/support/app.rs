@@ -319,8 +319,9 @@ const DUMPS: [(&str, Sql); 8] = [
     (
         "registrations",
         Sql {
-            sqlite: "select json_array(hex(id), email, email_canonical, name, password_hash, locale, hex(browser_hash),
-                       created_at, expires_at, delivery, link_expires_at) from registrations",
+            sqlite:
+                "select json_array(hex(id), email, email_canonical, name, password_hash, locale, hex(browser_hash),
+                       created_at, expires_at, delivery, link_expires_at, hex(confirmed_user), next) from registrations",
             postgres: "select t::text from registrations t",
         },
     ),

@@ -139,8 +139,10 @@ impl Ledger {
 
     async fn count(&self, db: &Db, app: &Bellhop, recovery: Duration) -> Audit {
         let entries = self.entries.borrow().clone();
-        let rows = tally(db, "select email from registrations union all select email from users").await;
-        let log = tally(db, "select user_agent from login_log").await;
+        let rows =
+            tally(db, "select email from registrations where confirmed_user is null union all select email from users")
+                .await;
+        let log = tally(db, "select user_agent from login_log where type like 'login.%'").await;
         let succeeded = tally(db, "select user_agent from login_log where type = 'login.succeeded'").await;
         let sessions = tally(db, "select user_agent from sessions").await;
         let mut mails: BTreeMap<String, usize> = BTreeMap::new();

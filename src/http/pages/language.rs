@@ -1,0 +1,38 @@
+//! `/language`: the language of the pages, remembered by this browser and by the account that is signed in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::account::user;
+use crate::http::cookies::Cookie;
+use crate::http::extract::form::Fields;
+use crate::http::extract::redirect::Target;
+use crate::http::extract::visitor::Visitor;
+use crate::http::problem::Problem;
+use crate::http::response::see_other;
+use crate::http::state::AppState;
+use crate::locale::Locale;
+
+/// How long a browser remembers the language.
+const REMEMBERED: Duration = Duration::from_hours(365 * 24);
+
+/// POST /language: 303 back to `next`.
+///
+/// # Errors
+/// 422 for a language that is none of ours; when the database is away.
+pub async fn choose(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
+    let [locale, next] = fields.take(["locale", "next"])?;
+    let locale = Locale::from_tag(&locale).ok_or_else(|| Problem::of(StatusCode::UNPROCESSABLE_ENTITY))?;
+    if let Some(signed_in) = visitor.signed_in(&state).await?
+        && signed_in.user.locale != locale.tag()
+    {
+        user::set_locale(&state.accounts, signed_in.user.id, locale.tag()).await?;
+        state.sessions.forget(signed_in.session);
+    }
+    let cookie = Cookie::Language.set(locale.tag(), REMEMBERED, state.https)?;
+    Ok(see_other(Target::parse(&next).as_str(), [cookie]))
+}

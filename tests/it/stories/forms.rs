@@ -1,0 +1,161 @@
+//! Forms: sent twice, in another language, on the way to somewhere.
+
+use crate::support::app::{HttpClient, OTHER_PASSWORD, PASSWORD, TestApp, on_both_stacks};
+
+on_both_stacks!(
+    a_form_that_is_sent_twice_is_one_registration,
+    where_a_person_wanted_to_go_is_kept_through_registering_confirming_and_signing_in,
+    a_language_is_chosen_on_any_page_and_remembered_by_browser_and_account,
+    a_session_that_has_just_begun_is_on_the_account_page,
+    only_a_session_that_exists_is_ended,
+);
+
+/// The hidden fields of the form that posts to `action`.
+fn hidden(page: &str, action: &str) -> Vec<(String, String)> {
+    let form = page.split(&format!("action=\"{action}\"")).nth(1).unwrap().split("</form>").next().unwrap();
+    let fields = form.split("<input type=\"hidden\" name=\"").skip(1);
+    fields
+        .map(|field| {
+            let mut parts = field.split('"');
+            (parts.next().unwrap().to_owned(), parts.nth(1).unwrap().replace("&#38;", "&"))
+        })
+        .collect()
+}
+
+/// Opens the form at `path` and gives what a browser would send from it.
+async fn form(client: &HttpClient, path: &str, typed: &[(&str, &str)]) -> Vec<(String, String)> {
+    let page = client.get(path).await.body;
+    let mut fields = hidden(&page, path.split('?').next().unwrap());
+    fields.extend(typed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    fields
+}
+
+async fn send(client: &HttpClient, path: &str, fields: &[(String, String)]) -> crate::support::app::Answer {
+    client.send(client.posting(path).form(fields)).await
+}
+
+/// F19.
+async fn a_form_that_is_sent_twice_is_one_registration(app: TestApp) {
+    let client = app.client();
+    let typed = [("email", "ann@example.org"), ("password", PASSWORD), ("name", "Ann")];
+    let fields = form(&client, "/register", &typed).await;
+    let (one, other) = (app.client(), app.client());
+    let (first, second) = tokio::join!(send(&one, "/register", &fields), send(&other, "/register", &fields));
+    assert_eq!((first.status, second.status), (303, 303), "{first:?} {second:?}");
+    assert_eq!(first.cookie("bellhop-reg"), second.cookie("bellhop-reg"), "either answer will do");
+    app.settle().await;
+    assert_eq!(app.mails().await.len(), 1);
+
+    // the way back, and something else typed into the same form: another registration, whose password counts
+    let changed: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| (name.clone(), if name == "password" { OTHER_PASSWORD.to_owned() } else { value.clone() }))
+        .collect();
+    let third = send(&client, "/register", &changed).await;
+    assert_ne!(third.cookie("bellhop-reg"), first.cookie("bellhop-reg"));
+    app.settle().await;
+    assert_eq!(app.mails().await.len(), 2);
+    let token = app.mails().await[1].token().unwrap();
+    assert_eq!(client.post("/confirm", &[("token", &token)]).await.status, 303);
+    assert_eq!(app.client().login("ann@example.org", OTHER_PASSWORD).await.status, 303);
+    // two forms are two registrations, whatever is typed into them
+    let (one, other) = (form(&client, "/register", &typed).await, form(&client, "/register", &typed).await);
+    assert_ne!(one, other);
+    app.settle().await;
+}
+
+/// F31.
+async fn where_a_person_wanted_to_go_is_kept_through_registering_confirming_and_signing_in(app: TestApp) {
+    let client = app.client();
+    let login = client.get("/login?next=%2Fapi%3Fa%3D1").await.body;
+    assert!(login.contains("href=\"/register?next=%2Fapi%3Fa%3D1\""), "{login}");
+    let typed = [("email", "ann@example.org"), ("password", PASSWORD), ("name", "Ann")];
+    let mut mistaken = form(&client, "/register?next=%2Fapi%3Fa%3D1", &typed[..2]).await;
+    mistaken.push(("name".into(), String::new()));
+    let again = send(&client, "/register", &mistaken).await;
+    assert!(again.body.contains("href=\"/login?next=%2Fapi%3Fa%3D1\""), "{}", again.body);
+    let mut fields = hidden(&again.body, "/register");
+    fields.extend(typed.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(send(&client, "/register", &fields).await.status, 303);
+    app.settle().await;
+    let token = app.mails().await[0].token().unwrap();
+    let elsewhere = app.client();
+    let confirmed = elsewhere.post("/confirm", &[("token", &token), ("password", PASSWORD)]).await;
+    assert_eq!((confirmed.status, confirmed.header("location")), (303, "/api?a=1"));
+    let done = app.client().get(&format!("/confirm?token={token}")).await.body;
+    assert!(done.contains("href=\"/login?next=%2Fapi%3Fa%3D1\""), "{done}");
+
+    let fields = [("email", "ann@example.org"), ("password", PASSWORD), ("next", "//evil.example/")];
+    assert_eq!(app.client().post("/login", &fields).await.header("location"), "/");
+    let evil = form(&app.client(), "/register?next=https%3A%2F%2Fevil.example", &[]).await;
+    assert!(evil.contains(&("next".to_owned(), "/".to_owned())), "{evil:?}");
+    app.settle().await;
+}
+
+/// F18.
+async fn a_language_is_chosen_on_any_page_and_remembered_by_browser_and_account(app: TestApp) {
+    let client = app.client();
+    let french = client.send(client.http.get(format!("{}/login", app.url)).header("accept-language", "fr")).await;
+    assert!(!french.body.contains("the language your browser asks for"), "{}", french.body);
+    for path in ["/", "/login?next=%2Fapi", "/register", "/register/sent", "/api", "/nowhere", "/confirm?token=x"] {
+        let mut fields = hidden(&client.get(path).await.body, "/language");
+        assert_eq!(fields, [("next".to_owned(), path.to_owned())]);
+        fields.push(("locale".into(), "zh-CN".into()));
+        let answer = send(&app.client(), "/language", &fields).await;
+        assert_eq!((answer.status, answer.header("location")), (303, path));
+        assert_eq!(answer.cookie("bellhop-lang"), "zh-CN");
+    }
+    let choose = async |client: &HttpClient, locale: &str| {
+        client.post("/language", &[("locale", locale), ("next", "/")]).await.status
+    };
+    assert_eq!(choose(&client, "zh-CN").await, 303);
+    for path in ["/", "/login", "/nowhere"] {
+        assert!(client.get(path).await.body.contains("lang=\"zh-CN\""), "{path}");
+    }
+    assert_eq!(choose(&client, "tlh").await, 422);
+    assert!(client.get("/").await.body.contains("<html lang=\"zh-CN\""), "as it was");
+
+    let ann = app.signed_in_client("ann@example.org").await;
+    assert_eq!(choose(&ann, "zh-CN").await, 303);
+    assert_eq!(ann.get("/api/v1/me").await.json()["user"]["locale"], "zh-CN");
+    let elsewhere = app.client();
+    elsewhere.login("ann@example.org", PASSWORD).await;
+    assert!(elsewhere.get("/account").await.body.contains("<html lang=\"zh-CN\""), "the account remembers");
+    app.settle().await;
+}
+
+/// F10, F35.
+async fn a_session_that_has_just_begun_is_on_the_account_page(app: TestApp) {
+    let ann = app.signed_in_client("ann@example.org").await;
+    app.settle().await;
+    let page = ann.get("/account").await.body;
+    assert_eq!(page.matches("Signed in by confirming the address").count(), 1, "{page}");
+    assert_eq!(page.matches("The session you are looking from").count(), 1, "{page}");
+    let again = app.client();
+    again.login("ann@example.org", PASSWORD).await;
+    for _ in 0..2 {
+        // before the listener has seen it, and after
+        let page = again.get("/account").await.body;
+        let rows = page.split("<tbody").nth(1).unwrap();
+        assert_eq!(rows.matches("<tr").count(), 2, "{page}");
+        assert!(rows.split("</tr>").next().unwrap().contains("The session you are looking from"), "{page}");
+        app.settle().await;
+    }
+}
+
+/// F71.
+async fn only_a_session_that_exists_is_ended(app: TestApp) {
+    let ann = app.signed_in_client("ann@example.org").await;
+    app.settle().await;
+    // whoever writes waits for this
+    let mut tx = app.db().begin().await.unwrap();
+    tx.query("delete from login_log where type = 'none'").execute().await.unwrap();
+    let stranger = app.client();
+    let request = stranger.posting("/logout").header("cookie", format!("bellhop={}", "A".repeat(43)));
+    let answer = stranger.send(request.form(&[("", ""); 0])).await;
+    assert_eq!(answer.status, 303);
+    drop(tx);
+    assert_eq!(ann.post("/logout", &[]).await.status, 303);
+    assert_eq!(ann.get("/api/v1/me").await.status, 401);
+    app.settle().await;
+}
