@@ -53,7 +53,6 @@ async fn of(name: &str, dir: &Path, db: Db, settings: &[(&str, &str)]) -> anyhow
     let mut without = quiet().await?;
     let mut tx = db.begin().await?;
     let written = events::write(&mut tx, &Clock::default(), EVENTS).await?;
-    tx.notify(bellhop::messaging::notify::OUTBOX_CHANNEL).await?;
     tx.commit().await?;
     let start = Instant::now();
     // on SQLite nobody hears another process: the relay looks once a second

@@ -50,7 +50,7 @@ async fn of(name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Row>> {
     let (db, notifier) = (app.accounts.db.clone(), app.accounts.notifier.clone());
     running.spawn({
         let stop = stop.clone();
-        async move { notifier.listen(db, stop).await }
+        async move { notifier.exchange(db, stop).await }
     });
     if let Broker::Embedded(embedded) = &app.broker {
         running.spawn(embedded.clone().run(stop.clone()));

@@ -143,7 +143,7 @@ impl App {
         let until = || stop.clone();
         if let Db::Postgres(_) = &db {
             let (db, stop) = (db.clone(), until());
-            tasks.spawn("notifications", move || notifier.clone().listen(db.clone(), stop.clone()));
+            tasks.spawn("notifications", move || notifier.clone().exchange(db.clone(), stop.clone()));
         }
         if let Broker::Embedded(embedded) = &self.broker {
             let (embedded, stop) = (embedded.clone(), until());

@@ -142,7 +142,7 @@ impl DeferredTx {
 
 /// Appends a statement with its placeholders counted on from `offset`: they are numbered through a whole text. What
 /// stands between quotes is no placeholder.
-fn push_renumbered(text: &mut String, sql: &'static str, offset: usize) {
+pub(super) fn push_renumbered(text: &mut String, sql: &'static str, offset: usize) {
     for (at, part) in sql.split('\'').enumerate() {
         if at > 0 {
             text.push('\'');

@@ -10,6 +10,7 @@ mod error;
 mod health;
 mod limits;
 mod postgres;
+mod postgres_tx;
 pub mod purge;
 mod query;
 mod sqlite;
@@ -22,15 +23,16 @@ use anyhow::{Context as _, bail};
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Arguments as _, Connection as _, Executor as _};
+use sqlx::{Connection as _, Executor as _};
 
 pub use self::batch::{BatchWrite, WriteBatcher};
 pub use self::deferred::{DeferredTx, Writer};
 pub use self::error::{Outage, is_protocol_error, is_unavailable, outage, report_failed_poll};
 use self::health::Health;
 use self::limits::{ACQUIRE_TIMEOUT, STATEMENT_CACHE_CAPACITY};
-pub use self::postgres::{PostgresTx, Server};
-pub use self::query::{OnPostgres, Query, Row, Value, timestamp_text};
+pub use self::postgres::Server;
+pub use self::postgres_tx::{Binds, PostgresTx};
+pub use self::query::{Query, Row, Value, timestamp_text};
 pub use self::sqlite::Pool;
 use crate::health::Part;
 use crate::progress::Progress;
@@ -204,11 +206,12 @@ impl Db {
     /// Begins a transaction that may write.
     ///
     /// # Errors
-    /// When no connection is free in time or the database is away.
+    /// When the database is away; mostly that is found by its first statement whose result is asked for, or by the commit.
+    #[expect(clippy::unused_async, reason = "a database may have to be asked first")]
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         match self {
             Db::Sqlite { write, .. } => Ok(Tx::Sqlite(DeferredTx::new(write.clone()))),
-            Db::Postgres(server) => Ok(Tx::Postgres(server.begin().await?)),
+            Db::Postgres(server) => Ok(Tx::Postgres(PostgresTx::new(server.clone()))),
         }
     }
 
@@ -219,12 +222,9 @@ impl Db {
             Db::Sqlite { read, .. } => {
                 Query::Sqlite { sql: sql.sqlite, arguments: SqliteArguments::default(), on: read, error: None }
             }
-            Db::Postgres(server) => Query::Postgres {
-                sql: sql.postgres,
-                arguments: PgArguments::default(),
-                on: OnPostgres::Pool(server),
-                error: None,
-            },
+            Db::Postgres(server) => {
+                Query::Postgres { sql: sql.postgres, arguments: PgArguments::default(), on: server, error: None }
+            }
         }
     }
 
@@ -246,6 +246,18 @@ impl Db {
             Db::Sqlite { write, .. } => Some(write.commits.part()),
             Db::Postgres(_) => None,
         }
+    }
+
+    /// Notifies the processes that listen on `channel`, this one too; false on `SQLite`, which has no server to do so.
+    ///
+    /// # Errors
+    /// When the server is away.
+    pub async fn notify(&self, channel: &'static str, payload: &str) -> sqlx::Result<bool> {
+        if let Db::Sqlite { .. } = self {
+            return Ok(false);
+        }
+        self.query("select pg_notify($1, $2)").bind(channel).bind(payload.to_owned()).execute().await?;
+        Ok(true)
     }
 
     /// What kind of database it is, for people.
@@ -360,7 +372,7 @@ async fn lock_migrations(database: &Path) -> anyhow::Result<std::fs::File> {
 pub enum Tx {
     /// On the one writing connection, at the latest when it commits.
     Sqlite(DeferredTx),
-    /// On a connection of the pool.
+    /// On a connection of the pool, at the latest when it commits.
     Postgres(PostgresTx),
 }
 
@@ -370,26 +382,8 @@ impl Tx {
         let sql = sql.into();
         match self {
             Tx::Sqlite(tx) => Query::Deferred { sql: sql.sqlite, offset: tx.offset(), tx, error: None },
-            Tx::Postgres(tx) => Query::Postgres {
-                sql: sql.postgres,
-                arguments: PgArguments::default(),
-                on: OnPostgres::Tx(tx),
-                error: None,
-            },
+            Tx::Postgres(tx) => Query::PostgresTx { sql: sql.postgres, binds: Binds::default(), tx },
         }
-    }
-
-    /// Wakes the processes that listen on `channel` when this transaction commits; nothing on `SQLite`.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn notify(&mut self, channel: &'static str) -> sqlx::Result<()> {
-        if let Tx::Postgres(tx) = self {
-            let mut arguments = PgArguments::default();
-            arguments.add(channel).map_err(sqlx::Error::Encode)?;
-            tx.run(sqlx::query_with("select pg_notify($1, '')", arguments)).await?;
-        }
-        Ok(())
     }
 
     /// Has this transaction read rows in the order of an index instead of sorting them; nothing on `SQLite`, which does so
@@ -400,7 +394,7 @@ impl Tx {
     /// When the database is away.
     pub async fn in_index_order(&mut self) -> sqlx::Result<()> {
         if let Tx::Postgres(tx) = self {
-            tx.run("set local enable_sort = off").await?;
+            tx.connection().await?.execute("set local enable_sort = off").await?;
         }
         Ok(())
     }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, Execute, Executor as _, Postgres, Row as _, Transaction};
+use sqlx::{Connection as _, Executor as _, Row as _};
 
 use super::error::{Outage, outage};
 use super::health::Health;
 use super::limits::{ACQUIRE_TIMEOUT, STATEMENT_CACHE_CAPACITY};
 
+/// A connection that rested for longer than this is asked whether it still lives before it is used; one that did not costs a
+/// request an answer of 503 at most.
+const TESTED_AFTER: Duration = Duration::from_secs(1);
 /// How long a server that gave no connection is asked why.
 const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -34,16 +37,15 @@ impl Server {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .max_lifetime(Duration::from_mins(10))
             // a connection of before a fail-over may be to what is a standby now: it is closed, and the next one finds the primary
-            .before_acquire(move |_, connection| {
-                let trusted = trusted.trusts(connection.age);
-                Box::pin(async move { Ok(trusted) })
-            })
-            // sqlx 0.9 gives a connection back inside an open transaction when the future of `begin` is dropped; a rollback
-            // alone would have the server warn of every connection that is not
-            .after_release(|connection, _| {
+            .test_before_acquire(false)
+            // a connection of before a fail-over may be to what is a standby now: it is closed, and the next one finds the primary
+            .before_acquire(move |connection, used| {
+                let trusted = trusted.trusts(used.age);
                 Box::pin(async move {
-                    connection.execute("begin; rollback").await?;
-                    Ok(true)
+                    if trusted && used.idle_for > TESTED_AFTER {
+                        connection.ping().await?;
+                    }
+                    Ok(trusted)
                 })
             })
             .connect_with(options)
@@ -64,11 +66,6 @@ impl Server {
              encoding 'UTF8' template template0"
         );
         Ok(())
-    }
-
-    pub(super) async fn begin(&self) -> sqlx::Result<PostgresTx> {
-        let tx = self.health.note(self.pool.begin().await)?;
-        Ok(PostgresTx { tx, health: self.health.clone() })
     }
 
     /// A connection of its own, without the time limits of requests.
@@ -105,25 +102,5 @@ impl Server {
             Ok(Err(error)) => outage(&error),
             Err(_) => None,
         }
-    }
-}
-
-/// A transaction on a connection of the pool.
-#[derive(Debug)]
-pub struct PostgresTx {
-    pub(super) tx: Transaction<'static, Postgres>,
-    pub(super) health: Health,
-}
-
-impl PostgresTx {
-    /// Runs a statement whose result nobody needs.
-    pub(super) async fn run<'q>(&mut self, statement: impl Execute<'q, Postgres> + 'q) -> sqlx::Result<()> {
-        let done = self.tx.execute(statement).await;
-        self.health.note(done).map(drop)
-    }
-
-    pub(super) async fn commit(self) -> sqlx::Result<()> {
-        let done = self.tx.commit().await;
-        self.health.note(done)
     }
 }

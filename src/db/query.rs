@@ -9,7 +9,8 @@ use sqlx::{Arguments as _, Encode, FromRow, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
 use super::deferred::DeferredTx;
-use super::postgres::{PostgresTx, Server};
+use super::postgres::Server;
+use super::postgres_tx::{Binds, PostgresTx};
 use super::sqlite::Pool;
 use crate::clock::Timestamp;
 
@@ -42,14 +43,9 @@ pub enum Query<'e> {
     #[doc(hidden)]
     Deferred { sql: &'static str, offset: usize, tx: &'e mut DeferredTx, error: Option<BoxDynError> },
     #[doc(hidden)]
-    Postgres { sql: &'static str, arguments: PgArguments, on: OnPostgres<'e>, error: Option<BoxDynError> },
-}
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum OnPostgres<'e> {
-    Pool(&'e Server),
-    Tx(&'e mut PostgresTx),
+    Postgres { sql: &'static str, arguments: PgArguments, on: &'e Server, error: Option<BoxDynError> },
+    #[doc(hidden)]
+    PostgresTx { sql: &'static str, binds: Binds, tx: &'e mut PostgresTx },
 }
 
 /// Runs `$run` of a sqlx query on whichever engine and connection it is for; what could not be bound fails here.
@@ -66,11 +62,10 @@ macro_rules! run {
                 let result = $make(text, arguments).$run(&mut **connection).await;
                 connection.check(result)
             }
-            Query::Postgres { sql, arguments, on: OnPostgres::Pool(on), .. } => {
-                on.health.note($make(sql, arguments).$run(&on.pool).await)
-            }
-            Query::Postgres { sql, arguments, on: OnPostgres::Tx(on), .. } => {
-                on.health.note($make(sql, arguments).$run(&mut *on.tx).await)
+            Query::Postgres { sql, arguments, on, .. } => on.health.note($make(sql, arguments).$run(&on.pool).await),
+            Query::PostgresTx { sql, binds, tx } => {
+                let result = $make(sql, binds.into_arguments()?).$run(tx.connection().await?).await;
+                tx.health().note(result)
             }
         }
     };
@@ -78,11 +73,16 @@ macro_rules! run {
 
 impl Query<'_> {
     /// Binds the next placeholder.
-    pub fn bind(mut self, value: impl Value) -> Self {
+    pub fn bind(mut self, value: impl Value + 'static) -> Self {
         let (added, error) = match &mut self {
             Query::Sqlite { arguments, error, .. } => (arguments.add(value), error),
             Query::Deferred { tx, error, .. } => (tx.arguments().add(value), error),
             Query::Postgres { arguments, error, .. } => (arguments.add(value), error),
+            // it is added when its place is known
+            Query::PostgresTx { binds, .. } => {
+                binds.push(value);
+                return self;
+            }
         };
         if let Err(wrong) = added {
             error.get_or_insert(wrong);
@@ -93,30 +93,42 @@ impl Query<'_> {
     /// Binds the next placeholder to a set of ids: an array on `PostgreSQL` (`= any($1)`), a JSON array of hexadecimal
     /// strings on `SQLite` (`in (select unhex(value) from json_each($1))`).
     pub fn bind_ids(mut self, ids: &[Uuid]) -> Self {
-        let Query::Postgres { arguments, error, .. } = &mut self else {
-            let hex: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
-            return self.bind(Json(hex));
-        };
-        if let Err(wrong) = arguments.add(ids) {
-            error.get_or_insert(wrong);
+        match &mut self {
+            Query::Postgres { arguments, error, .. } => {
+                if let Err(wrong) = arguments.add(ids) {
+                    error.get_or_insert(wrong);
+                }
+                self
+            }
+            Query::PostgresTx { binds, .. } => {
+                binds.push(ids.to_vec());
+                self
+            }
+            Query::Sqlite { .. } | Query::Deferred { .. } => {
+                let hex: Vec<String> = ids.iter().map(|id| id.simple().to_string()).collect();
+                self.bind(Json(hex))
+            }
         }
-        self
     }
 
     /// Itself, if everything could be bound.
     fn bound(mut self) -> sqlx::Result<Self> {
-        let (Query::Sqlite { error, .. } | Query::Deferred { error, .. } | Query::Postgres { error, .. }) = &mut self;
-        error.take().map_or(Ok(self), |error| Err(sqlx::Error::Encode(error)))
+        let error = match &mut self {
+            Query::Sqlite { error, .. } | Query::Deferred { error, .. } | Query::Postgres { error, .. } => error.take(),
+            Query::PostgresTx { .. } => None,
+        };
+        error.map_or(Ok(self), |error| Err(sqlx::Error::Encode(error)))
     }
 
-    /// Runs it in its transaction, when nobody needs its result: on `SQLite` it travels with the next statement whose result
-    /// somebody waits for, and its error is then that one's.
+    /// Runs it in its transaction, when nobody needs its result: it travels with the next statement whose result somebody waits
+    /// for, or with the commit, and its error is then that one's.
     ///
     /// # Errors
     /// When the database refuses or is away.
     pub async fn execute_deferred(self) -> sqlx::Result<()> {
         match self.bound()? {
             Query::Deferred { sql, offset, tx, .. } => tx.defer(sql, offset),
+            Query::PostgresTx { sql, binds, tx } => tx.defer(sql, binds),
             other => {
                 other.execute().await?;
             }
@@ -137,11 +149,11 @@ impl Query<'_> {
                 return connection.check(done).map(|done| done.rows_affected());
             }
             Query::Postgres { sql, arguments, on, .. } => {
-                let query = sqlx::query_with(sql, arguments);
-                match on {
-                    OnPostgres::Pool(on) => on.health.note(query.execute(&on.pool).await),
-                    OnPostgres::Tx(on) => on.health.note(query.execute(&mut *on.tx).await),
-                }
+                on.health.note(sqlx::query_with(sql, arguments).execute(&on.pool).await)
+            }
+            Query::PostgresTx { sql, binds, tx } => {
+                let done = sqlx::query_with(sql, binds.into_arguments()?).execute(tx.connection().await?).await;
+                tx.health().note(done)
             }
         };
         done.map(|done| done.rows_affected())

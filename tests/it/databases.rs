@@ -1,5 +1,6 @@
 //! What a database must do, asked of both.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use bellhop::app::maintenance;
@@ -20,6 +21,7 @@ enum Kind {
 
 struct House {
     db: Db,
+    location: Location,
     data: tempfile::TempDir,
 }
 
@@ -32,7 +34,7 @@ impl House {
         };
         let db = Db::open(&location, connections).await.unwrap();
         db.migrate().await.unwrap();
-        House { db, data }
+        House { db, location, data }
     }
 
     async fn mark(&self, listener: &str) -> u64 {
@@ -231,19 +233,33 @@ async fn an_error_of_a_statement_is_not_an_outage(house: House) {
 async fn a_begin_that_is_cancelled_poisons_no_connection() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let house = House::open(kind, 1).await;
-        for n in 0..200_u64 {
-            let begin = house.db.begin();
-            let _ = tokio::time::timeout(Duration::from_micros(n * 2), begin).await;
-            let mut tx = loop {
-                // the one connection may still be on its way back
-                if let Ok(tx) = house.db.begin().await {
-                    break tx;
-                }
-            };
-            insert(&mut tx, &format!("{n}")).await;
+        for n in 0..200_usize {
+            let mut begin =
+                Box::pin(async { house.db.begin().await.unwrap().query("select 1").one::<(i32,)>().await.map(drop) });
+            // given up at each of the points at which it waits
+            let mut polls = n % 20;
+            std::future::poll_fn(|context| {
+                let Some(left) = polls.checked_sub(1) else { return Poll::Ready(()) };
+                polls = left;
+                begin.as_mut().poll(context).map(drop)
+            })
+            .await;
+            drop(begin);
+            // a statement that is a transaction by itself
+            let mut tx = house.db.begin().await.unwrap();
+            tx.query("insert into inbox (listener, event_id, seen_at) values ($1, $2, $3)")
+                .bind(n.to_string())
+                .bind(Uuid::nil())
+                .bind(Clock::default().now())
+                .execute_deferred()
+                .await
+                .unwrap();
             tx.commit().await.unwrap();
         }
-        assert_eq!(house.count().await, 200);
+        // as others see it
+        let others = Db::open(&house.location, 1).await.unwrap();
+        let (written,): (i64,) = others.query("select count(*) from inbox").one().await.unwrap();
+        assert_eq!(written, 200);
     }
 }
 

@@ -120,6 +120,7 @@ impl BatchWrite for Rows {
         // one batch may hold two copies of an event
         let mut fresh = inbox::mark_all(&mut tx, &self.clock, self.listener, &ids).await?;
         let rows_to_write: Vec<&Row> = rows.iter().filter(|row| fresh.remove(&row.id)).collect();
+        let rows_to_write = serde_json::to_value(rows_to_write)?;
         tx.query(Sql {
             sqlite: "insert into login_log (id, type, user_id, session_id, at, ip, user_agent, reason, attempted)
                      select unhex(value ->> 'id'), value ->> 'kind', unhex(value ->> 'user'), unhex(value ->> 'session'),

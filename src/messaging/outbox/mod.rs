@@ -18,7 +18,6 @@ use crate::db::purge::Purge;
 use crate::db::{Db, Sql, Tx};
 use crate::messaging::claim::claim;
 use crate::messaging::message::Message;
-use crate::messaging::notify::OUTBOX_CHANNEL;
 use crate::telemetry;
 
 /// How long published rows stay.
@@ -70,7 +69,6 @@ pub async fn append_at(tx: &mut Tx, clock: &Clock, event: &impl OutboxEvent, due
     .execute_deferred()
     .await
     .context("cannot write the event down")?;
-    tx.notify(OUTBOX_CHANNEL).await?;
     Ok(id)
 }
 

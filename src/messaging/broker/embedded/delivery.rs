@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::db;
 use crate::messaging::claim::claim;
 use crate::messaging::message::{Failure, Message};
-use crate::messaging::notify::{POLL_INTERVAL, QUEUES_CHANNEL, Subscription};
+use crate::messaging::notify::{POLL_INTERVAL, Subscription};
 use crate::messaging::topology::{Queue, QueueKind};
 
 /// How long a message is leased; a consumer that is still at it renews it in time.
@@ -416,7 +416,6 @@ impl LeasedDelivery {
                 .bind(lease)
                 .execute_deferred()
                 .await?;
-            tx.notify(QUEUES_CHANNEL).await?;
             tx.commit().await
         };
         match released.await {

@@ -18,7 +18,7 @@ use crate::failpoint;
 use crate::health::Part;
 use crate::messaging::broker::types::{Publication, Published, QueueDepth};
 use crate::messaging::claim::claim;
-use crate::messaging::notify::{Notifier, POLL_INTERVAL, QUEUES_CHANNEL};
+use crate::messaging::notify::{Notifier, POLL_INTERVAL};
 use crate::messaging::topology::{BROADCAST, EVENTS, ExchangeKind, Queue, QueueKind, RETRY, Target, Topology};
 
 /// How long the queue of a running node outlives its last sign of life.
@@ -114,7 +114,6 @@ impl Embedded {
             published.push(if queues.is_empty() { Published::Returned } else { Published::Confirmed });
             filled.extend(queues);
         }
-        tx.notify(QUEUES_CHANNEL).await?;
         tx.commit().await?;
         for queue in filled {
             self.notifier.signal_queue(&queue);
@@ -165,7 +164,6 @@ impl Embedded {
             .execute_deferred()
             .await
             .context("cannot put events into their queues")?;
-            tx.notify(QUEUES_CHANNEL).await?;
         }
         Ok((filled, unroutable))
     }
@@ -306,7 +304,6 @@ impl Embedded {
                 .await?;
             moved += 1;
         }
-        tx.notify(QUEUES_CHANNEL).await?;
         tx.commit().await?;
         self.notifier.signal_queues();
         Ok(moved)
