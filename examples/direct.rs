@@ -2,14 +2,14 @@
 //!
 //! `cargo run --example direct [-- amqp://guest:guest@127.0.0.1]`
 
-mod house;
+mod support;
 
 use std::io::Write;
 
 use anyhow::Result;
 use bellhop::messaging::topology::{Binding, Exchange, ExchangeKind, Queue, QueueKind, Target, Topology};
 
-use self::house::House;
+use self::support::Setup;
 
 const BELLS: Exchange = Exchange { name: "bells", kind: ExchangeKind::Direct };
 
@@ -26,15 +26,15 @@ pub(crate) async fn run(url: Option<String>, out: &mut impl Write) -> Result<()>
         topology.queues.push(Queue { name: room.into(), kind: QueueKind::Work });
         topology.bindings.push(Binding { from: BELLS.name, key: room.into(), to: Target::Queue(room.into()) });
     }
-    let house = House::open("direct", topology, url).await?;
+    let setup = Setup::open("direct", topology, url).await?;
 
     for key in ["kitchen", "bar", "Kitchen", "kitchen.night", "*"] {
-        let published = house.publish(BELLS, key, key).await?;
+        let published = setup.publish(BELLS, key, key).await?;
         writeln!(out, "rang {key:?}: {published:?}")?;
     }
     for room in ["kitchen", "bar"] {
-        writeln!(out, "the {room} heard {:?}", house.empty(room).await?)?;
+        writeln!(out, "the {room} heard {:?}", setup.empty(room).await?)?;
     }
-    house.close().await;
+    setup.close().await;
     Ok(())
 }

@@ -3,14 +3,14 @@
 //!
 //! `cargo run --example fanout [-- amqp://guest:guest@127.0.0.1]`
 
-mod house;
+mod support;
 
 use std::io::Write;
 
 use anyhow::Result;
 use bellhop::messaging::topology::{BROADCAST, QueueKind, Topology};
 
-use self::house::{House, text};
+use self::support::{Setup, text};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -21,15 +21,15 @@ async fn main() -> Result<()> {
 pub(crate) async fn run(url: Option<String>, out: &mut impl Write) -> Result<()> {
     writeln!(out, "Watch: each queue gets a copy of its own, and what was said before a queue was bound is gone.")?;
     let exchanges = vec![BROADCAST];
-    let house = House::open("fanout", Topology { exchanges, ..Topology::default() }, url).await?;
+    let setup = Setup::open("fanout", Topology { exchanges, ..Topology::default() }, url).await?;
 
-    let published = house.publish(BROADCAST, "", "good morning").await?;
+    let published = setup.publish(BROADCAST, "", "good morning").await?;
     writeln!(out, "said \"good morning\" while nobody was there: {published:?}")?;
-    let mut kitchen = house.consume("kitchen", QueueKind::Node, 10).await?;
-    let published = house.publish(BROADCAST, "", "breakfast is served").await?;
+    let mut kitchen = setup.consume("kitchen", QueueKind::Node, 10).await?;
+    let published = setup.publish(BROADCAST, "", "breakfast is served").await?;
     writeln!(out, "said \"breakfast is served\" to the kitchen: {published:?}")?;
-    let mut bar = house.consume("bar", QueueKind::Node, 10).await?;
-    let published = house.publish(BROADCAST, "any", "the lift is stuck").await?;
+    let mut bar = setup.consume("bar", QueueKind::Node, 10).await?;
+    let published = setup.publish(BROADCAST, "any", "the lift is stuck").await?;
     writeln!(out, "said \"the lift is stuck\" to the kitchen and the bar: {published:?}")?;
 
     for (who, node, count) in [("the kitchen", &mut kitchen, 2), ("the bar", &mut bar, 1)] {
@@ -40,6 +40,6 @@ pub(crate) async fn run(url: Option<String>, out: &mut impl Write) -> Result<()>
         }
     }
     drop((kitchen, bar));
-    house.close().await;
+    setup.close().await;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example simple [-- amqp://guest:guest@127.0.0.1]`
 
-mod house;
+mod support;
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use anyhow::Result;
 use bellhop::messaging::broker::embedded::MESSAGE_LEASE;
 use bellhop::messaging::topology::{DEFAULT, Queue, QueueKind, Topology};
 
-use self::house::{House, text};
+use self::support::{Setup, text};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -21,26 +21,26 @@ async fn main() -> Result<()> {
 pub(crate) async fn run(url: Option<String>, out: &mut impl Write) -> Result<()> {
     writeln!(out, "Watch: a letter outlives the consumer that fails with it, because only an ack takes it away.")?;
     let queues = vec![Queue { name: "letters".into(), kind: QueueKind::Work }];
-    let house = House::open("simple", Topology { queues, ..Topology::default() }, url).await?;
+    let setup = Setup::open("simple", Topology { queues, ..Topology::default() }, url).await?;
 
-    let published = house.publish(DEFAULT, "letters", "Dear Ada").await?;
+    let published = setup.publish(DEFAULT, "letters", "Dear Ada").await?;
     writeln!(out, "published \"Dear Ada\" to the queue: {published:?}")?;
 
-    let mut first = house.consume("letters", QueueKind::Work, 1).await?;
+    let mut first = setup.consume("letters", QueueKind::Work, 1).await?;
     let letter = first.next().await?;
     writeln!(out, "the first consumer has {:?} and fails without an ack", text(&letter)?)?;
     drop((letter, first));
     // RabbitMQ sees at once that the consumer is gone; the embedded broker waits until the lease of the message ends,
     // which would be a minute
-    house.clock.advance(MESSAGE_LEASE);
+    setup.clock.advance(MESSAGE_LEASE);
 
-    let mut second = house.consume("letters", QueueKind::Work, 1).await?;
+    let mut second = setup.consume("letters", QueueKind::Work, 1).await?;
     let letter = second.next().await?;
     writeln!(out, "the second consumer has {:?}, redelivered: {}", text(&letter)?, letter.redelivered())?;
     writeln!(out, "it acknowledges: {}", letter.ack().await?)?;
     drop((letter, second));
 
-    writeln!(out, "left in the queue: {:?}", house.empty("letters").await?)?;
-    house.close().await;
+    writeln!(out, "left in the queue: {:?}", setup.empty("letters").await?)?;
+    setup.close().await;
     Ok(())
 }

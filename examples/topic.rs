@@ -2,14 +2,14 @@
 //!
 //! `cargo run --example topic [-- amqp://guest:guest@127.0.0.1]`
 
-mod house;
+mod support;
 
 use std::io::Write;
 
 use anyhow::Result;
 use bellhop::messaging::topology::{Binding, EVENTS, Queue, QueueKind, Target, Topology};
 
-use self::house::House;
+use self::support::Setup;
 
 /// Queues, and the pattern that each is bound with.
 const QUEUES: [(&str, &str); 4] =
@@ -28,15 +28,15 @@ pub(crate) async fn run(url: Option<String>, out: &mut impl Write) -> Result<()>
         topology.queues.push(Queue { name: queue.into(), kind: QueueKind::Work });
         topology.bindings.push(Binding { from: EVENTS.name, key: pattern.into(), to: Target::Queue(queue.into()) });
     }
-    let house = House::open("topic", topology, url).await?;
+    let setup = Setup::open("topic", topology, url).await?;
 
     for key in ["user", "user.registered", "user.email.changed", "login.failed"] {
-        let published = house.publish(EVENTS, key, key).await?;
+        let published = setup.publish(EVENTS, key, key).await?;
         writeln!(out, "published {key}: {published:?}")?;
     }
     for (queue, pattern) in QUEUES {
-        writeln!(out, "{pattern} took {}", house.empty(queue).await?.join(", "))?;
+        writeln!(out, "{pattern} took {}", setup.empty(queue).await?.join(", "))?;
     }
-    house.close().await;
+    setup.close().await;
     Ok(())
 }

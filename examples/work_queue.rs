@@ -2,14 +2,14 @@
 //!
 //! `cargo run --example work_queue [-- amqp://guest:guest@127.0.0.1]`
 
-mod house;
+mod support;
 
 use std::io::Write;
 
 use anyhow::Result;
 use bellhop::messaging::topology::{DEFAULT, Queue, QueueKind, Topology};
 
-use self::house::{House, text};
+use self::support::{Setup, text};
 
 const BAGS: u16 = 12;
 
@@ -22,23 +22,23 @@ async fn main() -> Result<()> {
 pub(crate) async fn run(url: Option<String>, out: &mut impl Write) -> Result<()> {
     writeln!(out, "Watch: with a prefetch of 1 the quick porter carries more bags, with 6 each carries half of them.")?;
     let queues = vec![Queue { name: "bags".into(), kind: QueueKind::Work }];
-    let house = House::open("work_queue", Topology { queues, ..Topology::default() }, url).await?;
+    let setup = Setup::open("work_queue", Topology { queues, ..Topology::default() }, url).await?;
     for prefetch in [1, 6] {
-        carry(&house, prefetch, out).await?;
+        carry(&setup, prefetch, out).await?;
     }
-    house.close().await;
+    setup.close().await;
     Ok(())
 }
 
 /// The slow porter goes for a walk with the first bag in his hand, and comes back when the quick one has carried all
 /// that he could get: whatever had not been handed to the slow one with that bag.
-async fn carry(house: &House, prefetch: u16, out: &mut impl Write) -> Result<()> {
+async fn carry(setup: &Setup, prefetch: u16, out: &mut impl Write) -> Result<()> {
     for bag in 1..=BAGS {
-        house.publish(DEFAULT, "bags", &bag.to_string()).await?;
+        setup.publish(DEFAULT, "bags", &bag.to_string()).await?;
     }
-    let mut slow = house.consume("bags", QueueKind::Work, prefetch).await?;
+    let mut slow = setup.consume("bags", QueueKind::Work, prefetch).await?;
     let mut unacked = slow.next().await?;
-    let mut quick = house.consume("bags", QueueKind::Work, prefetch).await?;
+    let mut quick = setup.consume("bags", QueueKind::Work, prefetch).await?;
     let (mut by_slow, mut by_quick) = (Vec::new(), Vec::new());
     while by_quick.len() < usize::from(BAGS - prefetch) {
         let bag = quick.next().await?;

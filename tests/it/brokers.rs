@@ -21,7 +21,7 @@ use crate::support::postgres::database;
 use crate::support::servers;
 
 /// A process of Bellhop as far as a broker is concerned.
-pub struct House {
+pub struct Setup {
     pub broker: Broker,
     pub topology: Arc<Topology>,
     pub clock: Clock,
@@ -50,12 +50,12 @@ enum Place {
 pub const WAITS: [Duration; 5] = [Duration::from_millis(300); 5];
 
 /// `all` takes every event, `logins` those of the door.
-async fn open(kind: Kind) -> House {
+async fn open(kind: Kind) -> Setup {
     let listeners = [("all", &["#"][..]), ("logins", &["login.*", "*.failed"][..])];
-    House::open(kind, Topology::new(listeners, &["#"], WAITS)).await
+    Setup::open(kind, Topology::new(listeners, &["#"], WAITS)).await
 }
 
-impl House {
+impl Setup {
     /// A broker that holds nothing but this topology.
     pub async fn open(kind: Kind, topology: Topology) -> Self {
         let place = match kind {
@@ -91,7 +91,7 @@ impl House {
             }
         };
         within("the broker to be up", async || broker.health().await == BrokerHealth::Up).await;
-        House { broker, topology, clock, place, db, tasks, stop }
+        Setup { broker, topology, clock, place, db, tasks, stop }
     }
 
     /// The process ends, and with it the embedded broker; another one begins where it was, with this topology.
@@ -157,7 +157,7 @@ pub fn message(kind: &str) -> Message {
     }
 }
 
-/// Puts each question to every broker, in a house that the function `open` beside it makes.
+/// Puts each question to every broker, in a setup that the function `open` beside it makes.
 macro_rules! on_every_broker {
     ($($question:ident),* $(,)?) => {
         mod sqlite { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,7 +188,7 @@ on_every_broker!(
     a_stopped_consumer_hands_out_no_more,
 );
 
-async fn every_queue_that_is_bound_gets_a_copy_and_no_other(house: House) {
+async fn every_queue_that_is_bound_gets_a_copy_and_no_other(setup: Setup) {
     for (key, all, logins) in [
         ("login.failed", 1, 1),
         ("login.succeeded", 2, 2),
@@ -197,51 +197,51 @@ async fn every_queue_that_is_bound_gets_a_copy_and_no_other(house: House) {
         ("login", 5, 3),
         ("login.a.b", 6, 3),
     ] {
-        assert_eq!(house.publish(EVENTS, key).await.1, Published::Confirmed, "{key}");
+        assert_eq!(setup.publish(EVENTS, key).await.1, Published::Confirmed, "{key}");
         within("both queues to be counted", async || {
-            (house.depth("all").await, house.depth("logins").await) == (all, logins)
+            (setup.depth("all").await, setup.depth("logins").await) == (all, logins)
         })
         .await;
     }
-    house.close().await;
+    setup.close().await;
 }
 
-async fn a_message_keeps_all_it_carries(house: House) {
+async fn a_message_keeps_all_it_carries(setup: Setup) {
     let at = bellhop::clock::Clock::default().now();
     let mut sent = message("login.failed");
     sent.attempt = 3;
     sent.failure = Some(Failure { queue: "logins".into(), reason: "451 später".into(), first_at: at, last_at: at });
     let publication = Publication { exchange: EVENTS, routing_key: "login.failed".into(), message: sent.clone() };
-    assert_eq!(house.broker.publish(vec![publication]).await, [Published::Confirmed]);
-    let mut consumer = house.consume("logins", 1).await;
+    assert_eq!(setup.broker.publish(vec![publication]).await, [Published::Confirmed]);
+    let mut consumer = setup.consume("logins", 1).await;
     let delivery = consumer.next().await;
     assert_eq!(delivery.message(), &sent);
     assert_eq!(delivery.undecodable(), None);
     delivery.ack().await.unwrap();
-    house.close().await;
+    setup.close().await;
 }
 
-async fn a_key_that_nobody_is_bound_for_comes_back(house: House) {
-    assert_eq!(house.publish(RETRY, "nowhere").await.1, Published::Returned);
-    assert_eq!(house.publish(DEFAULT, "nowhere").await.1, Published::Returned);
+async fn a_key_that_nobody_is_bound_for_comes_back(setup: Setup) {
+    assert_eq!(setup.publish(RETRY, "nowhere").await.1, Published::Returned);
+    assert_eq!(setup.publish(DEFAULT, "nowhere").await.1, Published::Returned);
     let mixed = (0..50).map(|n| {
         let (exchange, key) = if n % 3 == 0 { (RETRY, "nowhere") } else { (EVENTS, "user.registered") };
         Publication { exchange, routing_key: key.into(), message: message(key) }
     });
-    let answers = house.broker.publish(mixed.collect()).await;
+    let answers = setup.broker.publish(mixed.collect()).await;
     for (n, answer) in answers.iter().enumerate() {
         let expected = if n % 3 == 0 { Published::Returned } else { Published::Confirmed };
         assert_eq!(*answer, expected, "the {n}th");
     }
-    house.close().await;
+    setup.close().await;
 }
 
-async fn each_message_goes_to_one_of_the_competing_consumers(house: House) {
+async fn each_message_goes_to_one_of_the_competing_consumers(setup: Setup) {
     let mut sent = std::collections::BTreeSet::new();
     for _ in 0..20 {
-        sent.insert(house.publish(EVENTS, "user.registered").await.0);
+        sent.insert(setup.publish(EVENTS, "user.registered").await.0);
     }
-    let (mut one, mut other) = (house.consume("all", 1).await, house.consume("all", 1).await);
+    let (mut one, mut other) = (setup.consume("all", 1).await, setup.consume("all", 1).await);
     let mut got = Vec::new();
     while got.len() < 20 {
         let delivery = tokio::select! { delivery = one.next() => delivery, delivery = other.next() => delivery };
@@ -249,151 +249,151 @@ async fn each_message_goes_to_one_of_the_competing_consumers(house: House) {
         assert!(delivery.ack().await.unwrap());
     }
     assert_eq!(got.iter().copied().collect::<std::collections::BTreeSet<_>>(), sent);
-    within("the queue to be empty", async || house.depth("all").await == 0).await;
-    house.close().await;
+    within("the queue to be empty", async || setup.depth("all").await == 0).await;
+    setup.close().await;
 }
 
-async fn prefetch_is_what_a_consumer_may_hold(house: House) {
+async fn prefetch_is_what_a_consumer_may_hold(setup: Setup) {
     for _ in 0..3 {
-        house.publish(EVENTS, "user.registered").await;
+        setup.publish(EVENTS, "user.registered").await;
     }
-    let mut slow = house.consume("all", 1).await;
+    let mut slow = setup.consume("all", 1).await;
     let unacked = slow.next().await;
-    let mut quick = house.consume("all", 1).await;
+    let mut quick = setup.consume("all", 1).await;
     for _ in 0..2 {
         assert!(quick.next().await.ack().await.unwrap());
     }
     assert!(unacked.ack().await.unwrap());
-    within("the queue to be empty", async || house.depth("all").await == 0).await;
-    house.close().await;
+    within("the queue to be empty", async || setup.depth("all").await == 0).await;
+    setup.close().await;
 }
 
-async fn what_is_acknowledged_is_unacknowledged_no_more(house: House) {
-    let mut consumer = house.consume("all", 1).await;
+async fn what_is_acknowledged_is_unacknowledged_no_more(setup: Setup) {
+    let mut consumer = setup.consume("all", 1).await;
     let mut done = Vec::new();
     for _ in 0..3 {
-        house.publish(EVENTS, "user.registered").await;
+        setup.publish(EVENTS, "user.registered").await;
         let delivery = consumer.next().await;
         assert!(delivery.ack().await.unwrap());
         // whoever acknowledges may go on reading
         done.push(delivery);
     }
-    let stopped = tokio::time::timeout(Duration::from_secs(20), house.close()).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(20), setup.close()).await;
     assert!(stopped.is_ok(), "stopping does not wait for it");
 }
 
-async fn a_prefetch_of_none_is_one(house: House) {
-    let mut consumer = house.consume("all", 0).await;
+async fn a_prefetch_of_none_is_one(setup: Setup) {
+    let mut consumer = setup.consume("all", 0).await;
     for _ in 0..2 {
-        let (id, _) = house.publish(EVENTS, "user.registered").await;
+        let (id, _) = setup.publish(EVENTS, "user.registered").await;
         let delivery = consumer.next().await;
         assert_eq!(delivery.message().id, id);
         assert!(delivery.ack().await.unwrap());
     }
-    house.close().await;
+    setup.close().await;
 }
 
-async fn what_is_not_acknowledged_comes_again(house: House) {
-    let (id, _) = house.publish(EVENTS, "user.registered").await;
-    let mut first = house.consume("all", 1).await;
+async fn what_is_not_acknowledged_comes_again(setup: Setup) {
+    let (id, _) = setup.publish(EVENTS, "user.registered").await;
+    let mut first = setup.consume("all", 1).await;
     let delivery = first.next().await;
     assert_eq!(delivery.message().id, id);
     // the consumer gives it up without a word to the queue, as one does that stops
     delivery.release().await;
     first.stop.cancel();
-    let mut second = house.consume("all", 1).await;
+    let mut second = setup.consume("all", 1).await;
     let again = second.next().await;
     assert_eq!(again.message().id, id);
     assert!(again.ack().await.unwrap());
-    within("the queue to be empty", async || house.depth("all").await == 0).await;
-    house.close().await;
+    within("the queue to be empty", async || setup.depth("all").await == 0).await;
+    setup.close().await;
 }
 
-async fn what_is_given_back_comes_again_marked(house: House) {
-    let (id, _) = house.publish(EVENTS, "user.registered").await;
-    let mut consumer = house.consume("all", 1).await;
+async fn what_is_given_back_comes_again_marked(setup: Setup) {
+    let (id, _) = setup.publish(EVENTS, "user.registered").await;
+    let mut consumer = setup.consume("all", 1).await;
     let delivery = consumer.next().await;
     assert!(!delivery.redelivered());
     delivery.release().await;
     let again = consumer.next().await;
     assert_eq!((again.message().id, again.redelivered()), (id, true));
     assert!(again.ack().await.unwrap());
-    house.close().await;
+    setup.close().await;
 }
 
-async fn a_parked_message_comes_back_to_exactly_its_queue(house: House) {
-    let exchange = house.topology.tier(Duration::from_secs(1));
-    let (id, answer) = house.publish(exchange, "logins").await;
+async fn a_parked_message_comes_back_to_exactly_its_queue(setup: Setup) {
+    let exchange = setup.topology.tier(Duration::from_secs(1));
+    let (id, answer) = setup.publish(exchange, "logins").await;
     assert_eq!(answer, Published::Confirmed);
-    assert_eq!((house.depth("logins").await, house.depth("all").await), (0, 0), "it waits");
-    let mut consumer = house.consume("logins", 1).await;
+    assert_eq!((setup.depth("logins").await, setup.depth("all").await), (0, 0), "it waits");
+    let mut consumer = setup.consume("logins", 1).await;
     let delivery = consumer.next().await;
     assert_eq!(delivery.message().id, id);
     assert!(delivery.ack().await.unwrap());
-    assert_eq!(house.depth("all").await, 0, "nobody else saw it");
-    house.close().await;
+    assert_eq!(setup.depth("all").await, 0, "nobody else saw it");
+    setup.close().await;
 }
 
-async fn a_dead_letter_goes_to_those_of_its_queue(house: House) {
-    assert_eq!(house.publish(DEAD, "logins").await.1, Published::Confirmed);
-    within("it to be there", async || house.depth("logins.dead").await == 1).await;
+async fn a_dead_letter_goes_to_those_of_its_queue(setup: Setup) {
+    assert_eq!(setup.publish(DEAD, "logins").await.1, Published::Confirmed);
+    within("it to be there", async || setup.depth("logins.dead").await == 1).await;
     for other in ["logins", "all", "all.dead"] {
-        assert_eq!(house.depth(other).await, 0, "{other}");
+        assert_eq!(setup.depth(other).await, 0, "{other}");
     }
-    assert_eq!(house.publish(DEAD, "nowhere").await.1, Published::Returned);
-    house.close().await;
+    assert_eq!(setup.publish(DEAD, "nowhere").await.1, Published::Returned);
+    setup.close().await;
 }
 
-async fn a_redriven_message_goes_to_the_queue_by_name(house: House) {
+async fn a_redriven_message_goes_to_the_queue_by_name(setup: Setup) {
     for (queue, other) in [("logins", "all"), ("logins.dead", "logins")] {
-        let before = house.depth(other).await;
-        assert_eq!(house.publish(DEFAULT, queue).await.1, Published::Confirmed);
-        within("it to be there", async || house.depth(queue).await == 1).await;
-        assert_eq!(house.depth(other).await, before);
+        let before = setup.depth(other).await;
+        assert_eq!(setup.publish(DEFAULT, queue).await.1, Published::Confirmed);
+        within("it to be there", async || setup.depth(queue).await == 1).await;
+        assert_eq!(setup.depth(other).await, before);
     }
-    house.close().await;
+    setup.close().await;
 }
 
-async fn a_running_node_hears_everything_and_leaves_nothing_behind(house: House) {
+async fn a_running_node_hears_everything_and_leaves_nothing_behind(setup: Setup) {
     let node = Queue { name: format!("node.{}", Uuid::new_v4().simple()), kind: QueueKind::Node };
-    let stop = house.stop.child_token();
-    let mut deliveries = house.broker.consume(&node, 10, stop.clone()).await.unwrap();
+    let stop = setup.stop.child_token();
+    let mut deliveries = setup.broker.consume(&node, 10, stop.clone()).await.unwrap();
     let mut subscribed = deliveries.subscribed();
     let first = subscribed.wait_for(Option::is_some);
     tokio::time::timeout(Duration::from_secs(30), first).await.expect("a subscription").unwrap();
-    let (id, _) = house.publish(EVENTS, "session.revoked").await;
+    let (id, _) = setup.publish(EVENTS, "session.revoked").await;
     let heard = tokio::time::timeout(Duration::from_secs(30), deliveries.next()).await.unwrap().unwrap();
     assert_eq!(heard.message().id, id);
     heard.ack().await.unwrap();
-    assert_eq!(house.publish(BROADCAST, "anything").await.1, Published::Confirmed, "a fanout asks for no key");
+    assert_eq!(setup.publish(BROADCAST, "anything").await.1, Published::Confirmed, "a fanout asks for no key");
     let heard = tokio::time::timeout(Duration::from_secs(30), deliveries.next()).await.unwrap().unwrap();
     heard.ack().await.unwrap();
     stop.cancel();
     while deliveries.next().await.is_some() {}
     drop(deliveries);
-    within("its queue to go", async || house.publish(BROADCAST, "anything").await.1 == Published::Returned).await;
-    house.close().await;
+    within("its queue to go", async || setup.publish(BROADCAST, "anything").await.1 == Published::Returned).await;
+    setup.close().await;
 }
 
-async fn messages_outlive_who_published_them(house: House) {
-    let (id, _) = house.publish(EVENTS, "login.failed").await;
-    if let Broker::Embedded(embedded) = &house.broker {
+async fn messages_outlive_who_published_them(setup: Setup) {
+    let (id, _) = setup.publish(EVENTS, "login.failed").await;
+    if let Broker::Embedded(embedded) = &setup.broker {
         embedded.declare().await.unwrap();
     }
-    let mut consumer = house.consume("logins", 1).await;
+    let mut consumer = setup.consume("logins", 1).await;
     let delivery = consumer.next().await;
     assert_eq!(delivery.message().id, id);
     assert!(delivery.ack().await.unwrap());
     assert!(!delivery.ack().await.unwrap_or(false), "what is gone cannot be acknowledged again");
-    house.close().await;
+    setup.close().await;
 }
 
-async fn a_stopped_consumer_hands_out_no_more(house: House) {
-    let mut consumer = house.consume("all", 1).await;
+async fn a_stopped_consumer_hands_out_no_more(setup: Setup) {
+    let mut consumer = setup.consume("all", 1).await;
     consumer.stop.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(30), consumer.deliveries.next()).await;
     assert!(ended.expect("an end in time").is_none());
-    house.publish(EVENTS, "user.registered").await;
-    within("it to wait for another", async || house.depth("all").await == 1).await;
-    house.close().await;
+    setup.publish(EVENTS, "user.registered").await;
+    within("it to wait for another", async || setup.depth("all").await == 1).await;
+    setup.close().await;
 }

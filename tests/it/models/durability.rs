@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{amqp, declare, look, send};
-use crate::brokers::{House, Kind, WAITS, on_every_broker};
+use crate::brokers::{Kind, Setup, WAITS, on_every_broker};
 use crate::support::app::within;
 use crate::support::rabbit::Private;
 
@@ -22,32 +22,32 @@ fn topology() -> Topology {
     Topology::new([("letters", &["user.#"][..])], &[], WAITS)
 }
 
-async fn open(kind: Kind) -> House {
-    House::open(kind, topology()).await
+async fn open(kind: Kind) -> Setup {
+    Setup::open(kind, topology()).await
 }
 
 on_every_broker!(messages_outlive_the_process_that_published_them_and_one_that_held_them);
 
 /// For the embedded broker, which is part of the process, this is its restart; it has nothing that does not last.
-async fn messages_outlive_the_process_that_published_them_and_one_that_held_them(house: House) {
-    let (held, _) = house.publish(EVENTS, "user.registered").await;
-    let (waiting, _) = house.publish(DEFAULT, "letters").await;
-    let mut consumer = house.consume("letters", 1).await;
+async fn messages_outlive_the_process_that_published_them_and_one_that_held_them(setup: Setup) {
+    let (held, _) = setup.publish(EVENTS, "user.registered").await;
+    let (waiting, _) = setup.publish(DEFAULT, "letters").await;
+    let mut consumer = setup.consume("letters", 1).await;
     let unacked = consumer.next().await;
     assert_eq!(unacked.message().id, held);
     // it ends without having settled
     drop((unacked, consumer));
 
-    let house = house.restart(topology()).await;
-    house.clock.advance(MESSAGE_LEASE);
-    let mut consumer = house.consume("letters", 1).await;
+    let setup = setup.restart(topology()).await;
+    setup.clock.advance(MESSAGE_LEASE);
+    let mut consumer = setup.consume("letters", 1).await;
     for (id, redelivered) in [(held, true), (waiting, false)] {
         let delivery = consumer.next().await;
         assert_eq!((delivery.message().id, delivery.redelivered()), (id, redelivered));
         assert!(delivery.ack().await.unwrap());
     }
-    within("the queue to be empty", async || house.depth("letters").await == 0).await;
-    house.close().await;
+    within("the queue to be empty", async || setup.depth("letters").await == 0).await;
+    setup.close().await;
 }
 
 #[tokio::test]

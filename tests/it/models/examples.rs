@@ -8,7 +8,7 @@ macro_rules! example {
     ($name:ident, $file:literal) => {
         #[path = $file]
         #[expect(dead_code, reason = "its main is cargo's")]
-        #[expect(clippy::duplicate_mod, reason = "each example is a program with a house of its own")]
+        #[expect(clippy::duplicate_mod, reason = "each example is a program with a copy of its own")]
         mod $name;
     };
 }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::{amqp, bound, declare, event, expect_depths};
-use crate::brokers::{House, Kind, WAITS};
+use crate::brokers::{Kind, Setup, WAITS};
 use crate::support::app::within;
 use crate::support::rabbit;
 
@@ -116,13 +116,13 @@ fn newer() -> Topology {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_without_the_exchange_for_dead_letters_gets_it_and_keeps_its_messages() {
     for kind in [Kind::Sqlite, Kind::Postgres, Kind::Rabbit] {
-        let house = House::open(kind, older()).await;
-        assert_eq!(house.publish(DEFAULT, "letters.dead").await.1, Published::Confirmed, "as an older program does");
+        let setup = Setup::open(kind, older()).await;
+        assert_eq!(setup.publish(DEFAULT, "letters.dead").await.1, Published::Confirmed, "as an older program does");
         // up, so that nothing is found to have other arguments
-        let house = house.restart(newer()).await;
-        assert_eq!(house.publish(DEAD, "letters").await.1, Published::Confirmed, "{kind:?}");
-        expect_depths(&house, &[("letters.dead", 2), ("letters", 0)], "a dead letter of each program").await;
-        house.close().await;
+        let setup = setup.restart(newer()).await;
+        assert_eq!(setup.publish(DEAD, "letters").await.1, Published::Confirmed, "{kind:?}");
+        expect_depths(&setup, &[("letters.dead", 2), ("letters", 0)], "a dead letter of each program").await;
+        setup.close().await;
     }
 }
 
@@ -131,12 +131,12 @@ async fn the_embedded_broker_takes_the_new_arguments_and_keeps_the_messages() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let queues: [(&str, &[&str]); 1] = [("letters", &["user.*"])];
         let direct = Exchange { kind: ExchangeKind::Direct, ..EVENTS };
-        let house = House::open(kind, bound(direct, &queues)).await;
-        assert_eq!(house.publish(EVENTS, "user.registered").await.1, Published::Returned, "{kind:?}");
-        assert_eq!(house.publish(EVENTS, "user.*").await.1, Published::Confirmed, "{kind:?}");
-        let house = house.restart(bound(EVENTS, &queues)).await;
-        assert_eq!(house.publish(EVENTS, "user.registered").await.1, Published::Confirmed, "{kind:?}");
-        expect_depths(&house, &[("letters", 2)], "a restart").await;
-        house.close().await;
+        let setup = Setup::open(kind, bound(direct, &queues)).await;
+        assert_eq!(setup.publish(EVENTS, "user.registered").await.1, Published::Returned, "{kind:?}");
+        assert_eq!(setup.publish(EVENTS, "user.*").await.1, Published::Confirmed, "{kind:?}");
+        let setup = setup.restart(bound(EVENTS, &queues)).await;
+        assert_eq!(setup.publish(EVENTS, "user.registered").await.1, Published::Confirmed, "{kind:?}");
+        expect_depths(&setup, &[("letters", 2)], "a restart").await;
+        setup.close().await;
     }
 }

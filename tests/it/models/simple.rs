@@ -7,12 +7,12 @@ use lapin::options::{BasicConsumeOptions, BasicGetOptions};
 use lapin::types::{FieldTable, ShortString};
 
 use super::{amqp, declare, hear, hear_out, look, next, node, send};
-use crate::brokers::{House, Kind, WAITS, on_every_broker};
+use crate::brokers::{Kind, Setup, WAITS, on_every_broker};
 use crate::support::app::within;
 use crate::support::rabbit::vhost;
 
-async fn open(kind: Kind) -> House {
-    House::open(kind, Topology::new([("letters", &[][..])], &[], WAITS)).await
+async fn open(kind: Kind) -> Setup {
+    Setup::open(kind, Topology::new([("letters", &[][..])], &[], WAITS)).await
 }
 
 on_every_broker!(
@@ -20,35 +20,35 @@ on_every_broker!(
     what_a_nodes_own_queue_has_handed_out_never_comes_again,
 );
 
-async fn a_message_outlives_the_consumer_that_fails_with_it(house: House) {
-    let (id, answer) = house.publish(DEFAULT, "letters").await;
+async fn a_message_outlives_the_consumer_that_fails_with_it(setup: Setup) {
+    let (id, answer) = setup.publish(DEFAULT, "letters").await;
     assert_eq!(answer, Published::Confirmed);
-    let mut first = house.consume("letters", 1).await;
+    let mut first = setup.consume("letters", 1).await;
     let unacked = first.next().await;
     assert_eq!((unacked.message().id, unacked.redelivered()), (id, false));
     // it is neither acknowledged nor given back
     drop((unacked, first));
     // RabbitMQ notices at once; on the embedded broker the lease must end
-    house.clock.advance(MESSAGE_LEASE);
-    let again = house.consume("letters", 1).await.next().await;
+    setup.clock.advance(MESSAGE_LEASE);
+    let again = setup.consume("letters", 1).await.next().await;
     assert_eq!((again.message().id, again.redelivered()), (id, true));
     assert!(again.ack().await.unwrap());
-    within("the queue to be empty", async || house.depth("letters").await == 0).await;
-    house.close().await;
+    within("the queue to be empty", async || setup.depth("letters").await == 0).await;
+    setup.close().await;
 }
 
 /// The one queue of ours from which a message may be lost with whoever failed: what a node did not hear, it reads in the
 /// database a second later.
-async fn what_a_nodes_own_queue_has_handed_out_never_comes_again(house: House) {
-    let mut node = node(&house).await;
-    house.publish(BROADCAST, "session.revoked").await;
+async fn what_a_nodes_own_queue_has_handed_out_never_comes_again(setup: Setup) {
+    let mut node = node(&setup).await;
+    setup.publish(BROADCAST, "session.revoked").await;
     drop(hear(&mut node).await);
-    house.clock.advance(MESSAGE_LEASE);
-    let (second, answer) = house.publish(BROADCAST, "session.revoked").await;
+    setup.clock.advance(MESSAGE_LEASE);
+    let (second, answer) = setup.publish(BROADCAST, "session.revoked").await;
     assert_eq!(answer, Published::Confirmed);
     assert_eq!(hear_out(&mut node).await, second, "the first one is gone");
     drop(node);
-    house.close().await;
+    setup.close().await;
 }
 
 #[tokio::test]

@@ -9,14 +9,14 @@ use lapin::types::{FieldTable, ShortString};
 use uuid::Uuid;
 
 use super::{amqp, declare, next, send};
-use crate::brokers::{Consumption, House, Kind, WAITS, on_every_broker};
+use crate::brokers::{Consumption, Kind, Setup, WAITS, on_every_broker};
 use crate::support::app::within;
 use crate::support::rabbit::vhost;
 
 const MESSAGES: usize = 12;
 
-async fn open(kind: Kind) -> House {
-    House::open(kind, Topology::new([("bags", &[][..])], &[], WAITS)).await
+async fn open(kind: Kind) -> Setup {
+    Setup::open(kind, Topology::new([("bags", &[][..])], &[], WAITS)).await
 }
 
 on_every_broker!(
@@ -24,9 +24,9 @@ on_every_broker!(
     with_a_prefetch_of_half_of_them_each_consumer_has_its_half_however_slow_it_is,
 );
 
-async fn with_a_prefetch_of_one_the_quick_consumer_takes_three_times_as_many(house: House) {
-    let sent = publish(&house).await;
-    let (mut slow, mut quick) = (house.consume("bags", 1).await, house.consume("bags", 1).await);
+async fn with_a_prefetch_of_one_the_quick_consumer_takes_three_times_as_many(setup: Setup) {
+    let sent = publish(&setup).await;
+    let (mut slow, mut quick) = (setup.consume("bags", 1).await, setup.consume("bags", 1).await);
     let (mut of_slow, mut of_quick) = (BTreeSet::new(), BTreeSet::new());
     while of_slow.len() + of_quick.len() < MESSAGES {
         // the slow one is at one message for as long as the quick one needs for three
@@ -37,17 +37,17 @@ async fn with_a_prefetch_of_one_the_quick_consumer_takes_three_times_as_many(hou
     }
     assert_eq!((of_slow.len(), of_quick.len()), (3, 9));
     assert_eq!(of_slow.union(&of_quick).copied().collect::<BTreeSet<_>>(), sent, "each went to one of them");
-    within("the queue to be empty", async || house.depth("bags").await == 0).await;
-    house.close().await;
+    within("the queue to be empty", async || setup.depth("bags").await == 0).await;
+    setup.close().await;
 }
 
-async fn with_a_prefetch_of_half_of_them_each_consumer_has_its_half_however_slow_it_is(house: House) {
-    let mut sent = publish(&house).await;
-    let (mut slow, mut quick) = (house.consume("bags", 6).await, house.consume("bags", 6).await);
+async fn with_a_prefetch_of_half_of_them_each_consumer_has_its_half_however_slow_it_is(setup: Setup) {
+    let mut sent = publish(&setup).await;
+    let (mut slow, mut quick) = (setup.consume("bags", 6).await, setup.consume("bags", 6).await);
     let unacked = slow.next().await;
     let mut of_quick = take(&mut quick, 6).await;
     // the queue keeps the order: had it anything left, that would come before this one
-    let (last, _) = house.publish(DEFAULT, "bags").await;
+    let (last, _) = setup.publish(DEFAULT, "bags").await;
     assert_eq!(take(&mut quick, 1).await, BTreeSet::from([last]), "all the rest is with the slow one");
     sent.insert(last);
     of_quick.insert(last);
@@ -55,14 +55,14 @@ async fn with_a_prefetch_of_half_of_them_each_consumer_has_its_half_however_slow
     let mut of_slow = take(&mut slow, 5).await;
     of_slow.insert(unacked.message().id);
     assert_eq!(of_slow.union(&of_quick).copied().collect::<BTreeSet<_>>(), sent, "each went to one of them");
-    within("the queue to be empty", async || house.depth("bags").await == 0).await;
-    house.close().await;
+    within("the queue to be empty", async || setup.depth("bags").await == 0).await;
+    setup.close().await;
 }
 
-async fn publish(house: &House) -> BTreeSet<Uuid> {
+async fn publish(setup: &Setup) -> BTreeSet<Uuid> {
     let mut sent = BTreeSet::new();
     for _ in 0..MESSAGES {
-        sent.insert(house.publish(DEFAULT, "bags").await.0);
+        sent.insert(setup.publish(DEFAULT, "bags").await.0);
     }
     sent
 }

@@ -4,7 +4,7 @@
 //! Classes of requests are sampled in random order, one request at a time, with the cost of a hash as in production. A
 //! difference counts when it is more than chance (Welch's t over trimmed samples) and more than a twentieth of one
 //! hash, measured in the same run: both are ratios, so a slow or busy machine makes the test blunter, never wrong.
-//! The same statistics must tell a build without a decoy, and one whose decoy is half as dear, from ours.
+//! The same statistics must tell a build without a dummy hash, and one whose dummy hash is half as dear, from ours.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -241,19 +241,19 @@ async fn a_registration_takes_the_same_time_for_a_new_and_a_taken_address_howeve
     found.must_be_nothing();
 }
 
-/// Shows that the alarm rings, at doors of our own program: one whose decoy costs next to nothing, which is a build
-/// without one in all but its source, and one whose decoy is half as dear as a stored hash, which is a build that forgot
+/// Shows that the alarm rings, at builds of our own program: one whose dummy hash costs next to nothing, which is a build
+/// without one in all but its source, and one whose dummy hash is half as dear as a stored hash, which is a build that forgot
 /// it when the parameters rose. The same statistics with far fewer samples must tell the unknown address from the known
 /// one at both, and not at ours.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_statistics_tell_a_missing_and_a_cheap_decoy_from_ours() {
+async fn the_statistics_tell_a_missing_and_a_cheap_dummy_hash_from_ours() {
     let mut chance = Chance::new();
     let app = start().await;
     app.signed_in_client("ann@example.org").await;
     let (none, half) = tokio::join!(app.with_hash_cost(64, 1), app.with_hash_cost(19_456, 1));
-    for (name, door) in [("ours", &app), ("no decoy", &none), ("cheap decoy", &half)] {
+    for (name, program) in [("ours", &app), ("no dummy hash", &none), ("cheap dummy hash", &half)] {
         println!("{name}:");
-        let (samples, hash) = sample(&mut chance, &app, &[("healthy", door)], 80, Duration::ZERO, |_| {
+        let (samples, hash) = sample(&mut chance, &app, &[("healthy", program)], 80, Duration::ZERO, |_| {
             vec![
                 ("unknown", login("nobody@example.org", OTHER_PASSWORD)),
                 ("wrong password", login("ann@example.org", OTHER_PASSWORD)),

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A broker, and what it runs on.
-pub struct House {
+pub struct Setup {
     /// Tells the time of the embedded broker's leases.
     pub clock: Clock,
     broker: Broker,
@@ -35,7 +35,7 @@ pub struct House {
     _file: tempfile::TempDir,
 }
 
-impl House {
+impl Setup {
     /// Opens the broker, with this topology declared and its queues empty.
     pub async fn open(example: &str, topology: Topology, url: Option<String>) -> Result<Self> {
         let (clock, topology, file) = (Clock::default(), Arc::new(topology), tempfile::tempdir()?);
@@ -51,12 +51,12 @@ impl House {
             embedded.declare().await?;
             Broker::Embedded(embedded)
         };
-        let house = House { clock, broker, tasks, stop, _file: file };
-        house.until_up().await?;
+        let setup = Setup { clock, broker, tasks, stop, _file: file };
+        setup.until_up().await?;
         for queue in &topology.queues {
-            house.empty(&queue.name).await?;
+            setup.empty(&queue.name).await?;
         }
-        Ok(house)
+        Ok(setup)
     }
 
     async fn until_up(&self) -> Result<()> {
