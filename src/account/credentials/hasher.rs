@@ -28,9 +28,9 @@ use crate::error::Overloaded;
 const KEEP_ALIVE: Duration = Duration::from_secs(55);
 
 /// What a commit may wait for others for each who waits for a thread (a hash takes several times as long) …
-const COMMIT_DELAY: Duration = Duration::from_millis(3);
+const COMMIT_DELAY: Duration = Duration::from_micros(1_500);
 /// … and in all.
-const MAX_COMMIT_DELAY: Duration = Duration::from_millis(40);
+const MAX_COMMIT_DELAY: Duration = Duration::from_millis(20);
 
 thread_local! {
     /// What a thread of a pool hashes in.
