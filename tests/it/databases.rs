@@ -19,13 +19,13 @@ enum Kind {
     Postgres,
 }
 
-struct House {
+struct Setup {
     db: Db,
     location: Location,
     data: tempfile::TempDir,
 }
 
-impl House {
+impl Setup {
     async fn open(kind: Kind, connections: u32) -> Self {
         let data = tempfile::tempdir().unwrap();
         let location = match kind {
@@ -34,7 +34,7 @@ impl House {
         };
         let db = Db::open(&location, connections).await.unwrap();
         db.migrate().await.unwrap();
-        House { db, location, data }
+        Setup { db, location, data }
     }
 
     async fn mark(&self, listener: &str) -> u64 {
@@ -63,9 +63,9 @@ async fn insert(tx: &mut bellhop::db::Tx, listener: &str) -> u64 {
 macro_rules! on_both_databases {
     ($($question:ident),* $(,)?) => {
         mod sqlite { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $question() { super::$question(super::House::open(super::Kind::Sqlite, 4).await).await; })* }
+            async fn $question() { super::$question(super::Setup::open(super::Kind::Sqlite, 4).await).await; })* }
         mod postgres { $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $question() { super::$question(super::House::open(super::Kind::Postgres, 4).await).await; })* }
+            async fn $question() { super::$question(super::Setup::open(super::Kind::Postgres, 4).await).await; })* }
     };
 }
 
@@ -109,7 +109,7 @@ async fn register(db: &Db, row: &Row) {
     tx.commit().await.unwrap();
 }
 
-async fn times_ids_texts_and_numbers_come_back_as_they_went_in(house: House) {
+async fn times_ids_texts_and_numbers_come_back_as_they_went_in(setup: Setup) {
     let now = Clock::default().now();
     for (text, bytes, at) in [
         ("", vec![], now),
@@ -123,8 +123,8 @@ async fn times_ids_texts_and_numbers_come_back_as_they_went_in(house: House) {
             created_at: at,
             link_expires_at: (at != now).then_some(at),
         };
-        register(&house.db, &row).await;
-        let back: Row = house
+        register(&setup.db, &row).await;
+        let back: Row = setup
             .db
             .query("select id, email, browser_hash, created_at, link_expires_at from registrations where id = $1")
             .bind(row.id)
@@ -135,7 +135,7 @@ async fn times_ids_texts_and_numbers_come_back_as_they_went_in(house: House) {
     }
 }
 
-async fn times_sort_as_times(house: House) {
+async fn times_sort_as_times(setup: Setup) {
     // on SQLite a time is a text, whose digits after the second come and go
     let second: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
     let times: Vec<Timestamp> =
@@ -151,79 +151,79 @@ async fn times_sort_as_times(house: House) {
             created_at: *at,
             link_expires_at: None,
         };
-        register(&house.db, &row).await;
+        register(&setup.db, &row).await;
     }
     let sorted: Vec<(Timestamp,)> =
-        house.db.query("select created_at from registrations order by created_at").all().await.unwrap();
+        setup.db.query("select created_at from registrations order by created_at").all().await.unwrap();
     assert_eq!(sorted.into_iter().map(|(at,)| at).collect::<Vec<_>>(), times);
     for (n, at) in times.iter().enumerate() {
         let (before,): (i64,) =
-            house.db.query("select count(*) from registrations where created_at < $1").bind(*at).one().await.unwrap();
+            setup.db.query("select count(*) from registrations where created_at < $1").bind(*at).one().await.unwrap();
         assert_eq!(before, i64::try_from(n).unwrap(), "{at}");
     }
 }
 
-async fn a_transaction_that_is_dropped_leaves_nothing(house: House) {
+async fn a_transaction_that_is_dropped_leaves_nothing(setup: Setup) {
     for _ in 0..3 {
-        let mut tx = house.db.begin().await.unwrap();
+        let mut tx = setup.db.begin().await.unwrap();
         assert_eq!(insert(&mut tx, "a").await, 1);
         drop(tx);
     }
-    assert_eq!(house.count().await, 0);
-    assert_eq!(house.mark("a").await, 1);
-    assert_eq!(house.count().await, 1);
+    assert_eq!(setup.count().await, 0);
+    assert_eq!(setup.mark("a").await, 1);
+    assert_eq!(setup.count().await, 1);
 }
 
-async fn taken_is_a_row_less_and_not_an_error(house: House) {
-    assert_eq!((house.mark("a").await, house.mark("a").await, house.mark("b").await), (1, 0, 1));
+async fn taken_is_a_row_less_and_not_an_error(setup: Setup) {
+    assert_eq!((setup.mark("a").await, setup.mark("a").await, setup.mark("b").await), (1, 0, 1));
 }
 
-async fn two_transactions_cannot_both_be_first(house: House) {
+async fn two_transactions_cannot_both_be_first(setup: Setup) {
     for round in 0..20 {
         let name = format!("round {round}");
-        let marks = (0..4).map(|_| house.mark(&name));
+        let marks = (0..4).map(|_| setup.mark(&name));
         let first: u64 = futures_util::future::join_all(marks).await.into_iter().sum();
         assert_eq!(first, 1, "{name}");
     }
 }
 
-async fn a_set_of_ids_can_be_bound(house: House) {
+async fn a_set_of_ids_can_be_bound(setup: Setup) {
     use bellhop::db::Sql;
     let ids: Vec<Uuid> = (0..5).map(|_| Uuid::new_v4()).collect();
     for id in &ids {
         let now = Clock::default().now();
         let row = Row { id: *id, email: String::new(), browser_hash: vec![], created_at: now, link_expires_at: None };
-        register(&house.db, &row).await;
+        register(&setup.db, &row).await;
     }
     let sql = Sql {
         sqlite: "select count(*) from registrations where id in (select unhex(value) from json_each($1))",
         postgres: "select count(*) from registrations where id = any($1)",
     };
     for (set, found) in [(&ids[..], 5), (&ids[1..3], 2), (&[], 0), (&[Uuid::nil()], 0)] {
-        let (count,): (i64,) = house.db.query(sql).bind_ids(set).one().await.unwrap();
+        let (count,): (i64,) = setup.db.query(sql).bind_ids(set).one().await.unwrap();
         assert_eq!(count, found);
     }
 }
 
-async fn a_read_does_not_wait_for_a_writer(house: House) {
-    let mut tx = house.db.begin().await.unwrap();
+async fn a_read_does_not_wait_for_a_writer(setup: Setup) {
+    let mut tx = setup.db.begin().await.unwrap();
     assert_eq!(insert(&mut tx, "a").await, 1);
-    assert_eq!(house.count().await, 0, "what is not committed is not seen");
+    assert_eq!(setup.count().await, 0, "what is not committed is not seen");
     tx.commit().await.unwrap();
-    assert_eq!(house.count().await, 1);
+    assert_eq!(setup.count().await, 1);
 }
 
-async fn migrations_are_counted_for_who_waits(house: House) {
+async fn migrations_are_counted_for_who_waits(setup: Setup) {
     let progress = Progress::default();
-    house.db.migrate_with(&progress).await.unwrap();
+    setup.db.migrate_with(&progress).await.unwrap();
     assert_eq!(progress.total(), Some(progress.done()), "those that were there already, too");
 }
 
-async fn an_error_of_a_statement_is_not_an_outage(house: House) {
-    let wrong = house.db.query("select nothing from nowhere").all::<(i64,)>().await.unwrap_err();
+async fn an_error_of_a_statement_is_not_an_outage(setup: Setup) {
+    let wrong = setup.db.query("select nothing from nowhere").all::<(i64,)>().await.unwrap_err();
     assert!(!bellhop::db::is_unavailable(&wrong.into()));
-    house.db.close().await;
-    let away = house.db.query("select 1").all::<(i32,)>().await.unwrap_err();
+    setup.db.close().await;
+    let away = setup.db.query("select 1").all::<(i32,)>().await.unwrap_err();
     assert!(bellhop::db::is_unavailable(&away.into()));
 }
 
@@ -232,10 +232,10 @@ async fn an_error_of_a_statement_is_not_an_outage(house: House) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_begin_that_is_cancelled_poisons_no_connection() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
-        let house = House::open(kind, 1).await;
+        let setup = Setup::open(kind, 1).await;
         for n in 0..200_usize {
             let mut begin =
-                Box::pin(async { house.db.begin().await.unwrap().query("select 1").one::<(i32,)>().await.map(drop) });
+                Box::pin(async { setup.db.begin().await.unwrap().query("select 1").one::<(i32,)>().await.map(drop) });
             // given up at each of the points at which it waits
             let mut polls = n % 20;
             std::future::poll_fn(|context| {
@@ -246,7 +246,7 @@ async fn a_begin_that_is_cancelled_poisons_no_connection() {
             .await;
             drop(begin);
             // a statement that is a transaction by itself
-            let mut tx = house.db.begin().await.unwrap();
+            let mut tx = setup.db.begin().await.unwrap();
             tx.query("insert into inbox (listener, event_id, seen_at) values ($1, $2, $3)")
                 .bind(n.to_string())
                 .bind(Uuid::nil())
@@ -257,16 +257,16 @@ async fn a_begin_that_is_cancelled_poisons_no_connection() {
             tx.commit().await.unwrap();
         }
         // as others see it
-        let others = Db::open(&house.location, 1).await.unwrap();
+        let others = Db::open(&setup.location, 1).await.unwrap();
         let (written,): (i64,) = others.query("select count(*) from inbox").one().await.unwrap();
         assert_eq!(written, 200);
     }
 }
 
-async fn a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back(house: House) {
+async fn a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back(setup: Setup) {
     let clock = Clock::default();
-    assert_eq!(house.mark("young").await, 1);
-    let mut tx = house.db.begin().await.unwrap();
+    assert_eq!(setup.mark("young").await, 1);
+    let mut tx = setup.db.begin().await.unwrap();
     tx.query(Sql {
         sqlite: "with recursive n (i) as (select 1 union all select i + 1 from n where i < 12000)
                  insert into inbox (listener, event_id, seen_at) select 'old', randomblob(16), $1 from n",
@@ -278,12 +278,12 @@ async fn a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back(hous
     .await
     .unwrap();
     tx.commit().await.unwrap();
-    maintenance::purge(&house.db, &clock, Duration::ZERO).await;
-    assert_eq!(house.count().await, 1);
-    if let Db::Postgres(_) = house.db {
+    maintenance::purge(&setup.db, &clock, Duration::ZERO).await;
+    assert_eq!(setup.count().await, 1);
+    if let Db::Postgres(_) = setup.db {
         // what is behind the last row that lives goes back to the file system
         let size = "select pg_relation_size('inbox')";
-        let (bytes,): (i64,) = house.db.query(size).one().await.unwrap();
+        let (bytes,): (i64,) = setup.db.query(size).one().await.unwrap();
         assert_eq!(bytes, 8_192, "one page for the row that stays");
     }
 }
@@ -293,9 +293,9 @@ async fn a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back(hous
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_says_is_told_by_its_code() {
     use Outage::{Away, Busy, Crowded, Failing, Full, ReadOnly};
-    let house = House::open(Kind::Postgres, 1).await;
+    let setup = Setup::open(Kind::Postgres, 1).await;
     let session = async || {
-        let (pid,): (i32,) = house.db.query("select pg_backend_pid()").one().await.unwrap();
+        let (pid,): (i32,) = setup.db.query("select pg_backend_pid()").one().await.unwrap();
         pid
     };
     #[rustfmt::skip]
@@ -310,39 +310,39 @@ async fn what_a_server_says_is_told_by_its_code() {
     for (code, meaning) in told {
         let sql = format!("do $$ begin raise exception 'as asked' using errcode = '{code}'; end $$");
         let before = session().await;
-        let mut tx = house.db.begin().await.unwrap();
+        let mut tx = setup.db.begin().await.unwrap();
         let error = tx.query(&*sql.leak()).execute().await.unwrap_err();
         assert_eq!(outage(&error), meaning, "{error}");
         drop(tx);
         assert_eq!(session().await == before, meaning != Some(ReadOnly), "{code}: the connection is kept, or not");
         // what it was said to be holds until a write shows that it is not so
-        assert_eq!(house.db.check().await, Ok(()), "{code}");
+        assert_eq!(setup.db.check().await, Ok(()), "{code}");
     }
-    assert_eq!(house.mark("a").await, 1);
+    assert_eq!(setup.mark("a").await, 1);
 }
 
 /// The same of a file, as far as SQLite can be brought to say it without the help of a file system.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_file_says_is_told_by_its_code_and_the_next_write_is_well() {
-    let house = House::open(Kind::Sqlite, 2).await;
+    let setup = Setup::open(Kind::Sqlite, 2).await;
     for (limit, meaning) in [("pragma max_page_count = 1", Outage::Full), ("pragma query_only = on", Outage::ReadOnly)]
     {
-        let mut tx = house.db.begin().await.unwrap();
+        let mut tx = setup.db.begin().await.unwrap();
         tx.query(limit).execute().await.unwrap();
         let big = "insert into installation (name, value) values ('big', hex(zeroblob(1000000)))";
         let error = tx.query(big).execute().await.unwrap_err();
         assert_eq!(outage(&error), Some(meaning), "{error}");
         drop(tx);
-        assert_eq!(house.db.check().await, Ok(()), "{limit}");
-        assert_eq!(house.mark(limit).await, 1, "on a connection of which nobody demands that");
+        assert_eq!(setup.db.check().await, Ok(()), "{limit}");
+        assert_eq!(setup.mark(limit).await, 1, "on a connection of which nobody demands that");
     }
-    let other = Db::open(&Location::Sqlite(house.data.path().join("bellhop.sqlite")), 1).await.unwrap();
+    let other = Db::open(&Location::Sqlite(setup.data.path().join("bellhop.sqlite")), 1).await.unwrap();
     let mut tx = other.begin().await.unwrap();
     assert_eq!(insert(&mut tx, "other").await, 1);
-    let mut waits = house.db.begin().await.unwrap();
+    let mut waits = setup.db.begin().await.unwrap();
     let mark = "insert into inbox (listener, event_id, seen_at) values ('a', x'00', '')";
     let error = waits.query(mark).execute().await.unwrap_err();
     assert_eq!(outage(&error), Some(Outage::Busy), "{error}");
     drop((tx, waits));
-    assert_eq!(house.mark("a").await, 1);
+    assert_eq!(setup.mark("a").await, 1);
 }

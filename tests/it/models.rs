@@ -36,7 +36,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 use uuid::Uuid;
 
-use crate::brokers::{House, message};
+use crate::brokers::{Setup, message};
 use crate::support::app::within;
 
 /// An exchange and these queues, each bound with these keys.
@@ -53,9 +53,9 @@ fn bound(exchange: Exchange, queues: &[(&str, &[&str])]) -> Topology {
 }
 
 /// A web node's own queue, bound to the broadcast; what is said from now on is heard.
-async fn node(house: &House) -> Deliveries {
+async fn node(setup: &Setup) -> Deliveries {
     let queue = Queue { name: format!("node.{}", Uuid::new_v4().simple()), kind: QueueKind::Node };
-    let deliveries = house.broker.consume(&queue, 10, house.stop.child_token()).await.unwrap();
+    let deliveries = setup.broker.consume(&queue, 10, setup.stop.child_token()).await.unwrap();
     let mut subscribed = deliveries.subscribed();
     let flowing = tokio::time::timeout(Duration::from_secs(30), subscribed.wait_for(Option::is_some));
     flowing.await.expect("a subscription in time").expect("a subscription");
@@ -81,12 +81,12 @@ fn event(kind: &str) -> Publication {
 }
 
 /// Waits until each queue holds this many messages, and asks that none holds more.
-async fn expect_depths(house: &House, expected: &[(&str, u64)], after: &str) {
+async fn expect_depths(setup: &Setup, expected: &[(&str, u64)], after: &str) {
     let mut found = Vec::new();
     within(&format!("{expected:?} after {after:?}"), async || {
         found.clear();
         for (queue, _) in expected {
-            found.push((*queue, house.depth(queue).await));
+            found.push((*queue, setup.depth(queue).await));
         }
         let is_past = found.iter().zip(expected).any(|((_, found), (_, expected))| found > expected);
         assert!(!is_past, "{found:?} instead of {expected:?} after {after:?}");

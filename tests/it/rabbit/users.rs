@@ -32,13 +32,13 @@ use crate::support::{rabbit, servers};
 const SET_UP: &str = "bellhop-setup";
 
 /// A vhost with Bellhop's topology in it, and what its users may do there.
-struct House {
+struct Setup {
     vhost: Url,
     /// By user.
     passwords: BTreeMap<String, String>,
 }
 
-impl House {
+impl Setup {
     /// Users belong to the whole broker: whoever comes second gives them the passwords that they have.
     async fn new() -> Self {
         static PASSWORDS: Mutex<String> = Mutex::const_new(String::new());
@@ -59,9 +59,9 @@ impl House {
             .collect();
         assert!(passwords.values().all(|password| password.len() >= 32 && !said.contains(password)), "{said}");
 
-        let house = Self { vhost, passwords };
-        house.set_up().await;
-        house
+        let setup = Self { vhost, passwords };
+        setup.set_up().await;
+        setup
     }
 
     fn url(&self, user: &str) -> String {
@@ -100,9 +100,9 @@ fn make_users(file: &Path, vhost: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
-    let house = House::new().await;
+    let setup = Setup::new().await;
     let settings = |user: &str, config: &mut bellhop::config::Config| {
-        config.messaging.broker_url = Some(SecretString::from(house.url(user)));
+        config.messaging.broker_url = Some(SecretString::from(setup.url(user)));
         config.messaging.topology = TopologyMode::Verify;
     };
     let mut web = TestApp::start_with(Stack::Large, |options| {
@@ -179,10 +179,10 @@ async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_right_that_is_missing_is_told_until_it_is_given() {
-    let house = House::new().await;
+    let setup = Setup::new().await;
     let app = TestApp::start_with(Stack::Small, |options| {
         options.parts = Parts::only(["web"]).expect("a part");
-        options.config.messaging.broker_url = Some(SecretString::from(house.url("bellhop-web")));
+        options.config.messaging.broker_url = Some(SecretString::from(setup.url("bellhop-web")));
         options.config.messaging.topology = TopologyMode::Verify;
     })
     .await;
@@ -198,7 +198,7 @@ async fn a_right_that_is_missing_is_told_until_it_is_given() {
     let BrokerHealth::Degraded(told) = broker.health().await else { panic!("not told") };
     assert!(told.contains(r#"nothing can be published to "events""#) && told.contains(&reason), "{told}");
 
-    let vhost = house.vhost.path().trim_start_matches('/');
+    let vhost = setup.vhost.path().trim_start_matches('/');
     rabbit::ctl(&["set_permissions", "-p", vhost, "bellhop-web", "^bellhop", "^bellhop", "^bellhop"]).await;
     until("published", async || publish().await == Published::Confirmed).await;
     assert_eq!(broker.health().await, BrokerHealth::Up);
@@ -343,9 +343,9 @@ fn is_meant(user: &str, deed: &Deed) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_may_do_more_than_their_part_does() {
-    let house = House::new().await;
+    let setup = Setup::new().await;
     let topology = Topology::new(listeners::bindings(), &listeners::revocations::KEYS, [std::time::Duration::ZERO; 5]);
-    let users: Vec<&str> = house.passwords.keys().map(String::as_str).collect();
+    let users: Vec<&str> = setup.passwords.keys().map(String::as_str).collect();
     let queues = listeners::LISTENERS.map(|listener| listener.queue);
     let mut wanted: Vec<String> =
         ["setup", "relay", "operator", "web"].iter().chain(&queues).map(|part| format!("bellhop-{part}")).collect();
@@ -354,7 +354,7 @@ async fn nobody_may_do_more_than_their_part_does() {
 
     // who may delete comes last
     for user in users.iter().filter(|user| **user != SET_UP).chain([&SET_UP]) {
-        let (connection, channel) = beside(&house.url(user)).await;
+        let (connection, channel) = beside(&setup.url(user)).await;
         if *user == "bellhop-web" || *user == SET_UP {
             Deed::Make(full("node.mine")).attempt(&channel).await.expect("allowed");
         }
@@ -383,8 +383,8 @@ fn documented() -> BTreeMap<String, [String; 3]> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rights_of_the_users_are_those_that_the_paper_lists() {
-    let house = House::new().await;
-    let name = house.vhost.path().trim_start_matches('/');
+    let setup = Setup::new().await;
+    let name = setup.vhost.path().trim_start_matches('/');
     let granted: Value =
         serde_json::from_str(&rabbit::ctl(&["list_permissions", "-p", name, "--formatter", "json"]).await)
             .expect("JSON");
