@@ -125,6 +125,7 @@ fn every_row_is_read_by_its_section_and_every_default_can_be() {
     let samples = [
         ("PUBLIC_URL", "https://id.example"),
         ("TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("METRICS_LISTEN", "127.0.0.1:9090"),
         ("SITE_SECURITY_CONTACT", "mailto:security@id.example"),
         ("DATABASE_URL", "sqlite:x"),
         ("BROKER_URL", "amqp://localhost"),

@@ -66,7 +66,7 @@ mod tests {
     #[tokio::test]
     async fn past_the_queue_the_answer_is_overloaded() {
         let check = PasswordCheck::new(1, 1, None, "id.example.org".into());
-        let choose = || check.choose("correct horse battery staple", None, None);
+        let choose = || check.choose("marble teapot kestrel orbit", None, None);
         let (mut first, mut second) = (Box::pin(choose()), Box::pin(choose()));
         assert!(first.as_mut().now_or_never().is_none(), "it is checked");
         assert!(second.as_mut().now_or_never().is_none(), "it waits");

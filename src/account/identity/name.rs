@@ -41,7 +41,7 @@ pub enum NameError {
 impl DisplayName {
     /// Reads a name: white space around it is dropped, the rest is brought to NFC (UAX 15).
     ///
-    /// What is invisible is taken where its script or its picture needs it ([`joining`]). Emoji variation selectors that
+    /// What is invisible is taken where its script or its picture needs it. Emoji variation selectors that
     /// stand elsewhere are dropped rather than refused: phone keyboards add them unasked.
     ///
     /// # Errors

@@ -404,10 +404,9 @@ impl World<'_> {
         let answer = self.get(&path, browser).await;
         let wanted = match route {
             "/login" if self.is_live(browser).is_some() => 303,
-            "/mailbox/{id}" => 404,
+            "/mailbox/{id}" | "/.well-known/security.txt" => 404,
             "/.well-known/change-password" => 302,
             // no contact is set
-            "/.well-known/security.txt" => 404,
             // there is no mailbox where mails go to a mail server
             "/mailbox" | "/mailbox.json" if self.app.stack == Stack::Large => 404,
             _ => 200,
