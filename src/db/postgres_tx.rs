@@ -3,7 +3,7 @@
 //! Each statement is a trip to the server, and a change of processes on either side costs more than most of them. A
 //! statement whose result nobody needs is therefore kept until somebody waits for another one's, or until the commit. When
 //! nobody waited for any, all of them go as one statement, which is a transaction by itself: a login is two trips instead of
-//! seven (docs/performance.md).
+//! ten (docs/performance.md).
 
 use std::fmt::{self, Write as _};
 

@@ -147,7 +147,7 @@ async fn times_sort_as_times(setup: Setup) {
         let row = Row {
             id: Uuid::new_v4(),
             email: String::new(),
-            browser_hash: vec![],
+            browser_hash: Uuid::new_v4().as_bytes().to_vec(),
             created_at: *at,
             link_expires_at: None,
         };
@@ -192,7 +192,13 @@ async fn a_set_of_ids_can_be_bound(setup: Setup) {
     let ids: Vec<Uuid> = (0..5).map(|_| Uuid::new_v4()).collect();
     for id in &ids {
         let now = Clock::default().now();
-        let row = Row { id: *id, email: String::new(), browser_hash: vec![], created_at: now, link_expires_at: None };
+        let row = Row {
+            id: *id,
+            email: String::new(),
+            browser_hash: Uuid::new_v4().as_bytes().to_vec(),
+            created_at: now,
+            link_expires_at: None,
+        };
         register(&setup.db, &row).await;
     }
     let sql = Sql {

@@ -363,6 +363,8 @@ fn what_runs_beside_the_requests_is_watched() {
         "src/cli/serve.rs",
         // watched
         "src/db/batch.rs",
+        // a begin, for which its caller waits
+        "src/db/postgres_tx.rs",
         // a request and a connection
         "src/http/middleware/detach.rs",
         "src/http/server/mod.rs",

@@ -79,7 +79,7 @@ pub struct Permit<'a> {
 
 impl Hasher {
     /// A pool of at most `threads` threads, each started when it is needed, with room for `queue` to wait. Tries the fast
-    /// kernel first unless the setting forbids it, which takes some 30 ms.
+    /// kernel first unless the setting forbids it; the log says how long that took.
     ///
     /// # Errors
     /// When the system gives no randomness.
