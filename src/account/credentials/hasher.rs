@@ -10,8 +10,8 @@ mod phc_string;
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq as _;
 use tokio::runtime::{Builder, Runtime};
@@ -65,6 +65,29 @@ struct Pool {
     threads: usize,
     /// Hashes at a thread and those that wait for one.
     pending: Arc<AtomicUsize>,
+    duration: Arc<UsualDuration>,
+}
+
+/// How long it takes to compare at today's cost here, as a rule: half of them take longer. In nanoseconds; 0 before the first.
+#[derive(Debug, Default)]
+struct UsualDuration(AtomicU64);
+
+impl UsualDuration {
+    fn note(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |usual| {
+            // a step towards each is as many steps up as down at the median
+            Some(match usual {
+                0 => took,
+                _ if took > usual => usual + usual / 32,
+                _ => usual - usual / 32,
+            })
+        });
+    }
+
+    fn usual(&self) -> Option<Duration> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|usual| *usual > 0).map(Duration::from_nanos)
+    }
 }
 
 /// One of the pending hashes.
@@ -90,7 +113,8 @@ impl Hasher {
             .max_blocking_threads(threads.get())
             .thread_keep_alive(KEEP_ALIVE)
             .build()?;
-        let pool = Pool { runtime: Some(runtime), threads: threads.get(), pending: Arc::default() };
+        let pool =
+            Pool { runtime: Some(runtime), threads: threads.get(), pending: Arc::default(), duration: Arc::default() };
         let permits = Semaphore::new(queue.saturating_add(threads.get()).min(Semaphore::MAX_PERMITS));
         let dummy_hash = Arc::new(PhcString { cost, salt: random()?, hash: [0; OUTPUT] });
         Ok(Hasher {
@@ -155,13 +179,12 @@ impl Permit<'_> {
     /// The system's.
     pub async fn hash(&self, password: Password) -> anyhow::Result<String> {
         let (cost, salt) = (self.hasher.cost, random()?);
-        let (_, hash) = self.run(password, salt, cost, None).await?;
+        let (_, hash) = self.run(password, salt, cost, false).await?;
         Ok(PhcString { cost, salt, hash }.to_string())
     }
 
     /// Compares a password with a stored hash, or with a dummy of today's cost when there is none: an address that nobody
-    /// has takes as long as one that somebody has. What a stored hash costs less than today's is spent behind it, for the
-    /// same reason. Gives the password back for [`Permit::hash`].
+    /// has takes as long as one that somebody has. One of an older cost takes as long, for the same reason. Gives the password back for [`Permit::hash`].
     ///
     /// # Errors
     /// A stored hash that is none of ours; anything else is the system's.
@@ -172,32 +195,47 @@ impl Permit<'_> {
             Some(parsed) => parsed.as_ref().ok_or_else(|| anyhow::anyhow!("a stored hash cannot be read"))?,
             None => &self.hasher.dummy_hash,
         };
-        let (password, hash) = self.run(password, stored.salt, stored.cost, stored.cost.short_of(today)).await?;
+        let (password, hash) = self.run(password, stored.salt, stored.cost, true).await?;
         let same: bool = hash.ct_eq(&stored.hash).into();
         let outdated = stored.cost.memory < today.memory || stored.cost.passes < today.passes;
         let real = parsed.is_some();
         Ok((Verdict { right: same && real, outdated: real && outdated }, password))
     }
 
-    /// Hashes, and then at the cost of `behind` for nothing but the time that it takes, on the same thread.
+    /// Hashes; to compare, it takes no less time than that takes at today's cost.
     async fn run(
         &self,
         password: Password,
         salt: [u8; SALT],
         cost: Cost,
-        behind: Option<Cost>,
+        compares: bool,
     ) -> anyhow::Result<(Password, [u8; OUTPUT])> {
-        let Hasher { pool, argon2id, .. } = self.hasher;
+        let Hasher { pool, argon2id, cost: today, .. } = self.hasher;
         let (reply, answer) = oneshot::channel();
-        let (argon2id, threads, pending) = (*argon2id, pool.threads, Pending::new(&pool.pending));
+        let (argon2id, today, threads, pending) = (*argon2id, *today, pool.threads, Pending::new(&pool.pending));
+        let duration = Arc::clone(&pool.duration);
         // held until the work is done, also when whoever asked has gone away
         let permit = Arc::clone(&self.permit);
         pool.spawn(move || {
             MEMORY.with_borrow_mut(|memory| {
                 // whoever asked has gone away: spare the work
                 if !reply.is_closed() {
-                    let hash = argon2id.hash(password.expose().as_bytes(), &salt, cost, memory);
-                    let _ = behind.map(|behind| argon2id.hash(password.expose().as_bytes(), &salt, behind, memory));
+                    let mut hash_at = |cost| argon2id.hash(password.expose().as_bytes(), &salt, cost, memory);
+                    let began = Instant::now();
+                    let hash = hash_at(cost);
+                    if compares && cost == today {
+                        duration.note(began.elapsed());
+                    } else if compares {
+                        if duration.usual().is_none() {
+                            let began = Instant::now();
+                            hash_at(today);
+                            duration.note(began.elapsed());
+                        }
+                        // by parts: how long a smaller hash takes beside a larger one is not to be calculated
+                        let part = Cost { memory: (today.memory / 16).max(8), passes: 1 };
+                        while duration.usual().is_some_and(|usual| began.elapsed() < usual) && hash_at(part).is_some() {
+                        }
+                    }
                     // still held by who waits for the answer, unless nobody does
                     drop(permit);
                     let _ = reply.send(hash.map(|hash| (password, hash)));
@@ -303,7 +341,7 @@ mod tests {
         let quickest = async |stored: Option<&str>| {
             let mut quickest = Duration::MAX;
             for _ in 0..7 {
-                let since = std::time::Instant::now();
+                let since = Instant::now();
                 new.verify(password("incorrect horse battery"), stored).await.unwrap();
                 quickest = quickest.min(since.elapsed());
             }

@@ -46,7 +46,7 @@ async fn a_page_that_the_browser_kept_whole_is_out_of_sight_until_the_server_has
     visit.script(WATCH).await;
     end_all_sessions(&app).await;
     visit.open("about:blank").await;
-    visit.script("history.back()").await;
+    visit.back().await.unwrap();
     visit.arrive("/login").await;
     assert_eq!(visit.script(BACK).await, json!({"kept": true, "seen": "nothing"}));
     visit.end(&[]).await;

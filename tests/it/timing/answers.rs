@@ -61,7 +61,7 @@ async fn crowd(app: &TestApp, email: &'static str) {
     let mut tx = app.db().begin().await.expect("it answers");
     let rows = "insert into registrations
                   (id, email, email_canonical, name, password_hash, locale, browser_hash, created_at, expires_at, delivery)
-                select gen_random_uuid(), $1, $1, 'Eve', '', 'en', '', now(), now() + interval '1 day', 'sent'
+                select gen_random_uuid(), $1, $1, 'Eve', '', 'en', uuid_send(gen_random_uuid()), now(), now() + interval '1 day', 'sent'
                 from generate_series(1, 100000)";
     tx.query(rows).bind(email).execute().await.expect("rows");
     tx.commit().await.expect("it answers");
@@ -136,7 +136,7 @@ fn what_is_found_once_is_looked_into_and_what_is_found_twice_is_no_chance() {
 async fn one_hash(app: &TestApp) -> Duration {
     let password = Password::normalise(PASSWORD).expect("a password");
     let since = Instant::now();
-    app.app.accounts.hasher.verify(password, None).await.expect("an idle pool");
+    app.app.accounts.hasher.hash(password).await.expect("an idle pool");
     since.elapsed()
 }
 

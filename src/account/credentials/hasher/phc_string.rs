@@ -17,19 +17,6 @@ pub struct Cost {
     pub passes: u32,
 }
 
-impl Cost {
-    /// What this lacks to cost as much as `other`: the time of a hash follows memory times passes.
-    pub(super) fn short_of(self, other: Cost) -> Option<Cost> {
-        let blocks = |cost: Cost| u64::from(cost.memory) * u64::from(cost.passes);
-        let lacking = blocks(other).saturating_sub(blocks(self));
-        // in no more memory than the other, and no less than must be: a small one is quicker by the cache
-        let passes = lacking.div_ceil(u64::from(other.memory.max(1))).max(1);
-        let (memory, passes) = (u32::try_from(lacking / passes).ok()?, u32::try_from(passes).ok()?);
-        // less than Argon2 can be asked for is not seen either (RFC 9106 section 3.1)
-        (memory >= 8).then_some(Cost { memory, passes })
-    }
-}
-
 /// A hash with its salt and its cost; [`ToString`] writes it as a PHC string.
 #[derive(Debug)]
 pub(super) struct PhcString {
@@ -62,21 +49,6 @@ impl PhcString {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_cost_lacks_makes_up_for_another() {
-        let cost = |memory, passes| Cost { memory, passes };
-        for (old, today, lacking) in [
-            (cost(19_456, 2), cost(19_456, 2), None),
-            (cost(65_536, 3), cost(19_456, 2), None),
-            (cost(19_456, 2), cost(19_456, 4), Some(cost(19_456, 2))),
-            (cost(19_456, 2), cost(20_480, 2), Some(cost(2_048, 1))),
-            (cost(19_456, 2), cost(65_536, 3), Some(cost(52_565, 3))),
-            (cost(64, 1), cost(65, 1), None),
-        ] {
-            assert_eq!(old.short_of(today), lacking, "{old:?} {today:?}");
-        }
-    }
 
     #[test]
     fn a_text_that_is_no_hash_of_ours_is_none() {
