@@ -10,9 +10,6 @@ use super::error::{Outage, outage};
 use super::health::Health;
 use super::limits::{ACQUIRE_TIMEOUT, STATEMENT_CACHE_CAPACITY};
 
-/// A connection that rested for longer than this is asked whether it still lives before it is used; one that did not costs a
-/// request an answer of 503 at most.
-const TESTED_AFTER: Duration = Duration::from_secs(1);
 /// How long a server that gave no connection is asked why.
 const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -37,16 +34,9 @@ impl Server {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .max_lifetime(Duration::from_mins(10))
             // a connection of before a fail-over may be to what is a standby now: it is closed, and the next one finds the primary
-            .test_before_acquire(false)
-            // a connection of before a fail-over may be to what is a standby now: it is closed, and the next one finds the primary
-            .before_acquire(move |connection, used| {
-                let trusted = trusted.trusts(used.age);
-                Box::pin(async move {
-                    if trusted && used.idle_for > TESTED_AFTER {
-                        connection.ping().await?;
-                    }
-                    Ok(trusted)
-                })
+            .before_acquire(move |_, connection| {
+                let trusted = trusted.trusts(connection.age);
+                Box::pin(async move { Ok(trusted) })
             })
             .connect_with(options)
             .await

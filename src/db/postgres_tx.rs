@@ -2,8 +2,8 @@
 //!
 //! Each statement is a trip to the server, and a change of processes on either side costs more than most of them. A
 //! statement whose result nobody needs is therefore kept until somebody waits for another one's, or until the commit. When
-//! nobody waited for any, all of them go as one statement, which is a transaction by itself: a login is two trips instead of
-//! ten (docs/performance.md).
+//! nobody waited for any, all of them go as one statement, which is a transaction by itself: a login writes in one trip
+//! instead of six (docs/performance.md).
 
 use std::fmt::{self, Write as _};
 

@@ -231,10 +231,10 @@ impl Permit<'_> {
                             hash_at(today);
                             duration.note(began.elapsed());
                         }
+                        let is_short = || duration.usual().is_some_and(|usual| began.elapsed() < usual);
                         // by parts: how long a smaller hash takes beside a larger one is not to be calculated
                         let part = Cost { memory: (today.memory / 16).max(8), passes: 1 };
-                        while duration.usual().is_some_and(|usual| began.elapsed() < usual) && hash_at(part).is_some() {
-                        }
+                        while is_short() && hash_at(part).is_some() {}
                     }
                     // still held by who waits for the answer, unless nobody does
                     drop(permit);
