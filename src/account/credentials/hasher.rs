@@ -184,7 +184,8 @@ impl Permit<'_> {
     }
 
     /// Compares a password with a stored hash, or with a dummy of today's cost when there is none: an address that nobody
-    /// has takes as long as one that somebody has. One of an older cost takes as long, for the same reason. Gives the password back for [`Permit::hash`].
+    /// has takes as long as one that somebody has. One of an older cost takes as long, for the same reason. Gives the
+    /// password back for [`Permit::hash`].
     ///
     /// # Errors
     /// A stored hash that is none of ours; anything else is the system's.
