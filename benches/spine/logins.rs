@@ -36,12 +36,26 @@ struct Stack {
     signed_up: Arc<AtomicU32>,
     /// Messages that a database cannot count are given this time.
     pause: Duration,
+    /// The names of the processes that serve it, beside the program's.
+    servers: &'static [&'static str],
+}
+
+/// Some seconds of logins, right after as many of bare hashes.
+struct Round {
+    /// A second.
+    hashes: f64,
+    /// Logins a second.
+    rate: f64,
+    /// Milliseconds until all that follows is done.
+    lag: f64,
+    /// Milliseconds of the processor for one login, as [`Stack::processes`].
+    costs: Vec<f64>,
 }
 
 pub async fn measure() -> anyhow::Result<Vec<Row>> {
     let dir = tempfile::tempdir()?;
     let (db, _) = node::inhabit(dir.path(), 64).await?;
-    let sqlite = Stack::start("SQLite", 0.9, dir.path(), db, &[], Duration::ZERO).await?;
+    let sqlite = Stack::start("SQLite", 0.9, dir.path(), db, &[], &[]).await?;
     let mut rows = sqlite.logins().await?;
     rows.push(sqlite.latency().await?);
     rows.push(sqlite.sign_ups().await?);
@@ -52,8 +66,8 @@ pub async fn measure() -> anyhow::Result<Vec<Row>> {
     let db = Db::open(&Location::Postgres(Box::new(database.parse()?)), 4).await?;
     node::populate(&db, 64).await?;
     let settings = [("DATABASE_URL", database.as_str()), ("BROKER_URL", &broker)];
-    let pause = Duration::from_secs(1);
-    let postgres = Stack::start("PostgreSQL + RabbitMQ", 0.85, dir.path(), db, &settings, pause).await?;
+    let beside = &["postgres", "beam.smp"];
+    let postgres = Stack::start("PostgreSQL + RabbitMQ", 0.85, dir.path(), db, &settings, beside).await?;
     rows.extend(postgres.logins().await?);
     rows.push(postgres.sign_ups().await?);
     Ok(rows)
@@ -66,12 +80,13 @@ impl Stack {
         dir: &Path,
         db: Db,
         settings: &[(&str, &str)],
-        pause: Duration,
+        servers: &'static [&'static str],
     ) -> anyhow::Result<Self> {
+        let pause = if servers.is_empty() { Duration::ZERO } else { Duration::from_secs(1) };
         let (node, pool) = (Node::start(dir, settings).await?, node::pool(HashKernel::Auto)?);
         let (stored, address) = (stored(&db).await?, node.address);
         let requests = (0..64).map(|number| node::login(address, number)).collect();
-        let stack = Stack { name, floor, node, db, pool, stored, requests, signed_up: Arc::default(), pause };
+        let stack = Stack { name, floor, node, db, pool, stored, requests, signed_up: Arc::default(), pause, servers };
         // both warm: the threads have their memory, the connections their statements
         hashes::rate(&stack.pool, &stack.stored, Duration::from_secs(1)).await?;
         load::rate(address, &stack.requests, 200, Duration::from_secs(1)).await?;
@@ -86,47 +101,64 @@ impl Stack {
     }
 
     async fn logins(&self) -> anyhow::Result<Vec<Row>> {
-        let (mut ratios, mut rates, mut lags) = (vec![Vec::new(); 3], vec![Vec::new(); 3], vec![Vec::new(); 3]);
-        let (mut costs, mut bare, mut bare_costs) = (vec![Vec::new(); 3], Vec::new(), Vec::new());
+        let mut rounds: [Vec<Round>; 3] = Default::default();
+        let (mut bare, mut bare_costs) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            for (at, clients) in CLIENTS.into_iter().enumerate() {
+            for (clients, rounds) in CLIENTS.into_iter().zip(&mut rounds) {
                 // the baseline right before each: the machine may be shared
                 let before = node::cpu("self")?;
                 let hashes = hashes::rate(&self.pool, &self.stored, TIME).await?;
                 bare_costs.push(1_000.0 * (node::cpu("self")? - before) / (hashes * TIME.as_secs_f64()));
-                let before = self.node.cpu()?;
-                let requests = self.requests.get(..clients).unwrap_or_default();
-                let logins = load::rate(self.node.address, requests, 200, TIME).await?;
-                let lag = millis(self.settled().await?);
-                // each connection's first login is not in the rate, but it is in the processor's time
-                #[expect(clippy::cast_precision_loss, reason = "at most 64")]
-                let cost = 1_000.0 * (self.node.cpu()? - before) / logins.mul_add(TIME.as_secs_f64(), clients as f64);
+                rounds.push(self.round(clients, hashes).await?);
                 bare.push(hashes);
-                for (all, one) in
-                    [(&mut ratios, logins / hashes), (&mut rates, logins), (&mut lags, lag), (&mut costs, cost)]
-                {
-                    all.get_mut(at).into_iter().for_each(|all| all.push(one));
-                }
             }
         }
-        let mut rows = Vec::new();
         let (bare, bare_cost) = (median(&mut bare), median(&mut bare_costs));
-        let figures = ratios.into_iter().zip(rates).zip(lags.into_iter().zip(costs));
-        for (clients, ((mut ratios, mut rates), (mut lags, mut costs))) in CLIENTS.into_iter().zip(figures) {
-            let (logins, lag, cost) = (median(&mut rates), median(&mut lags), median(&mut costs));
-            rows.push(Row {
+        let row = |(clients, rounds): (usize, Vec<Round>)| {
+            let all = |of: &dyn Fn(&Round) -> f64| median(&mut rounds.iter().map(of).collect::<Vec<_>>());
+            let others = self.processes().enumerate().skip(1).fold(String::new(), |text, (at, name)| {
+                let cost = all(&|round| round.costs.get(at).copied().unwrap_or_default());
+                text + &format!(", {name} {cost:.2} ms")
+            });
+            Row {
                 what: format!("logins ÷ bare hashes, {clients} clients, {}", self.name),
-                value: median(&mut ratios),
+                value: all(&|round| round.rate / round.hashes),
                 unit: "",
                 limit: Limit::AtLeast(self.floor),
                 detail: format!(
-                    "{logins:.0}/s, pool {bare:.0}/s; processor {cost:.2} ms a login with all that follows from it, \
-                     {bare_cost:.2} ms a bare hash; outbox empty {lag:.0} ms after the last; {ROUNDS} rounds of {} s",
+                    "{:.0}/s, pool {bare:.0}/s; processor {:.2} ms a login with all that follows from it{others}; \
+                     {bare_cost:.2} ms a bare hash; outbox empty {:.0} ms after the last; {ROUNDS} rounds of {} s",
+                    all(&|round| round.rate),
+                    all(&|round| round.costs.first().copied().unwrap_or_default()),
+                    all(&|round| round.lag),
                     TIME.as_secs()
                 ),
-            });
-        }
-        Ok(rows)
+            }
+        };
+        Ok(CLIENTS.into_iter().zip(rounds).map(row).collect())
+    }
+
+    /// Who works for a login, the program first.
+    fn processes(&self) -> impl Iterator<Item = &'static str> {
+        ["the program", "the load"].into_iter().chain(self.servers.iter().copied())
+    }
+
+    /// Processor time that each of them has had, in seconds.
+    fn cpu(&self) -> anyhow::Result<Vec<f64>> {
+        let beside = self.servers.iter().map(|name| cpu_of(name));
+        [self.node.cpu(), node::cpu("self")].into_iter().chain(beside).collect()
+    }
+
+    async fn round(&self, clients: usize, hashes: f64) -> anyhow::Result<Round> {
+        let before = self.cpu()?;
+        let requests = self.requests.get(..clients).unwrap_or_default();
+        let rate = load::rate(self.node.address, requests, 200, TIME).await?;
+        let lag = millis(self.settled().await?);
+        // each connection's first login is not in the rate, but it is in the processor's time
+        #[expect(clippy::cast_precision_loss, reason = "at most 64")]
+        let logins = rate.mul_add(TIME.as_secs_f64(), clients as f64);
+        let costs = self.cpu()?.iter().zip(before).map(|(now, before)| 1_000.0 * (now - before) / logins).collect();
+        Ok(Round { hashes, rate, lag, costs })
     }
 
     async fn latency(&self) -> anyhow::Result<Row> {
@@ -190,4 +222,18 @@ fn sign_up(address: SocketAddr, number: u32) -> Vec<u8> {
 pub async fn stored(db: &Db) -> anyhow::Result<String> {
     let (stored,): (String,) = db.query("select password_hash from users limit 1").one().await?;
     Ok(stored)
+}
+
+/// Processor time in seconds that every process of this name has had; nobody else runs such on a machine that is measured on.
+fn cpu_of(name: &str) -> anyhow::Result<f64> {
+    let mut sum = 0.0;
+    for entry in std::fs::read_dir("/proc")? {
+        let process = entry?.file_name().to_string_lossy().into_owned();
+        let is_named = |comm: String| comm.trim_end() == name;
+        if std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(is_named) {
+            // one that has ended since is none of those that serve
+            sum += node::cpu(&process).unwrap_or_default();
+        }
+    }
+    Ok(sum)
 }
