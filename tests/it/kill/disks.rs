@@ -130,22 +130,29 @@ async fn a_file_that_cannot_be_written_is_a_503_until_it_can() {
     assert_eq!(app.client().login("ann@example.org", PASSWORD).await.status, 303);
 }
 
-/// The same of a device that is gone: every access is EIO.
+/// F62: the same of a device that is gone (every access is EIO), and of a file system that has become read only by itself, as it
+/// does when it finds its own data damaged (EROFS).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fails_is_a_503_that_says_so() {
-    let image = tempfile::NamedTempFile::new().expect("a temporary file");
-    image.as_file().set_len(64 << 20).expect("a sparse file");
-    let path = image.path().to_str().expect("a path of ours");
-    run("mkfs.ext4", &["-q", "-F", path]);
-    let disk = Disk::mounted(&["-o", "loop", path]);
-    let mut app = Bellhop::new().await.with("DATA_DIR", disk.path().join("data").to_str().expect("a path of ours"));
-    app.start().await;
-    app.signed_in_client("ann@example.org").await;
-    let down = "import fcntl,os,struct,sys; fcntl.ioctl(os.open(sys.argv[1],0),0x8004587D,struct.pack('I',0))";
-    run("python3", &["-c", down, disk.path().to_str().expect("a path of ours")]);
-    register_until_refused(&app, "failing").await;
-    until_not_ready(&app, "the disk of the database fails").await;
-    assert!(app.runs());
+    for (errno, reason) in [("EIO", "the disk of the database fails"), ("EROFS", "the database is read only")] {
+        let image = tempfile::NamedTempFile::new().expect("a temporary file");
+        image.as_file().set_len(64 << 20).expect("a sparse file");
+        let path = image.path().to_str().expect("a path of ours");
+        run("mkfs.ext4", &["-q", "-F", path]);
+        let disk = Disk::mounted(&["-o", "loop", path]);
+        let mut app = Bellhop::new().await.with("DATA_DIR", disk.path().join("data").to_str().expect("a path of ours"));
+        app.start().await;
+        app.signed_in_client("ann@example.org").await;
+        if errno == "EIO" {
+            let down = "import fcntl,os,struct,sys; fcntl.ioctl(os.open(sys.argv[1],0),0x8004587D,struct.pack('I',0))";
+            run("python3", &["-c", down, disk.path().to_str().expect("a path of ours")]);
+        } else {
+            disk.mount(&["-o", "remount,abort"]);
+        }
+        register_until_refused(&app, "failing").await;
+        until_not_ready(&app, reason).await;
+        assert!(app.runs(), "{errno}");
+    }
 }
 
 /// F63: each start on a full disk left an empty file behind.

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use url::Url;
 use uuid::Uuid;
 
+use super::app::within;
 use super::servers;
 
 /// The URL of a fresh, empty database on the server that scripts/test started. It goes when that server goes.
@@ -37,6 +38,29 @@ impl Private {
         servers::run("postgres", "start", dir.path(), &["0"]).await;
         let url = servers::run("postgres", "url", dir.path(), &[]).await;
         Self { dir, url }
+    }
+
+    /// Another one that follows this one, in its state at this moment or later.
+    pub async fn standby(&self) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let of = self.dir.path().to_str().expect("plain letters");
+        servers::run("postgres", "standby", dir.path(), &[of]).await;
+        let url = servers::run("postgres", "url", dir.path(), &[]).await;
+        let standby = Self { dir, url };
+        let mut primary = PgConnection::connect(&self.url).await.expect("it runs");
+        let (here,): (String,) =
+            sqlx::query_as("select pg_current_wal_lsn()::text").fetch_one(&mut primary).await.expect("a superuser");
+        within("the standby to have all", async || {
+            let replayed = "select coalesce(bool_or(replay_lsn >= $1::pg_lsn), false) from pg_stat_replication";
+            sqlx::query_as::<_, (bool,)>(replayed).bind(&here).fetch_one(&mut primary).await.expect("a superuser").0
+        })
+        .await;
+        standby
+    }
+
+    /// Makes a standby the primary; it takes writes on return.
+    pub async fn promote(&self) {
+        servers::run("postgres", "promote", self.dir.path(), &[]).await;
     }
 
     /// The same before and after a restart.

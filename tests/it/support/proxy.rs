@@ -40,6 +40,7 @@ pub enum Direction {
 /// Listens on the loopback until it is dropped.
 pub struct Proxy {
     address: SocketAddr,
+    target: watch::Sender<SocketAddr>,
     mode: watch::Sender<Mode>,
     task: JoinHandle<()>,
 }
@@ -49,18 +50,16 @@ impl Proxy {
     pub async fn start(target: SocketAddr) -> Self {
         let listener = ports::listen().await;
         let address = listener.local_addr().expect("it listens");
-        let (mode, receiver) = watch::channel(Mode::Pass);
-        let task = tokio::spawn(accept(listener, target, receiver));
-        Self { address, mode, task }
+        let (mode, mode_now) = watch::channel(Mode::Pass);
+        let (target, target_now) = watch::channel(target);
+        let task = tokio::spawn(accept(listener, target_now, mode_now));
+        Self { address, target, mode, task }
     }
 
     /// In front of the server of a URL, and the same URL by way of this proxy.
     pub async fn before(url: &str) -> (Self, String) {
+        let proxy = Self::start(server_of(url).await).await;
         let mut url = Url::parse(url).expect("a URL");
-        let host = url.host_str().expect("a URL with a host").to_owned();
-        let port = url.port().expect("a URL with a port");
-        let target = tokio::net::lookup_host((host, port)).await.expect("a known host").next().expect("an address");
-        let proxy = Self::start(target).await;
         url.set_port(Some(proxy.address.port())).expect("the URL has a host");
         url.set_host(Some("127.0.0.1")).expect("the URL has a host");
         (proxy, url.into())
@@ -69,6 +68,11 @@ impl Proxy {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// New connections go to the server of another URL; those that are open stay where they are.
+    pub async fn redirect(&self, url: &str) {
+        self.target.send_replace(server_of(url).await);
     }
 
     /// From now on.
@@ -89,9 +93,16 @@ enum End {
     Reset,
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, mode: watch::Receiver<Mode>) {
+async fn server_of(url: &str) -> SocketAddr {
+    let url = Url::parse(url).expect("a URL");
+    let (host, port) = (url.host_str().expect("a URL with a host"), url.port().expect("a URL with a port"));
+    tokio::net::lookup_host((host, port)).await.expect("a known host").next().expect("an address")
+}
+
+async fn accept(listener: TcpListener, target: watch::Receiver<SocketAddr>, mode: watch::Receiver<Mode>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
+        let target = *target.borrow();
         connections.spawn(connection(client, target, mode.clone()));
         while connections.try_join_next().is_some() {}
     }
