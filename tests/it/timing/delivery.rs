@@ -19,7 +19,7 @@ const ROUNDS: usize = 20;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_free_a_pending_and_a_taken_address_are_shown_their_status_after_the_same_time() {
     let slow = Duration::from_millis(150);
-    let states: [(&str, bool, Script); 7] = [
+    let states: [(&str, bool, Script); 8] = [
         ("up", false, Script::default()),
         ("slow at RCPT", false, Script::default().on(Phase::Rcpt, Step::delay(slow))),
         ("slow at the dot", false, Script::default().on(Phase::Dot, Step::delay(slow))),
@@ -27,6 +27,7 @@ async fn a_free_a_pending_and_a_taken_address_are_shown_their_status_after_the_s
         ("RCPT 450", false, Script::default().on(Phase::Rcpt, Step::reply("450 4.2.1 busy"))),
         ("RCPT 550", false, Script::default().on(Phase::Rcpt, Step::reply("550 5.1.1 unknown"))),
         ("dot 451", false, Script::default().on(Phase::Dot, Step::reply("451 4.3.0 later"))),
+        ("MAIL 550", false, Script::default().on(Phase::Mail, Step::reply("550 5.1.8 sender"))),
     ];
     let mut chance = Chance::new();
     for (state, down, script) in states {
