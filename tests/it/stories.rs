@@ -6,6 +6,7 @@ mod commands;
 mod confirming;
 mod forms;
 mod input;
+mod losses;
 mod mails;
 mod mixtures;
 mod operating;

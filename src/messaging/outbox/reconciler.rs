@@ -29,6 +29,9 @@ const RECENT_WINDOW: Duration = Duration::from_hours(1);
 /// … and at every how manieth time, and at the start, all that is kept.
 const FULL_EVERY: u32 = 60;
 
+/// How often it is looked whether the broker is connected, at the start.
+const CONNECTING_POLL: Duration = Duration::from_millis(200);
+
 /// How many events go in one batch.
 const BATCH: i64 = 250;
 
@@ -71,9 +74,19 @@ struct Window {
 impl Reconciler {
     /// Reconciles until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        for pass in 0_u32.. {
-            let age = if pass % FULL_EVERY == 0 { outbox::OUTBOX_RETENTION } else { RECENT_WINDOW };
-            match self.reconcile(age).await {
+        // whether messages wait can be asked when it is connected, a moment after the start
+        while self.broker.is_connecting() {
+            if stop.run_until_cancelled(tokio::time::sleep(CONNECTING_POLL)).await.is_none() {
+                return;
+            }
+        }
+        let mut passes = 0_u32;
+        loop {
+            let age = if passes.is_multiple_of(FULL_EVERY) { outbox::OUTBOX_RETENTION } else { RECENT_WINDOW };
+            let result = self.reconcile(age).await;
+            // one that fails is made up for
+            passes = passes.wrapping_add(u32::from(result.is_ok()));
+            match result {
                 Ok(0) => {}
                 Ok(events) => tracing::warn!(events, "published again what no listener had recorded"),
                 // it cannot see what waits on a broker that is away, which is said once
@@ -238,3 +251,6 @@ impl Reconciler {
         Ok(all)
     }
 }
+
+#[cfg(test)]
+mod tests;

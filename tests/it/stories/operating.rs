@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bellhop::app::Parts;
+use bellhop::clock::Timestamp;
 use bellhop::messaging::broker::{Broker, Publication, Published};
 use bellhop::messaging::message::Message;
 use bellhop::messaging::operator::DeadLetterFilter;
@@ -27,7 +28,7 @@ on_both_stacks!(
 );
 
 /// Puts something into the queue of the confirmations that no listener can read; its id.
-async fn poison(app: &TestApp) -> Uuid {
+pub(super) async fn poison(app: &TestApp) -> Uuid {
     let message = Message {
         id: app.clock().new_id(),
         kind: "user.registered".into(),
@@ -42,7 +43,7 @@ async fn poison(app: &TestApp) -> Uuid {
     id
 }
 
-async fn dead(app: &TestApp, queue: &str) -> u64 {
+pub(super) async fn dead(app: &TestApp, queue: &str) -> u64 {
     let depths = app.app.depths().await.unwrap();
     depths.iter().find(|depth| depth.queue == format!("{queue}.dead")).map_or(0, |depth| depth.messages)
 }
@@ -86,12 +87,21 @@ async fn a_dead_letter_is_seen_put_back_and_given_up_by_administrators_alone(app
     let gone = admin.post_json(&format!("{path}/discard"), &json!({})).await;
     assert_eq!(gone.status, 200, "{}", gone.body);
     within("it to be gone", async || dead(&app, "confirmation").await == 1).await;
+    assert_eq!(
+        admin.get("/api/v1/admin/dead-letters").await.json()["items"][0]["id"],
+        json!(ids[1]),
+        "the other stays"
+    );
     assert_eq!(admin.post_json(&format!("{path}/discard"), &json!({})).await.status, 404, "there is none any more");
     assert_eq!(admin.post_json("/api/v1/admin/dead-letters/x/redrive", &json!({})).await.status, 404);
 
     // who is none any more is none at once
     assert!(bellhop::account::user::set_admin(&app.app.accounts, "root@example.org", false).await.unwrap());
     assert_eq!(admin.get("/api/v1/admin/queues").await.status, 404);
+    let operator = app.app.operator();
+    let done = DeadLetterFilter { done: true, ..DeadLetterFilter::default() };
+    assert_eq!(operator.discard(&done).await.unwrap(), [], "what is left has not been done since");
+    assert_eq!(dead(&app, "confirmation").await, 1);
     let operator = app.app.operator();
     operator.discard(&DeadLetterFilter::default()).await.unwrap();
     assert_eq!((operator.progress.total(), operator.progress.done()), (Some(1), 1), "how far it has come is counted");
@@ -137,7 +147,7 @@ async fn a_queue_is_counted_while_nobody_works_and_when_all_is_done(app: TestApp
 }
 
 /// Everything that is in this queue is gone, as if its broker's disk had been.
-async fn lose(app: &TestApp, queue: &'static str) {
+pub(super) async fn lose(app: &TestApp, queue: &'static str) {
     if let Broker::Embedded(_) = app.app.broker {
         let mut tx = app.db().begin().await.unwrap();
         tx.query("delete from broker_message where queue = $1").bind(queue).execute().await.unwrap();
@@ -150,13 +160,13 @@ async fn lose(app: &TestApp, queue: &'static str) {
     channel.queue_purge(format!("bellhop.{queue}").into(), options).await.unwrap();
 }
 
-async fn depth(app: &TestApp, queue: &str) -> u64 {
+pub(super) async fn depth(app: &TestApp, queue: &str) -> u64 {
     let depths = app.app.depths().await.unwrap();
     depths.iter().find(|depth| depth.queue == queue).map_or(0, |depth| depth.messages)
 }
 
 /// Another app on the same kind of stack, in which no listener works; they are known all the same.
-async fn without_listeners(app: &TestApp) -> TestApp {
+pub(super) async fn without_listeners(app: &TestApp) -> TestApp {
     let parts = Parts::only(["web", "relay"]).unwrap();
     let quiet = TestApp::start_with(app.stack, |options| options.parts = parts).await;
     assert_eq!(quiet.app.reconciler().reconcile(outbox::OUTBOX_RETENTION).await.unwrap(), 0);
@@ -216,8 +226,12 @@ async fn a_replay_brings_back_what_reconciling_leaves_alone(app: TestApp) {
     assert!(reconciler.replay(before, Some("kitchen")).await.is_err(), "there is none");
     let none = reconciler.replay(quiet.clock().now(), None).await.unwrap();
     assert!(none.iter().all(|(_, events)| *events == 0), "nothing since then: {none:?}");
-    let brought = reconciler.replay(before, Some("login-log")).await.unwrap();
-    assert_eq!(brought, [("login-log".to_owned(), 2)], "at once, without the grace of reconciling");
+    let (first, last): (Timestamp, Timestamp) =
+        quiet.db().query("select min(published_at), max(published_at) from outbox").one().await.unwrap();
+    let later = reconciler.replay(last + Duration::from_micros(1), Some("login-log")).await.unwrap();
+    assert_eq!(later, [("login-log".to_owned(), 0)], "published before");
+    let brought = reconciler.replay(first, Some("login-log")).await.unwrap();
+    assert_eq!(brought, [("login-log".to_owned(), 2)], "at once, without the grace of reconciling, the first included");
     let again = reconciler.replay(before, Some("login-log")).await.unwrap();
     assert_eq!(again, [("login-log".to_owned(), 0)], "they are on their way");
     assert_eq!(reconciler.progress.done(), 2, "how far it has come is counted");
@@ -337,6 +351,12 @@ async fn a_mail_that_was_given_up_is_sent_when_it_is_put_back() {
         app.db().query("select count(*) from setback").one::<(i64,)>().await.unwrap().0 == 1
     })
     .await;
+    app.clock().advance(Duration::from_hours(72));
+    within("it to be given up", async || dead(&app, "confirmation").await == 1).await;
+    // put back while nothing has changed, it has all its time again
+    assert_eq!(app.app.operator().redrive(&DeadLetterFilter::default()).await.unwrap().len(), 1);
+    let waits = "select count(*) from setback where attempt > 0 and due_at is not null";
+    within("it to wait", async || app.db().query(waits).one::<(i64,)>().await.unwrap().0 == 1).await;
     app.clock().advance(Duration::from_hours(72));
     within("it to be given up", async || dead(&app, "confirmation").await == 1).await;
     sink.restart().await;
