@@ -72,6 +72,7 @@ macro_rules! on_both_databases {
 on_both_databases!(
     migrations_are_counted_for_who_waits,
     a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back,
+    a_purge_takes_what_is_over_and_nothing_that_is_still_of_use,
     times_ids_texts_and_numbers_come_back_as_they_went_in,
     times_sort_as_times,
     a_transaction_that_is_dropped_leaves_nothing,
@@ -292,6 +293,100 @@ async fn a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back(setu
         let (bytes,): (i64,) = setup.db.query(size).one().await.unwrap();
         assert_eq!(bytes, 8_192, "one page for the row that stays");
     }
+}
+
+async fn a_purge_takes_what_is_over_and_nothing_that_is_still_of_use(setup: Setup) {
+    let clock = Clock::default();
+    let now = clock.now();
+    let hours = |hours: u64| Duration::from_hours(hours);
+    let ids = async |sql: &'static str| -> Vec<Uuid> {
+        let ids: Vec<(Uuid,)> = setup.db.query(sql).all().await.unwrap();
+        ids.into_iter().map(|(id,)| id).collect()
+    };
+    let mut tx = setup.db.begin().await.unwrap();
+    // an event that was never published, whatever its age; one of last week; one of this week
+    for (id, created, published) in
+        [(1, hours(2_000), None), (2, hours(200), Some(hours(169))), (3, hours(200), Some(hours(167)))]
+    {
+        tx.query(
+            "insert into outbox (id, type, body, created_at, due_at, published_at, attempts)
+             values ($1, 'test', '{}', $2, $2, $3, 0)",
+        )
+        .bind(Uuid::from_u128(id))
+        .bind(now - created)
+        .bind(published.map(|age| now - age))
+        .execute()
+        .await
+        .unwrap();
+    }
+    // retry state: of what waits, of a dead letter, of what is done, of what is past all
+    for (id, last, due) in
+        [(1, hours(1), Some(now + hours(1))), (2, hours(700), None), (3, hours(1), Some(now)), (4, hours(721), None)]
+    {
+        tx.query(
+            "insert into setback (listener, event_id, attempt, reason, first_at, last_at, due_at)
+             values ('mail', $1, 1, '', $2, $2, $3)",
+        )
+        .bind(Uuid::from_u128(id))
+        .bind(now - last)
+        .bind(due)
+        .execute()
+        .await
+        .unwrap();
+    }
+    // marks: young, and older than anything that may come again
+    for (id, age) in [(3, hours(719)), (5, hours(721))] {
+        tx.query("insert into inbox (listener, event_id, seen_at) values ('mail', $1, $2)")
+            .bind(Uuid::from_u128(id))
+            .bind(now - age)
+            .execute()
+            .await
+            .unwrap();
+    }
+    // leases: held, just over, over for a day
+    for (id, until) in [(1, now + hours(1)), (2, now - hours(23)), (3, now - hours(25))] {
+        tx.query("insert into lease (listener, event_id, holder, until) values ('mail', $1, $1, $2)")
+            .bind(Uuid::from_u128(id))
+            .bind(until)
+            .execute()
+            .await
+            .unwrap();
+    }
+    // sessions: in use, not used for too long, past their lifetime
+    tx.query(
+        "insert into users (id, email, email_canonical, name, password_hash, locale, created_at)
+         values ($1, '', '', '', '', 'en', $2)",
+    )
+    .bind(Uuid::nil())
+    .bind(now)
+    .execute()
+    .await
+    .unwrap();
+    for (id, seen, expires) in
+        [(1, now - hours(11), now + hours(1)), (2, now - hours(13), now + hours(1)), (3, now, now - hours(1))]
+    {
+        tx.query(
+            "insert into sessions (id, token_hash, user_id, created_at, last_seen_at, expires_at, ip, user_agent)
+             values ($1, $2, $3, $4, $5, $6, '', '')",
+        )
+        .bind(Uuid::from_u128(id))
+        .bind(vec![u8::try_from(id).unwrap()])
+        .bind(Uuid::nil())
+        .bind(now - hours(600))
+        .bind(seen)
+        .bind(expires)
+        .execute()
+        .await
+        .unwrap();
+    }
+    tx.commit().await.unwrap();
+    maintenance::purge(&setup.db, &clock, Duration::ZERO).await;
+    let numbers = |numbers: &[u128]| numbers.iter().copied().map(Uuid::from_u128).collect::<Vec<_>>();
+    assert_eq!(ids("select id from outbox order by id").await, numbers(&[1, 3]), "events");
+    assert_eq!(ids("select event_id from setback order by event_id").await, numbers(&[1, 2]), "retry state");
+    assert_eq!(ids("select event_id from inbox order by event_id").await, numbers(&[3]), "marks");
+    assert_eq!(ids("select event_id from lease order by event_id").await, numbers(&[1, 2]), "leases");
+    assert_eq!(ids("select id from sessions order by id").await, numbers(&[1]), "sessions");
 }
 
 /// F6: 25006 and 58030 were 500, and nothing told one outage from another. F65: a connection to what was the primary once

@@ -105,6 +105,11 @@ mod tests {
         assert!(!other.verify(Purpose::ConfirmLink, &[b"ab", b"c"], &code));
         assert!(!keys.verify(Purpose::ConfirmLink, &[b"a", b"bc"], &code));
         assert!(!keys.verify(Purpose::ConfirmLink, &[b"ab", b"c"], &code[..31]));
+        for at in 0..32 {
+            let mut other = code;
+            other[at] ^= 1;
+            assert!(!keys.verify(Purpose::ConfirmLink, &[b"ab", b"c"], &other), "byte {at}");
+        }
         assert!(!format!("{keys:?}").contains("root secret"));
     }
 }

@@ -80,6 +80,18 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_hash_is_the_same_only_if_every_byte_is() {
+        let hash = Token::new().unwrap().hash();
+        assert!(hash.equals(&hash.to_vec()));
+        for at in 0..32 {
+            let mut other = hash.to_vec();
+            other[at] ^= 1;
+            assert!(!hash.equals(&other), "byte {at}");
+        }
+        assert!(!hash.equals(&hash.0[..31]) && !hash.equals(&[&hash.0[..], &[0]].concat()) && !hash.equals(&[]));
+    }
+
+    #[test]
     fn a_hundred_thousand_tokens_are_distinct_and_their_bytes_are_even() {
         let mut seen = std::collections::HashSet::new();
         let mut counts = [0_u32; 256];

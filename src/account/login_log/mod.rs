@@ -173,3 +173,62 @@ pub async fn of_user(accounts: &Accounts, user: Uuid, before: Option<Uuid>, limi
     };
     query.all().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Location;
+
+    fn row(id: Uuid) -> Row {
+        let (user, session, reason, attempted) = (None, None, None, None);
+        let (ip, user_agent) = ("192.0.2.7".to_owned(), String::new());
+        Row {
+            id,
+            kind: "login.failed",
+            user,
+            session,
+            at: timestamp_text(Clock::default().now()),
+            ip,
+            user_agent,
+            reason,
+            attempted,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_and_the_mark_of_its_event_are_written_together_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&Location::Sqlite(folder.path().join("a.sqlite")), 2).await.unwrap();
+        db.migrate().await.unwrap();
+        let (clock, [one, two, three]) = (Clock::default(), [1, 2, 3].map(Uuid::from_u128));
+        let rows = Rows { db: db.clone(), clock: clock.clone(), listener: "log" };
+        let ids = async |sql: &'static str| -> Vec<Uuid> {
+            let ids: Vec<(Uuid,)> = db.query(sql).all().await.unwrap();
+            ids.into_iter().map(|(id,)| id).collect()
+        };
+        let (log, marks) = ("select id from login_log order by id", "select event_id from inbox order by event_id");
+
+        // a row that cannot be written: its id is taken by one that was written without a mark
+        rows.write(&[row(one)]).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        tx.query("delete from inbox").execute().await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(rows.write(&[row(two), row(one)]).await.is_err());
+        assert_eq!((ids(log).await, ids(marks).await), (vec![one], vec![]), "no mark without its row");
+
+        // a mark that cannot be written, for the table is gone
+        let rename = async |sql: &'static str| {
+            let mut tx = db.begin().await.unwrap();
+            tx.query(sql).execute().await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        rename("alter table inbox rename to elsewhere").await;
+        assert!(rows.write(&[row(two)]).await.is_err());
+        rename("alter table elsewhere rename to inbox").await;
+        assert_eq!((ids(log).await, ids(marks).await), (vec![one], vec![]), "no row without its mark");
+
+        rows.write(&[row(two), row(three), row(two)]).await.unwrap();
+        rows.write(&[row(three)]).await.unwrap();
+        assert_eq!((ids(log).await, ids(marks).await), (vec![one, two, three], vec![two, three]), "once");
+    }
+}

@@ -222,11 +222,158 @@ impl<R: Clone> tower::retry::Policy<R, Outcome, BoxError> for ImmediateRetry {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tempfile::TempDir;
+    use tokio::sync::Semaphore;
+    use tokio::task::JoinHandle;
+    use tokio_util::task::TaskTracker;
+    use uuid::Uuid;
+
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::db::Location;
+
+    /// A stack whose listener answers when it is let.
+    struct Mails {
+        db: Db,
+        clock: Clock,
+        stack: Stack,
+        calls: Arc<AtomicUsize>,
+        begun: Arc<Semaphore>,
+        may_end: Arc<Semaphore>,
+        answer: Arc<Mutex<Outcome>>,
+        _folder: TempDir,
+    }
+
+    impl Mails {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let db = Db::open(&Location::Sqlite(folder.path().join("a.sqlite")), 2).await.unwrap();
+            db.migrate().await.unwrap();
+            let clock = Clock::default();
+            let calls = Arc::new(AtomicUsize::new(0));
+            let (begun, may_end) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+            let answer = Arc::new(Mutex::new(Outcome::Ack));
+            let stack = {
+                let (calls, begun, may_end) = (Arc::clone(&calls), Arc::clone(&begun), Arc::clone(&may_end));
+                let answer = Arc::clone(&answer);
+                after_success("mail", (db.clone(), clock.clone()), None, Duration::from_hours(1), move |_| {
+                    let (calls, begun, may_end) = (Arc::clone(&calls), Arc::clone(&begun), Arc::clone(&may_end));
+                    let answer = Arc::clone(&answer);
+                    async move {
+                        calls.fetch_add(1, Ordering::SeqCst);
+                        begun.add_permits(1);
+                        may_end.acquire().await?.forget();
+                        Ok(answer.lock().unwrap().clone())
+                    }
+                })
+            };
+            Mails { db, clock, stack, calls, begun, may_end, answer, _folder: folder }
+        }
+
+        async fn deliver(&self) -> Outcome {
+            self.stack.clone().oneshot(message()).await.unwrap()
+        }
+
+        /// A delivery on a task of its own, whose listener is at it.
+        async fn begin(&self) -> JoinHandle<Outcome> {
+            let call = self.stack.clone().oneshot(message());
+            let task = TaskTracker::new().spawn(async { call.await.unwrap() });
+            self.begun.acquire().await.unwrap().forget();
+            task
+        }
+
+        async fn leased_until(&self) -> Timestamp {
+            self.db.query("select until from lease").one::<(Timestamp,)>().await.unwrap().0
+        }
+    }
+
+    /// So much time passes for whoever sleeps.
+    async fn pass(time: Duration) {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    }
+
+    #[tokio::test]
+    async fn while_one_is_at_it_others_come_later_and_when_it_is_done_it_is_not_done_again() {
+        let mails = Mails::new().await;
+        let first = mails.begin().await;
+        let second = mails.deliver().await;
+        let Outcome::Snooze(wait) = second else { panic!("it must come again: {second:?}") };
+        assert!(wait > EVENT_LEASE / 2 && wait <= EVENT_LEASE, "when the lease ends: {wait:?}");
+        mails.may_end.add_permits(9);
+        assert_eq!(first.await.unwrap(), Outcome::Ack);
+        assert_eq!(mails.deliver().await, Outcome::Ack);
+        assert_eq!(mails.calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn who_fails_keeps_nobody_waiting() {
+        let mails = Mails::new().await;
+        mails.may_end.add_permits(9);
+        let later = Outcome::RetryLater("451".to_owned());
+        *mails.answer.lock().unwrap() = later.clone();
+        assert_eq!((mails.deliver().await, mails.deliver().await), (later.clone(), later));
+        *mails.answer.lock().unwrap() = Outcome::Ack;
+        assert_eq!(mails.deliver().await, Outcome::Ack);
+        assert_eq!(mails.calls.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_renewed_while_its_holder_works_and_who_has_lost_it_comes_later() {
+        let mails = Mails::new().await;
+        let first = mails.begin().await;
+        mails.clock.advance(EVENT_LEASE * 9 / 10);
+        let before = mails.leased_until().await;
+        pass(EVENT_LEASE / 3).await;
+        let renewed = async {
+            while mails.leased_until().await == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), renewed).await.expect("it is renewed");
+        assert!(mails.leased_until().await > before + EVENT_LEASE / 2, "for a whole lease");
+
+        // it stands still for longer than that, and somebody else acts
+        mails.clock.advance(EVENT_LEASE * 2);
+        let other = Lease::acquire(&mails.db, &mails.clock, "mail", Uuid::nil()).await.unwrap();
+        assert!(matches!(other, Acquired::Held(_)), "{other:?}");
+        pass(EVENT_LEASE / 3).await;
+        assert_eq!(
+            first.await.unwrap(),
+            Outcome::Snooze(EVENT_LEASE),
+            "it is not done: the other may end in the middle"
+        );
+    }
 
     fn message() -> Arc<Message> {
         let (id, kind) = (uuid::Uuid::nil(), "user.registered".to_owned());
         Arc::new(Message { id, kind, body: Vec::new(), traceparent: None, attempt: 0, failure: None })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_tried_twice_more_at_once_and_what_hung_or_was_refused_is_not() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let called = async |listener: fn() -> Answer, hangs: bool| {
+            calls.store(0, Ordering::SeqCst);
+            let counted = Arc::clone(&calls);
+            let stack = transactional("log", Duration::from_secs(30), move |_| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                async move { if hangs { std::future::pending().await } else { listener() } }
+            });
+            let answer = stack.oneshot(message()).await;
+            (answer.map_err(drop), calls.load(Ordering::SeqCst))
+        };
+        let began = tokio::time::Instant::now();
+        assert_eq!(called(|| Err("hiccup".into()), false).await, (Err(()), 3));
+        assert!(began.elapsed() < Duration::from_secs(1), "at once");
+        assert_eq!(called(|| Ok(Outcome::Ack), true).await, (Err(()), 1));
+        let refused = Outcome::Reject("no event".to_owned());
+        assert_eq!(called(|| Ok(Outcome::Reject("no event".to_owned())), false).await, (Ok(refused), 1));
+        assert_eq!(called(|| Ok(Outcome::Ack), false).await, (Ok(Outcome::Ack), 1));
     }
 
     #[tokio::test]

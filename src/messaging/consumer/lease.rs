@@ -183,4 +183,28 @@ mod tests {
         assert!(!is_held(&lease).await, "a send on a task of its own would go out twice");
         assert!(is_held(&other).await);
     }
+
+    #[tokio::test]
+    async fn a_database_that_cannot_say_ends_no_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&Location::Sqlite(folder.path().join("a.sqlite")), 2).await.unwrap();
+        db.migrate().await.unwrap();
+        let Acquired::Held(lease) = Lease::acquire(&db, &Clock::default(), "mail", Uuid::nil()).await.unwrap() else {
+            panic!("nobody has it");
+        };
+        db.close().await;
+        assert!(lease.is_held().await.is_err());
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let work = TaskTracker::new().spawn(async move { lease.renewed_during(ended).await });
+        // it asks three times
+        for _ in 0..3 {
+            tokio::time::pause();
+            tokio::time::advance(EVENT_LEASE / 3).await;
+            tokio::time::resume();
+            tokio::task::yield_now().await;
+        }
+        assert!(!work.is_finished());
+        end.send("sent").unwrap();
+        assert_eq!(work.await.unwrap(), Some(Ok("sent")));
+    }
 }

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use crate::messaging::broker::embedded::MESSAGE_LEASE;
+
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 use tower::service_fn;
@@ -73,6 +75,13 @@ impl Failing {
     }
 }
 
+/// So much time passes for whoever sleeps.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
 fn one(queue: &str) -> BTreeMap<String, u64> {
     BTreeMap::from([(queue.to_owned(), 1)])
 }
@@ -107,4 +116,47 @@ async fn other_failures_wait_longer_each_time() {
         assert_eq!(failing.call().await, one(tier));
         failing.pass(Duration::from_hours(6)).await;
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_worked_at_for_long_stays_with_who_works_at_it_and_one_that_was_lost_is_left_alone() {
+    let failing = Failing::with(|| sqlx::Error::RowNotFound).await;
+    let Failing { consumer: Consumer { clock, db, .. }, .. } = &failing;
+    let leased_until =
+        async || db.query("select leased_until from broker_message").one::<(Timestamp,)>().await.unwrap().0;
+    let delivery = failing.next("work").await;
+    let mut slow = failing.consumer.clone();
+    slow.listener = Stack::new(service_fn(|_| std::future::pending()));
+    let working = TaskTracker::new().spawn(async move { slow.handle(delivery).await });
+    tokio::task::yield_now().await;
+    clock.advance(MESSAGE_LEASE * 9 / 10);
+    let before = leased_until().await;
+    pass(Delivery::RENEWAL_INTERVAL).await;
+    let renewed = async {
+        while leased_until().await == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), renewed).await.expect("it is renewed");
+
+    clock.advance(MESSAGE_LEASE * 2);
+    let other = failing.next("work").await;
+    pass(Delivery::RENEWAL_INTERVAL).await;
+    tokio::time::timeout(Duration::from_secs(20), working).await.expect("it gives up").unwrap();
+    assert!(other.ack().await.unwrap(), "it has neither settled nor parked what is another's");
+    assert!(failing.embedded.depths().await.unwrap().iter().all(|depth| depth.messages == 0));
+}
+
+#[tokio::test]
+async fn what_has_been_failing_for_two_days_is_given_up_and_no_sooner() {
+    let mut failing = Failing::with(|| sqlx::Error::RowNotFound).await;
+    let six_hours = Duration::from_hours(6);
+    for _ in 0..failing.consumer.retry.total.as_secs() / six_hours.as_secs() {
+        assert_ne!(failing.call().await, one("work.dead"));
+        failing.pass(six_hours).await;
+    }
+    assert_eq!(failing.call().await, one("work.dead"));
+    let failure = failing.next("work.dead").await.message().failure.clone().unwrap();
+    assert!(failure.reason.starts_with("gave up after 9 attempts: "), "{failure:?}");
+    assert!(failure.last_at - failure.first_at >= chrono::Duration::hours(48), "{failure:?}");
 }

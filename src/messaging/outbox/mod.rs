@@ -257,3 +257,112 @@ pub async fn backlog(db: &Db, clock: &Clock) -> anyhow::Result<(i64, Option<Time
         .await?;
     Ok(backlog)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Location;
+
+    struct Reminder;
+
+    impl OutboxEvent for Reminder {
+        fn kind(&self) -> &'static str {
+            "test.reminder"
+        }
+
+        fn body(&self, _: Uuid, _: Timestamp) -> String {
+            "{}".to_owned()
+        }
+    }
+
+    struct Setup {
+        db: Db,
+        clock: Clock,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Setup {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let db = Db::open(&Location::Sqlite(folder.path().join("a.sqlite")), 2).await.unwrap();
+            db.migrate().await.unwrap();
+            Setup { db, clock: Clock::default(), _folder: folder }
+        }
+
+        /// An event that is due in so long.
+        async fn remind(&self, wait: Duration) -> Uuid {
+            let mut tx = self.db.begin().await.unwrap();
+            let id = append_at(&mut tx, &self.clock, &Reminder, self.clock.now() + wait).await.unwrap();
+            tx.commit().await.unwrap();
+            id
+        }
+
+        /// At most so many, as a relay takes them to queues in the same database …
+        async fn take(&self, limit: i64) -> Vec<Uuid> {
+            let mut tx = self.db.begin().await.unwrap();
+            let taken = take(&mut tx, &self.clock, limit).await.unwrap();
+            tx.commit().await.unwrap();
+            taken.into_iter().map(|(id, _)| id).collect()
+        }
+
+        /// … and as it takes them to another broker.
+        async fn claim(&self, limit: i64) -> Vec<Uuid> {
+            claim(&self.db, &self.clock, limit).await.unwrap().into_iter().map(|message| message.id).collect()
+        }
+
+        async fn is_due(&self) -> bool {
+            next_due(&self.db, &self.clock).await.unwrap().is_some_and(|due| due <= self.clock.now())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_is_taken_when_it_is_due_and_no_sooner() {
+        for claims in [false, true] {
+            let setup = Setup::new().await;
+            let of_setup = async || if claims { setup.claim(9).await } else { setup.take(9).await };
+            let event = setup.remind(Duration::from_mins(10)).await;
+            setup.clock.advance(Duration::from_secs(570));
+            assert!(!setup.is_due().await);
+            assert!(of_setup().await.is_empty(), "half a minute before");
+            setup.clock.advance(Duration::from_secs(30));
+            assert!(setup.is_due().await);
+            assert_eq!(of_setup().await, [event]);
+            assert!(of_setup().await.is_empty(), "nobody else gets it");
+            assert!(!setup.is_due().await);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_been_due_for_longest_goes_first_whenever_it_was_written() {
+        for claims in [false, true] {
+            let setup = Setup::new().await;
+            let of_setup = async || if claims { setup.claim(1).await } else { setup.take(1).await };
+            let second = setup.remind(Duration::from_mins(20)).await;
+            let first = setup.remind(Duration::from_mins(10)).await;
+            let third = setup.remind(Duration::from_mins(30)).await;
+            setup.clock.advance(Duration::from_hours(1));
+            assert_eq!([of_setup().await, of_setup().await, of_setup().await], [[first], [second], [third]]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_due_tomorrow_holds_up_nothing() {
+        let setup = Setup::new().await;
+        setup.remind(Duration::from_hours(24)).await;
+        assert!(!setup.is_due().await);
+        let now = setup.remind(Duration::ZERO).await;
+        assert!(setup.is_due().await);
+        assert_eq!(setup.take(9).await, [now]);
+    }
+
+    #[tokio::test]
+    async fn a_claim_keeps_others_away_until_it_ends() {
+        let setup = Setup::new().await;
+        let event = setup.remind(Duration::ZERO).await;
+        assert_eq!(setup.claim(9).await, [event]);
+        setup.clock.advance(CLAIM_LEASE / 2);
+        assert!(setup.claim(9).await.is_empty() && setup.take(9).await.is_empty(), "another relay is at it");
+        setup.clock.advance(CLAIM_LEASE / 2);
+        assert_eq!(setup.claim(9).await, [event], "that one is gone");
+    }
+}

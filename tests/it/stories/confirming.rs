@@ -17,6 +17,7 @@ on_both_stacks!(
     unknown_expired_and_malformed_links_get_one_answer,
     a_link_that_was_used_says_so_to_who_has_it,
     a_second_press_of_the_same_browser_signs_in_like_the_first,
+    a_link_whose_account_is_gone_makes_no_other,
     nothing_is_usable_before_the_confirmation,
     the_token_is_nowhere_but_in_the_mail,
 );
@@ -205,6 +206,38 @@ async fn a_second_press_of_the_same_browser_signs_in_like_the_first(app: TestApp
     assert_eq!((late.status, late.headers.contains_key("set-cookie")), (200, false), "no second key that lies about");
     let (users,): (i64,) = app.db().query("select count(*) from users").one().await.unwrap();
     assert_eq!(users, 1);
+    app.settle().await;
+}
+
+async fn a_link_whose_account_is_gone_makes_no_other(app: TestApp) {
+    let client = app.client();
+    let browser = client.register("ann@example.org", PASSWORD, "Ann").await.cookie("bellhop-reg");
+    let token = token_for(&app, "ann@example.org").await;
+    assert_eq!(client.post("/confirm", &[("token", &token)]).await.status, 303);
+    let mut tx = app.db().begin().await.unwrap();
+    tx.query("delete from users").execute().await.unwrap();
+    tx.commit().await.unwrap();
+    // with the browser's cookie from before, with the password, and with neither
+    for (cookie, fields) in [
+        (browser.as_str(), &[("token", token.as_str())][..]),
+        ("", &[("token", &token), ("password", PASSWORD)]),
+        ("", &[("token", &token)]),
+    ] {
+        let request = app.client().posting("/confirm").header("cookie", format!("bellhop-reg={cookie}"));
+        let pressed = app.client().send(request.form(fields)).await;
+        assert_eq!((pressed.status, pressed.headers.contains_key("set-cookie")), (422, false), "{}", pressed.body);
+    }
+    assert_eq!(app.client().get(&format!("/confirm?token={token}")).await.status, 404);
+    let (users,): (i64,) = app.db().query("select count(*) from users").one().await.unwrap();
+    assert_eq!(users, 0);
+    // nor does it open the account that somebody has made for the address since
+    let other = app.client();
+    other.register("ann@example.org", OTHER_PASSWORD, "Ann").await;
+    let others = token_for(&app, "ann@example.org").await;
+    assert_eq!(other.post("/confirm", &[("token", &others)]).await.status, 303);
+    let request = app.client().posting("/confirm").header("cookie", format!("bellhop-reg={browser}"));
+    let pressed = app.client().send(request.form(&[("token", &token), ("password", &PASSWORD.to_owned())])).await;
+    assert_eq!((pressed.status, pressed.headers.contains_key("set-cookie")), (200, false), "{}", pressed.body);
     app.settle().await;
 }
 

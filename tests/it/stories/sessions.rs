@@ -13,6 +13,7 @@ on_both_stacks!(
     no_cookie_but_a_good_one_is_anybody,
     what_a_signed_in_person_sees_is_kept_by_nobody,
     nobody_logs_out_by_looking,
+    an_account_that_is_disabled_opens_nothing,
 );
 
 /// A client that is another browser with the same session.
@@ -129,4 +130,21 @@ async fn nobody_logs_out_by_looking(app: TestApp) {
     assert_eq!(client.get("/api/v1/logout").await.status, 405);
     assert_eq!(client.get("/api/v1/me").await.status, 200);
     app.settle().await;
+}
+
+async fn an_account_that_is_disabled_opens_nothing(app: TestApp) {
+    let (client, cookie) = signed_in(&app, "ann@example.org").await;
+    assert_eq!(client.get("/api/v1/me").await.status, 200);
+    let mut tx = app.db().begin().await.unwrap();
+    tx.query("update users set disabled_at = $1").bind(app.clock().now()).execute().await.unwrap();
+    tx.commit().await.unwrap();
+    within("what nodes remember to be over", async || copy_of(&cookie, &app.url).send().await.unwrap().status() == 401)
+        .await;
+    assert_eq!(client.get("/account").await.status, 303);
+    let refused = app.client().login("ann@example.org", PASSWORD).await;
+    assert_eq!((refused.status, refused.headers.contains_key("set-cookie")), (422, false));
+    app.settle().await;
+    let (reason,): (Option<String>,) =
+        app.db().query("select reason from login_log where type = 'login.failed'").one().await.unwrap();
+    assert_eq!(reason.as_deref(), Some("disabled"));
 }

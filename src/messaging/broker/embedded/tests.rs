@@ -60,6 +60,21 @@ async fn a_prefetched_message_whose_lease_has_ended_is_delivered_once() {
 }
 
 #[tokio::test]
+async fn who_has_lost_a_message_neither_settles_it_nor_gives_it_back() {
+    let (_folder, broker, clock) = open().await;
+    publish(&broker, EVENTS, "user.registered").await;
+    let lost = consume(&broker, 1).await.next().await.unwrap();
+    clock.advance(MESSAGE_LEASE);
+    let taken = consume(&broker, 1).await.next().await.unwrap();
+    assert!(!lost.renew().await.unwrap());
+    assert!(!lost.ack().await.unwrap());
+    lost.release().await;
+    let third = tokio::time::timeout(Duration::from_millis(200), consume(&broker, 1).await.next()).await;
+    assert!(third.is_err(), "a third has it: {third:?}");
+    assert!(taken.ack().await.unwrap(), "it is still there for who has it");
+}
+
+#[tokio::test]
 async fn a_prefetched_message_that_nobody_took_is_kept() {
     let (_folder, broker, clock) = open().await;
     publish(&broker, EVENTS, "user.registered").await;
