@@ -185,6 +185,8 @@ on_every_broker!(
     a_redriven_message_goes_to_the_queue_by_name,
     a_running_node_hears_everything_and_leaves_nothing_behind,
     messages_outlive_who_published_them,
+    a_message_comes_when_it_should_though_the_clock_is_put_back,
+    a_message_waits_no_longer_than_its_tier_though_the_clock_was_put_back_between_two_starts,
     a_stopped_consumer_hands_out_no_more,
 );
 
@@ -218,6 +220,56 @@ async fn a_message_keeps_all_it_carries(setup: Setup) {
     assert_eq!(delivery.message(), &sent);
     assert_eq!(delivery.undecodable(), None);
     delivery.ack().await.unwrap();
+    setup.close().await;
+}
+
+/// F60: it came an hour later.
+async fn a_message_comes_when_it_should_though_the_clock_is_put_back(setup: Setup) {
+    let (ready, _) = setup.publish(EVENTS, "user.registered").await;
+    let tier = setup.topology.tier(Duration::from_secs(1));
+    let (waiting, answer) = setup.publish(tier, "logins").await;
+    assert_eq!(answer, Published::Confirmed);
+    setup.clock.set_back(Duration::from_hours(1));
+    for (queue, id) in [("all", ready), ("logins", waiting)] {
+        let mut consumer = setup.consume(queue, 1).await;
+        let delivery = consumer.next().await;
+        assert_eq!(delivery.message().id, id, "{queue}");
+        assert!(delivery.ack().await.unwrap());
+    }
+    setup.close().await;
+}
+
+/// F60.
+async fn a_message_waits_no_longer_than_its_tier_though_the_clock_was_put_back_between_two_starts(setup: Setup) {
+    // the next process begins with the system's clock
+    setup.clock.advance(Duration::from_hours(1));
+    let (ready, _) = setup.publish(EVENTS, "user.registered").await;
+    let leased = setup.publish(EVENTS, "login.failed").await.0;
+    let mut holder = setup.consume("logins", 1).await;
+    let held = holder.next().await;
+    assert_eq!(held.message().id, leased);
+    let tier = setup.topology.tier(Duration::from_secs(1));
+    let (waiting, _) = setup.publish(tier, "logins").await;
+    drop(held);
+    let topology = (*setup.topology).clone();
+    let setup = setup.restart(topology).await;
+    let mut consumer = setup.consume("all", 2).await;
+    for id in [ready, leased] {
+        let delivery = consumer.next().await;
+        assert_eq!(delivery.message().id, id);
+        assert!(delivery.ack().await.unwrap());
+    }
+    // the one that is held by nobody any more when its lease has ended, from now on
+    let mut consumer = setup.consume("logins", 1).await;
+    let delivery = consumer.next().await;
+    let is_lost = delivery.message().id == waiting;
+    assert!(delivery.ack().await.unwrap());
+    if is_lost {
+        setup.clock.advance(Duration::from_secs(61));
+        let delivery = consumer.next().await;
+        assert_eq!(delivery.message().id, leased);
+        assert!(delivery.ack().await.unwrap());
+    }
     setup.close().await;
 }
 

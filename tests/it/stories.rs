@@ -2,6 +2,7 @@
 
 mod answers;
 mod backlogs;
+mod clocks;
 mod commands;
 mod confirming;
 mod forms;

@@ -73,8 +73,18 @@ impl Lease {
                 .bind(event)
                 .optional()
                 .await?;
+            let (until, longest) = (contended.map_or(now, |(until,)| until), now + EVENT_LEASE);
+            if until > longest {
+                // from before the clock was put back; whoever holds it renews it
+                tx.query("update lease set until = $3 where listener = $1 and event_id = $2 and until > $3")
+                    .bind(listener.to_owned())
+                    .bind(event)
+                    .bind(longest)
+                    .execute_deferred()
+                    .await?;
+            }
             tx.commit().await?;
-            return Ok(Acquired::Contended(contended.map_or(now, |(until,)| until)));
+            return Ok(Acquired::Contended(until.min(longest)));
         }
         // in the same transaction: a lease is free also because its holder has just finished
         let done: Option<(i32,)> = tx
@@ -159,6 +169,23 @@ mod tests {
 
     use super::*;
     use crate::db::Location;
+
+    /// F60.
+    #[tokio::test]
+    async fn a_lease_from_before_the_clock_was_put_back_ends_like_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&Location::Sqlite(folder.path().join("a.sqlite")), 2).await.unwrap();
+        db.migrate().await.unwrap();
+        let (clock, event) = (Clock::default(), Uuid::nil());
+        let acquire = async || Lease::acquire(&db, &clock, "mail", event).await.unwrap();
+        assert!(matches!(acquire().await, Acquired::Held(_)));
+        // its holder ends without a word
+        clock.set_back(Duration::from_hours(1));
+        let Acquired::Contended(until) = acquire().await else { panic!("somebody has it") };
+        assert!(until <= clock.now() + EVENT_LEASE, "{until}");
+        clock.advance(EVENT_LEASE);
+        assert!(matches!(acquire().await, Acquired::Held(_)));
+    }
 
     #[tokio::test]
     async fn whoever_is_handed_the_lease_sees_that_it_was_lost_on_a_task_of_its_own_too() {

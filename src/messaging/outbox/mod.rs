@@ -33,6 +33,9 @@ pub const PURGE: Purge = Purge {
 /// How long a relay may hold a row before another one may take it; longer than a publish may last.
 const CLAIM_LEASE: Duration = Duration::from_secs(30);
 
+/// How soon an event that no queue took is published again: the longest that a row is kept from all relays.
+const UNROUTABLE_DELAY: Duration = Duration::from_mins(1);
+
 /// Something that happened, in the form in which it travels.
 pub trait OutboxEvent {
     /// Its type and routing key: `user.registered`.
@@ -232,6 +235,28 @@ pub async fn naming(db: &Db, kind: &'static str, id: Uuid) -> sqlx::Result<Vec<(
         .bind(format!("%{id}%"))
         .all()
         .await
+}
+
+/// What was written down before the clock was put back is due now, unless it was meant for later, and no relay has it for longer
+/// than it may.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::messaging) async fn shorten(db: &Db, clock: &Clock) -> anyhow::Result<()> {
+    let now = clock.now();
+    let mut tx = db.begin().await?;
+    tx.query(
+        "update outbox set due_at = $1, created_at = $1
+         where published_at is null and due_at > $1 and due_at <= created_at",
+    )
+    .bind(now)
+    .execute_deferred()
+    .await?;
+    tx.query("update outbox set claimed_until = $1 where published_at is null and claimed_until > $1")
+        .bind(now + UNROUTABLE_DELAY)
+        .execute_deferred()
+        .await?;
+    tx.commit().await.context("cannot shorten what waits in the outbox")
 }
 
 /// How many events are to happen later, and when the first of them is.

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
-use crate::clock::Clock;
+use crate::clock::{Clock, SetBack};
 use crate::db::{self, Db};
 use crate::failpoint;
 use crate::health::Part;
@@ -24,7 +24,7 @@ use crate::messaging::broker::embedded::Embedded;
 use crate::messaging::broker::{Broker, BrokerHealth, Publication, Published};
 use crate::messaging::message::Message;
 use crate::messaging::notify::{Notifier, POLL_INTERVAL};
-use crate::messaging::outbox;
+use crate::messaging::outbox::{self, UNROUTABLE_DELAY};
 use crate::messaging::topology::{EVENTS, Topology};
 
 /// How many events are under way at once: as fast as more would be, with less in doubt after a crash.
@@ -39,8 +39,6 @@ const FIRST_LINGER: Duration = Duration::from_micros(12_500);
 /// How soon an event that the broker did not take is published again: meanwhile those behind it have their turn.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How soon an event that no queue took is published again.
-const UNROUTABLE_DELAY: Duration = Duration::from_mins(1);
 const UNROUTABLE: &str = "unroutable: no queue took it";
 
 /// Publishes events.
@@ -82,8 +80,15 @@ impl Relay {
         let mut subscription = self.notifier.subscribe_outbox();
         let mut backoff = Backoff::SERVER;
         let (mut batch_began, mut linger) = (Instant::now(), Duration::ZERO);
+        let mut set_back = SetBack::of(&self.clock);
         while !stop.is_cancelled() {
             failpoint::reach("relay.turn");
+            if set_back.may_have_been()
+                && let Err(error) = outbox::shorten(&self.db, &self.clock).await
+            {
+                db::report_failed_poll("the relay", &error);
+                set_back = SetBack::of(&self.clock);
+            }
             let began = Instant::now();
             let mut result = self.drain_batch().await;
             if let Ok(BatchResult { more: true, kept: 0, .. }) = result {

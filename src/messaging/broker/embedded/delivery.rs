@@ -11,16 +11,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::store::{CONSUMER_TTL, Embedded, NODE_TTL};
+use super::store::{CONSUMER_TTL, Embedded, MESSAGE_LEASE, NODE_TTL};
 use crate::clock::Timestamp;
 use crate::db;
 use crate::messaging::claim::claim;
 use crate::messaging::message::{Failure, Message};
 use crate::messaging::notify::{POLL_INTERVAL, Subscription};
 use crate::messaging::topology::{Queue, QueueKind};
-
-/// How long a message is leased; a consumer that is still at it renews it in time.
-pub const MESSAGE_LEASE: Duration = Duration::from_mins(1);
 
 /// How long before a node shows that its queue is still wanted.
 const NODE_REFRESH: Duration = Duration::from_secs(10);
@@ -51,6 +48,8 @@ impl Embedded {
         Ok(LeasedDeliveries::new(self.clone(), queue.clone(), prefetch, stop))
     }
 
+    /// Nobody asks whether it is time: where something waits, nobody takes messages, and where they are taken from nothing waits.
+    ///
     /// Leases as many messages as there are `permits`, if they are ready. Those of a node's own queue are taken for good:
     /// when the node goes, nobody else wants them, and a poll that failed is a gap that is reported to the node.
     pub(super) async fn claim(
@@ -65,7 +64,7 @@ impl Embedded {
             .db
             .query(
                 "select 1 from broker_message
-                 where queue = $1 and available_at <= $2 and (leased_until is null or leased_until <= $2)
+                 where queue = $1 and (leased_until is null or leased_until <= $2)
                  limit 1",
             )
             .bind(queue.name.clone())
@@ -82,14 +81,13 @@ impl Embedded {
                     "delete from broker_message
                      where id in (
                        select id from broker_message
-                       where queue = $1 and available_at <= $2
+                       where queue = $1
                        order by available_at, id
-                       limit $3)
+                       limit $2)
                      returning ",
                     columns!()
                 ))
                 .bind(queue.name.clone())
-                .bind(now)
                 .bind(limit);
             (None, taken.all().await)
         } else {
@@ -100,7 +98,7 @@ impl Embedded {
                      set lease = $1, leased_until = $2, deliveries = deliveries + 1
                      where id in (
                        select id from broker_message
-                       where queue = $3 and available_at <= $4 and (leased_until is null or leased_until <= $4)
+                       where queue = $3 and (leased_until is null or leased_until <= $4)
                        order by available_at, id
                        limit $5",
                     concat!(") returning ", columns!())

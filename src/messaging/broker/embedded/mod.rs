@@ -14,8 +14,8 @@ mod delivery;
 mod routes;
 mod store;
 
-pub use self::delivery::{LeasedDeliveries, LeasedDelivery, MESSAGE_LEASE};
-pub use self::store::Embedded;
+pub use self::delivery::{LeasedDeliveries, LeasedDelivery};
+pub use self::store::{Embedded, MESSAGE_LEASE};
 
 #[cfg(test)]
 mod tests;

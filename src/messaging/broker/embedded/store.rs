@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::acks::Acks;
 use super::routes::{Routes, bind, declare_queue};
-use crate::clock::Clock;
+use crate::clock::{Clock, SetBack};
 use crate::db::{self, Db, Sql, Tx, WriteBatcher};
 use crate::failpoint;
 use crate::health::Part;
@@ -20,6 +20,9 @@ use crate::messaging::broker::types::{Publication, Published, QueueDepth};
 use crate::messaging::claim::claim;
 use crate::messaging::notify::{Notifier, POLL_INTERVAL};
 use crate::messaging::topology::{BROADCAST, EVENTS, ExchangeKind, Queue, QueueKind, RETRY, Target, Topology};
+
+/// How long a message is leased; a consumer that is still at it renews it in time.
+pub const MESSAGE_LEASE: Duration = Duration::from_mins(1);
 
 /// How long the queue of a running node outlives its last sign of life.
 pub(super) const NODE_TTL: Duration = Duration::from_mins(1);
@@ -29,6 +32,9 @@ pub(super) const CONSUMER_TTL: Duration = Duration::from_mins(2);
 
 /// How long a message whose queue is not there waits for it.
 const UNROUTABLE_DELAY: Duration = Duration::from_mins(1);
+
+/// How far into a queue leases are looked for.
+const MAX_LEASED: i64 = 2_000;
 
 /// How many messages go on in one transaction.
 const MAINTAIN_BATCH: i64 = 200;
@@ -81,6 +87,7 @@ impl Embedded {
         for queue in &self.topology.queues {
             declare_queue(&mut tx, queue, None).await?;
         }
+        self.shorten(&mut tx).await?;
         // the bindings of what we know are ours to say; those of a newer program beside us, and of nodes, are not
         let exchanges = self.topology.exchanges.iter().map(|exchange| exchange.name);
         for name in self.topology.queues.iter().map(|queue| queue.name.as_str()).chain(exchanges) {
@@ -245,22 +252,65 @@ impl Embedded {
         Ok(tx.commit().await?)
     }
 
+    /// Nothing waits for longer than its tier, and nobody has a message for longer than a lease, from now on: what was written
+    /// before the clock was put back says otherwise.
+    async fn shorten(&self, tx: &mut Tx) -> anyhow::Result<()> {
+        let (now, steady) = (self.clock.now(), self.clock.steady());
+        for queue in &self.topology.queues {
+            if let QueueKind::Wait { ttl } = queue.kind {
+                tx.query(
+                    "update broker_message set available_at = $2, enqueued_at = $3
+                     where queue = $1 and available_at > $4",
+                )
+                .bind(queue.name.clone())
+                .bind(now + ttl)
+                .bind(now)
+                // what this process can tell by itself is not waited for again
+                .bind(steady + ttl)
+                .execute_deferred()
+                .await?;
+            } else {
+                // whoever is at it renews its lease; those that are leased are the first of their queue
+                tx.query(
+                    "update broker_message set leased_until = $2
+                     where leased_until > $2
+                       and id in (
+                         select id from broker_message where queue = $1 order by available_at, id limit $3)",
+                )
+                .bind(queue.name.clone())
+                .bind(now + MESSAGE_LEASE)
+                .bind(MAX_LEASED)
+                .execute_deferred()
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn shorten_all(&self) -> anyhow::Result<()> {
+        let mut tx = self.db.begin().await?;
+        self.shorten(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Sends on what has waited long enough and removes the queues of nodes that are gone; returns how many messages it moved.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn maintain(&self) -> anyhow::Result<usize> {
-        let now = self.clock.now();
+        let (now, steady) = (self.clock.now(), self.clock.steady());
+        // what seems to come from the future came before the clock was put back
         let due: Option<(i32,)> = self
             .db
             .query(
                 "select 1 from broker_message m join broker_queue q on q.name = m.queue
-                 where q.ttl_us is not null and m.available_at <= $1
+                 where q.ttl_us is not null and m.available_at <= $2 and (m.available_at <= $1 or m.enqueued_at > $1)
                  union all
                  select 1 from broker_queue where expires_at <= $1
                  limit 1",
             )
             .bind(now)
+            .bind(steady)
             .optional()
             .await?;
         if due.is_none() {
@@ -276,12 +326,14 @@ impl Embedded {
         let waited: Vec<(Uuid, String)> = tx
             .query(claim!(
                 "select id, routing_key from broker_message
-                 where queue in (select name from broker_queue where ttl_us is not null) and available_at <= $1
+                 where queue in (select name from broker_queue where ttl_us is not null)
+                   and available_at <= $3 and (available_at <= $1 or enqueued_at > $1)
                  order by available_at limit $2",
                 ""
             ))
             .bind(now)
             .bind(MAINTAIN_BATCH)
+            .bind(steady)
             .all()
             .await?;
         let mut moved = 0;
@@ -289,9 +341,10 @@ impl Embedded {
             let Some(queue) = routes.of(RETRY.name, key).into_iter().next() else {
                 // an older program without that listener is running: keep it, out of the way of those that can go on
                 tracing::warn!(queue = key, "a message waits for a queue that is not there");
-                tx.query("update broker_message set available_at = $2 where id = $1")
+                tx.query("update broker_message set available_at = $2, enqueued_at = $3 where id = $1")
                     .bind(*id)
                     .bind(now + UNROUTABLE_DELAY)
+                    .bind(now)
                     .execute()
                     .await?;
                 continue;
@@ -332,7 +385,14 @@ impl Embedded {
 
     /// Maintains the queues until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        let mut set_back = SetBack::of(&self.clock);
         while !stop.is_cancelled() {
+            if set_back.may_have_been()
+                && let Err(error) = self.shorten_all().await
+            {
+                db::report_failed_poll("shortening what waits", &error);
+                set_back = SetBack::of(&self.clock);
+            }
             match self.maintain().await {
                 Ok(moved) if moved > 0 => continue,
                 Ok(_) => {}
