@@ -4,9 +4,12 @@
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use super::catalogue::{Event, VERSION};
+use super::bounds::{MAX_IP_CHARS, SMTP_CODES, TEXTS};
+use super::catalogue::Event;
+use super::envelope::{CONTENT_TYPE, SOURCE, VERSION};
 use crate::messaging::broker::rabbit;
 use crate::messaging::broker::rabbit::PREFIX;
+use crate::messaging::message::{MAX_BODY_BYTES, MAX_REASON_CHARS};
 use crate::messaging::topology::{
     BROADCAST, Binding, DEAD, EVENTS, Exchange, ExchangeKind, Queue, QueueKind, RETRY, Target, Topology, dead, matches,
 };
@@ -67,20 +70,24 @@ pub fn asyncapi(topology: &Topology) -> Value {
     }
     let mut schemas = Vec::new();
     Event::schemas(&mut schemas);
-    let mut schemas: Map<String, Value> = schemas.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
+    let mut schemas: Map<String, Value> =
+        schemas.into_iter().map(|(name, schema)| (name, bounded(json!(schema)))).collect();
     schemas.insert("Headers".into(), headers());
     json!({
         "asyncapi": "3.0.0",
         "info": {
             "title": "Bellhop's events",
             "version": VERSION.to_string(),
-            "description": "What happens to accounts, as CloudEvents 1.0 in JSON. On RabbitMQ every event is published \
-                to the topic exchange bellhop.events under its type as routing key: bind a durable queue of your own. \
-                The AMQP message_id is the event's id. An event may come more than once and out of order: fold \
-                repeats by id. Fields may be added; ignore those that you do not know. Anything else that changes \
-                gets a new number at the end of dataschema. The channels whose names begin with bellhop. are \
-                Bellhop's own exchanges and queues, with their arguments and what they are bound to: for operators; \
-                nobody else publishes to them or consumes from them.",
+            "description": format!(
+                "What happens to accounts, as CloudEvents 1.0 in JSON. On RabbitMQ every event is published \
+                 to the topic exchange bellhop.events under its type as routing key: bind a durable queue of your own. \
+                 The AMQP message_id is the event's id. An event may come more than once and out of order: fold \
+                 repeats by id. Fields may be added; ignore those that you do not know. Anything else that changes \
+                 gets a new number at the end of dataschema. A body has at most {MAX_BODY_BYTES} bytes, with fields that \
+                 are added too. The channels whose names begin with bellhop. are \
+                 Bellhop's own exchanges and queues, with their arguments and what they are bound to: for operators; \
+                 nobody else publishes to them or consumes from them."
+            ),
             "license": { "name": "MIT OR Apache-2.0" },
         },
         "defaultContentType": "application/cloudevents+json",
@@ -232,7 +239,7 @@ fn headers() -> Value {
             "attempt": { "type": "integer", "minimum": 0, "description": "How often it has failed: 0 where it was published." },
             "traceparent": { "type": "string", "description": "W3C trace context of the request that caused it." },
             "dead-queue": { "type": "string", "description": "On what waits or rests: the short name of the queue it failed in." },
-            "reason": { "type": "string", "maxLength": 1_000, "description": "On what waits or rests: the last error." },
+            "reason": { "type": "string", "maxLength": MAX_REASON_CHARS, "description": "On what waits or rests: the last error." },
             "first-at": { "type": "string", "format": "date-time", "description": "On what waits or rests: when it failed first." },
             "last-at": { "type": "string", "format": "date-time", "description": "On what waits or rests: when it failed last." },
         },
@@ -254,10 +261,47 @@ fn kinds() -> Vec<Kind> {
             Some(Kind {
                 name: kind.pointer("/properties/type/enum/0")?.as_str()?.to_owned(),
                 summary: kind.get("description")?.as_str()?.to_owned(),
-                data: kind.pointer("/properties/data")?.clone(),
+                data: bounded(kind.pointer("/properties/data")?.clone()),
             })
         })
         .collect()
+}
+
+/// A schema with the bounds that events are held to when they are read.
+fn bounded(mut schema: Value) -> Value {
+    match &mut schema {
+        Value::Object(fields) => {
+            if let Some(Value::Object(properties)) = fields.get_mut("properties") {
+                for (name, property) in properties.iter_mut() {
+                    bound(name, property);
+                }
+            }
+            fields.values_mut().for_each(|value| *value = bounded(value.take()));
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| *value = bounded(value.take())),
+        _ => {}
+    }
+    schema
+}
+
+fn bound(name: &str, property: &mut Value) {
+    let Value::Object(property) = property else { return };
+    let is = |kind: &str| {
+        property
+            .get("type")
+            .is_some_and(|types| types == kind || types.as_array().is_some_and(|types| types.contains(&kind.into())))
+    };
+    if is("string") && name == "ip" {
+        property.insert("maxLength".into(), MAX_IP_CHARS.into());
+    } else if is("string")
+        && let Some(text) = TEXTS.into_iter().find(|text| text.field == name)
+    {
+        property.insert("maxLength".into(), text.max_chars.into());
+        property.insert("pattern".into(), text.pattern().into());
+    } else if name == "smtp_code" {
+        property.insert("minimum".into(), (*SMTP_CODES.start()).into());
+        property.insert("maximum".into(), (*SMTP_CODES.end()).into());
+    }
 }
 
 /// The schema of the whole body: `CloudEvents` 1.0 around `data`.
@@ -268,7 +312,7 @@ fn envelope(name: &str, data: &Value) -> Value {
         "properties": {
             "specversion": { "const": "1.0" },
             "id": { "type": "string", "format": "uuid", "description": "The same in every copy; sorts by time (UUID version 7)." },
-            "source": { "const": "bellhop" },
+            "source": { "const": SOURCE },
             "type": { "const": name },
             "subject": {
                 "type": "string",
@@ -276,7 +320,7 @@ fn envelope(name: &str, data: &Value) -> Value {
                 "description": "The user or the registration that it is about; missing when it is about nobody in particular.",
             },
             "time": { "type": "string", "format": "date-time", "description": "When it happened, UTC." },
-            "datacontenttype": { "const": "application/json" },
+            "datacontenttype": { "const": CONTENT_TYPE },
             "dataschema": { "const": format!("urn:bellhop:{name}:{VERSION}") },
         },
     });
@@ -342,6 +386,38 @@ mod tests {
         let received = keys(&document["channels"]["bellhop.log"]["messages"]);
         assert_eq!(received, Names::from(["login.failed".into(), "login.succeeded".into()]));
         assert_eq!(keys(&document["channels"]["bellhop.log.dead"]["messages"]), received);
+    }
+
+    /// F68: what is not said is not held.
+    #[test]
+    fn every_text_and_number_of_an_event_has_its_bound_in_the_document() {
+        fn unbounded(name: &str, schema: &Value, found: &mut Vec<String>) {
+            let is = |kind: &str| {
+                schema["type"] == kind || schema["type"].as_array().is_some_and(|all| all.contains(&kind.into()))
+            };
+            let has = |keys: &[&str]| keys.iter().any(|key| schema.get(key).is_some());
+            if is("string") && !has(&["format", "enum", "const", "maxLength"]) || is("integer") && !has(&["maximum"]) {
+                found.push(name.to_owned());
+            }
+            for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+                unbounded(name, schema, found);
+            }
+            for part in schema["allOf"].as_array().into_iter().flatten() {
+                unbounded(name, part, found);
+            }
+        }
+        let (document, mut found) = (asyncapi(&Topology::default()), Vec::new());
+        for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+            // beside the event: AMQP bounds headers, and ours are cut when they are read
+            if name != "Headers" {
+                unbounded(name, schema, &mut found);
+            }
+        }
+        for (name, message) in document["components"]["messages"].as_object().unwrap() {
+            unbounded(name, &message["payload"], &mut found);
+        }
+        assert_eq!(found, Vec::<String>::new());
+        assert_eq!(document["components"]["schemas"]["Origin"]["properties"]["user_agent"]["maxLength"], 512);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Every event with its routing key, its payload and its `CloudEvents` envelope.
+//! Every event with its routing key and its payload.
 
 use std::net::IpAddr;
 
@@ -6,11 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
-use crate::messaging::outbox::OutboxEvent;
-
-/// The version of every payload so far, at the end of `dataschema`.
-pub(super) const VERSION: u32 = 1;
+use super::bounds::{ATTEMPTED, CLASS, ENHANCED_CODE, MESSAGE_ID, REASON, TEMPLATE, TextBound, USER_AGENT};
 
 /// Every type, as [`OutboxEvent::kind`] returns it.
 pub const TYPES: [&str; 8] = [
@@ -122,7 +118,7 @@ pub struct Origin {
     /// The client's address as far as trusted proxies tell.
     #[schema(value_type = String)]
     pub ip: IpAddr,
-    /// At most 512 characters, without control characters; empty if there was none.
+    /// The client's program; empty if it did not say.
     pub user_agent: String,
 }
 
@@ -199,97 +195,51 @@ impl Event {
     }
 }
 
-impl OutboxEvent for Event {
-    fn kind(&self) -> &'static str {
+impl Event {
+    /// Every text with its bound. Without `..`: a field that is added is looked at here.
+    pub(super) fn texts(&mut self) -> Vec<(TextBound, &mut String)> {
         match self {
-            Event::UserRegistered { .. } => "user.registered",
-            Event::UserConfirmed { .. } => "user.confirmed",
-            Event::LoginSucceeded { .. } => "login.succeeded",
-            Event::LoginFailed { .. } => "login.failed",
-            Event::SessionRevoked { .. } => "session.revoked",
-            Event::MailSent { .. } => "mail.sent",
-            Event::MailDelayed { .. } => "mail.delayed",
-            Event::MailRejected { .. } => "mail.rejected",
+            Event::UserRegistered { registration: _, origin }
+            | Event::UserConfirmed { user: _, registration: _, session: _, origin }
+            | Event::LoginSucceeded { user: _, session: _, origin } => origin.texts().into(),
+            Event::LoginFailed { user: _, attempted, reason: _, origin } => {
+                origin.texts().into_iter().chain([(ATTEMPTED, attempted)]).collect()
+            }
+            Event::SessionRevoked { user: _, session: _ } => Vec::new(),
+            Event::MailSent { mail } => mail.texts().into(),
+            Event::MailDelayed { mail, reason, refusal } | Event::MailRejected { mail, reason, refusal } => {
+                mail.texts().into_iter().chain([(REASON, reason)]).chain(refusal.texts()).collect()
+            }
         }
     }
 
-    fn body(&self, id: Uuid, at: Timestamp) -> String {
-        let envelope = Envelope {
-            specversion: "1.0".into(),
-            id,
-            source: "bellhop".into(),
-            subject: self.subject(),
-            time: at,
-            datacontenttype: "application/json".into(),
-            dataschema: format!("urn:bellhop:{}:{VERSION}", self.kind()),
-            event: self.clone(),
-        };
-        // cannot fail: maps with string keys, strings and numbers
-        serde_json::to_string(&envelope).unwrap_or_default()
+    /// The reply code of a mail server, if it has one.
+    pub(super) fn smtp_code(&self) -> Option<u16> {
+        match self {
+            Event::MailDelayed { refusal, .. } | Event::MailRejected { refusal, .. } => refusal.smtp_code,
+            _ => None,
+        }
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Envelope {
-    specversion: String,
-    id: Uuid,
-    source: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<Uuid>,
-    time: Timestamp,
-    datacontenttype: String,
-    dataschema: String,
-    #[serde(flatten)]
-    event: Event,
+impl Origin {
+    fn texts(&mut self) -> [(TextBound, &mut String); 1] {
+        let Origin { ip: _, user_agent } = self;
+        [(USER_AGENT, user_agent)]
+    }
 }
 
-/// A decoded event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// The event's id, the same in every copy.
-    pub id: Uuid,
-    /// When it happened.
-    pub at: Timestamp,
-    /// What happened.
-    pub event: Event,
+impl MailFact {
+    fn texts(&mut self) -> [(TextBound, &mut String); 2] {
+        let MailFact { registration: _, template, message_id } = self;
+        [(TEMPLATE, template), (MESSAGE_ID, message_id)]
+    }
 }
 
-/// Why a body is not an event of ours. Redelivering it cannot help.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Undecodable(String);
-
-/// Decodes an event. Unknown fields are ignored; an unknown type or version is an error, and so is a body with another id
-/// than its message.
-///
-/// # Errors
-/// One line that repeats nothing of the body.
-pub fn decode(id: Uuid, body: &[u8]) -> Result<Received, Undecodable> {
-    #[derive(Deserialize)]
-    struct Head {
-        specversion: String,
-        #[serde(rename = "type")]
-        kind: String,
-        dataschema: String,
+impl MailRefusal {
+    fn texts(&mut self) -> impl Iterator<Item = (TextBound, &mut String)> {
+        let MailRefusal { class, smtp_code: _, enhanced_code } = self;
+        let texts = [(CLASS, class.as_mut()), (ENHANCED_CODE, enhanced_code.as_mut())];
+        texts.into_iter().filter_map(|(bound, text)| Some((bound, text?)))
     }
-    let wrong = |error: serde_json::Error| {
-        // serde's message would repeat words of the body
-        Undecodable(format!("not an event: wrong JSON at line {} column {}", error.line(), error.column()))
-    };
-    let head: Head = serde_json::from_slice(body).map_err(wrong)?;
-    if head.specversion != "1.0" {
-        return Err(Undecodable("not CloudEvents 1.0".into()));
-    }
-    // before the whole is decoded: an event of a newer program is not malformed
-    if !TYPES.contains(&head.kind.as_str()) {
-        return Err(Undecodable("a type that this program does not know".into()));
-    }
-    if head.dataschema != format!("urn:bellhop:{}:{VERSION}", head.kind) {
-        return Err(Undecodable("a version of its type that this program does not know".into()));
-    }
-    let envelope: Envelope = serde_json::from_slice(body).map_err(wrong)?;
-    if envelope.id != id {
-        return Err(Undecodable("the message's id is not the event's".into()));
-    }
-    Ok(Received { id, at: envelope.time, event: envelope.event })
 }

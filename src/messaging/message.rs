@@ -25,7 +25,24 @@ pub struct Message {
 }
 
 /// Characters of a reason that travel; the rest is in the log.
-pub(super) const MAX_REASON_CHARS: usize = 1_000;
+pub(crate) const MAX_REASON_CHARS: usize = 1_000;
+
+/// As a literal, for statements.
+macro_rules! max_body_bytes {
+    () => {
+        65_536
+    };
+}
+pub(super) use max_body_bytes;
+
+/// More than any event has, with room for what newer programs add. Who may publish may publish anything: a larger body is
+/// dropped where it arrives and is a dead letter, whatever was in it.
+pub const MAX_BODY_BYTES: usize = max_body_bytes!();
+
+/// Why a message whose body was dropped is none of ours.
+pub(super) fn too_large(bytes: usize) -> String {
+    format!("larger than an event can be: {bytes} bytes, at most {MAX_BODY_BYTES}; the body was dropped unread")
+}
 
 /// Why a message waits or is a dead letter, and since when it has been failing.
 #[derive(Clone, Debug, PartialEq, Eq)]

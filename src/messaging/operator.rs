@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
-use crate::messaging::broker::{Broker, Delivery, Publication, Published};
+use crate::messaging::broker::{Bodies, Broker, Deliveries, Delivery, Publication, Published};
 use crate::messaging::consumer::inbox;
 use crate::messaging::consumer::retries;
 use crate::messaging::message::Message;
@@ -25,8 +25,14 @@ use crate::progress::Progress;
 /// How long the broker may take to deliver the next dead letter, or to show one that was requeued.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same for the first of them: a busy database may take its time over many, and an empty list would be a false one.
+const FIRST_DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How often it is looked whether letters are back.
 const REQUEUE_POLL: Duration = Duration::from_millis(20);
+
+/// How many letters are put back at a time: their bodies are read, and an operator may put back all there are.
+const REDRIVE_WINDOW: u16 = 250;
 
 /// Over how long the rate is measured.
 const RATE_WINDOW: Duration = Duration::from_mins(1);
@@ -91,7 +97,7 @@ pub struct OutboxState {
 pub struct DeadLetter {
     /// Short name of the listener's queue.
     pub queue: String,
-    /// The message with its failure.
+    /// The message with its failure. Without its body, unless it was asked for by its id.
     pub message: Message,
     /// When it has been done since, by a repeat of the same event: then it is good for nothing any more.
     pub done_at: Option<Timestamp>,
@@ -227,13 +233,7 @@ impl Operator {
                 }
             }
         }
-        for delivery in others {
-            delivery.release().await;
-        }
-        stop.cancel();
-        while let Some(delivery) = deliveries.next().await {
-            delivery.release().await;
-        }
+        give_back(others, deliveries, &stop).await;
         failed.map_or(Ok(()), Err)
     }
 
@@ -319,12 +319,24 @@ impl Operator {
             let count = u16::try_from(letters).unwrap_or(u16::MAX);
             self.progress.expect(count.into());
             let source = Queue { name, kind: QueueKind::Dead };
-            let mut deliveries = self.broker.consume(&source, count, stop.clone()).await?;
+            let (window, bodies) = match (action, filter.id) {
+                (Action::Keep, id) => (count, Bodies::Of(id)),
+                (Action::Discard, _) => (count, Bodies::Of(None)),
+                (Action::Redrive, Some(id)) => (count, Bodies::Of(Some(id))),
+                // those that are not meant are held to the end
+                (Action::Redrive, None) if filter.done => (count, Bodies::All),
+                (Action::Redrive, None) => (count.min(REDRIVE_WINDOW), Bodies::All),
+            };
+            let mut deliveries = self.broker.browse(&source, window, bodies, stop.clone()).await?;
             let (mut kept, mut seen, mut failed) = (Vec::new(), HashSet::new(), None);
-            for _ in 0..count {
-                let Ok(Some(delivery)) = timeout(DELIVERY_TIMEOUT, deliveries.next()).await else { break };
+            for at in 0..count {
+                let limit = if at == 0 { FIRST_DELIVERY_TIMEOUT } else { DELIVERY_TIMEOUT };
+                let Ok(Some(delivery)) = timeout(limit, deliveries.next()).await else { break };
                 self.progress.advance(1);
-                let message = delivery.message().clone();
+                let mut message = delivery.message().clone();
+                if action != Action::Keep {
+                    message.body = Vec::new();
+                }
                 let done_at = inbox::done_at(&self.db, &queue, message.id).await?;
                 let meant = filter.id.is_none_or(|id| id == message.id) && (done_at.is_some() || !filter.done);
                 if action != Action::Keep && meant && failed.is_none() {
@@ -345,13 +357,7 @@ impl Operator {
                 }
             }
             let requeued = kept.len();
-            for delivery in kept {
-                delivery.release().await;
-            }
-            stop.cancel();
-            while let Some(delivery) = deliveries.next().await {
-                delivery.release().await;
-            }
+            give_back(kept, deliveries, &stop).await;
             self.wait_requeued(&source.name, requeued).await;
             if let Some(error) = failed {
                 return Err(error);
@@ -397,6 +403,17 @@ impl Operator {
         let taken = delivery.ack().await.context("cannot take a dead letter away")?;
         anyhow::ensure!(taken, "the dead letter {} was lost before it was settled; try again", message.id);
         Ok(())
+    }
+}
+
+/// Ends a subscription and gives back what was taken from it: in this order, or it would all be handed out again.
+async fn give_back(mut taken: Vec<Delivery>, mut deliveries: Deliveries, stop: &CancellationToken) {
+    stop.cancel();
+    while let Some(delivery) = deliveries.next().await {
+        taken.push(delivery);
+    }
+    for delivery in taken {
+        delivery.release().await;
     }
 }
 

@@ -8,8 +8,8 @@ use bellhop::config::TopologyMode;
 use bellhop::db::{Db, Location};
 use bellhop::messaging::broker::embedded::Embedded;
 use bellhop::messaging::broker::rabbit::Rabbit;
-use bellhop::messaging::broker::{Broker, BrokerHealth, Deliveries, Delivery, Publication, Published};
-use bellhop::messaging::message::{Failure, Message};
+use bellhop::messaging::broker::{Bodies, Broker, BrokerHealth, Deliveries, Delivery, Publication, Published};
+use bellhop::messaging::message::{Failure, MAX_BODY_BYTES, Message};
 use bellhop::messaging::notify::Notifier;
 use bellhop::messaging::topology::{BROADCAST, DEAD, DEFAULT, EVENTS, Exchange, Queue, QueueKind, RETRY, Topology};
 use tokio_util::sync::CancellationToken;
@@ -173,6 +173,8 @@ pub(crate) use on_every_broker;
 on_every_broker!(
     every_queue_that_is_bound_gets_a_copy_and_no_other,
     a_message_keeps_all_it_carries,
+    a_message_that_is_too_large_comes_without_its_body_and_with_a_reason,
+    who_browses_is_handed_the_body_that_it_wants_and_no_other,
     a_key_that_nobody_is_bound_for_comes_back,
     each_message_goes_to_one_of_the_competing_consumers,
     prefetch_is_what_a_consumer_may_hold,
@@ -269,6 +271,51 @@ async fn a_message_waits_no_longer_than_its_tier_though_the_clock_was_put_back_b
         let delivery = consumer.next().await;
         assert_eq!(delivery.message().id, leased);
         assert!(delivery.ack().await.unwrap());
+    }
+    setup.close().await;
+}
+
+/// F73.
+async fn a_message_that_is_too_large_comes_without_its_body_and_with_a_reason(setup: Setup) {
+    let mut consumer = setup.consume("logins", 1).await;
+    for (bytes, reason) in [
+        (MAX_BODY_BYTES, None),
+        (
+            MAX_BODY_BYTES + 1,
+            Some("larger than an event can be: 65537 bytes, at most 65536; the body was dropped unread"),
+        ),
+    ] {
+        let sent = Message { body: vec![b'x'; bytes], ..message("login.failed") };
+        let publication = Publication { exchange: EVENTS, routing_key: "login.failed".into(), message: sent.clone() };
+        assert_eq!(setup.broker.publish(vec![publication]).await, [Published::Confirmed]);
+        let delivery = consumer.next().await;
+        assert_eq!(delivery.undecodable(), reason);
+        let body = if reason.is_some() { Vec::new() } else { sent.body.clone() };
+        assert_eq!(delivery.message(), &Message { body, ..sent }, "all but the body is kept");
+        assert!(delivery.ack().await.unwrap());
+    }
+    setup.close().await;
+}
+
+/// F73.
+async fn who_browses_is_handed_the_body_that_it_wants_and_no_other(setup: Setup) {
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(setup.publish(EVENTS, "login.failed").await.0);
+    }
+    let queue = Queue { name: "logins".into(), kind: QueueKind::Work };
+    for wanted in [None, Some(ids[1])] {
+        let stop = setup.stop.child_token();
+        let deliveries = setup.broker.browse(&queue, 3, Bodies::Of(wanted), stop.clone()).await.unwrap();
+        let (mut consumption, mut seen) = (Consumption { deliveries, stop }, Vec::new());
+        for _ in 0..3 {
+            seen.push(consumption.next().await);
+        }
+        for delivery in seen {
+            assert_eq!(delivery.message().body.is_empty(), wanted != Some(delivery.message().id));
+            delivery.release().await;
+        }
+        consumption.stop.cancel();
     }
     setup.close().await;
 }

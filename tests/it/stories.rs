@@ -5,6 +5,7 @@ mod backlogs;
 mod clocks;
 mod commands;
 mod confirming;
+mod forged;
 mod forms;
 mod input;
 mod losses;

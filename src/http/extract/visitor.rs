@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 
 use crate::account::credentials::token::{Token, TokenHash};
 use crate::account::session::SignedIn;
-use crate::event::Origin;
+use crate::event::{MAX_USER_AGENT_CHARS, Origin};
 use crate::http::accept;
 use crate::http::cookies::Cookie;
 use crate::http::extract::redirect::Target;
@@ -17,9 +17,6 @@ use crate::http::middleware::client_ip::Client;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::locale::Locale;
-
-/// Characters of a `User-Agent` that are kept.
-const MAX_USER_AGENT_CHARS: usize = 512;
 
 /// The caller of a request, as an extractor.
 #[derive(Debug)]

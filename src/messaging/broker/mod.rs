@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::embedded::{Embedded, LeasedDeliveries, LeasedDelivery, MESSAGE_LEASE};
 use self::rabbit::{AmqpDeliveries, AmqpDelivery, Rabbit};
-pub use self::types::{BrokerHealth, Publication, Published, QueueDepth};
+pub use self::types::{Bodies, BrokerHealth, Publication, Published, QueueDepth};
 use crate::messaging::message::Message;
 use crate::messaging::topology::Queue;
 
@@ -46,11 +46,25 @@ impl Broker {
     /// # Errors
     /// When the queue cannot be consumed at all; interruptions later are waited out.
     pub async fn consume(&self, queue: &Queue, prefetch: u16, stop: CancellationToken) -> Result<Deliveries> {
+        self.browse(queue, prefetch, Bodies::All, stop).await
+    }
+
+    /// As [`Broker::consume`], for who looks through a queue and needs no body, or few.
+    ///
+    /// # Errors
+    /// As [`Broker::consume`].
+    pub async fn browse(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+        bodies: Bodies,
+        stop: CancellationToken,
+    ) -> Result<Deliveries> {
         match self {
             Broker::Embedded(broker) => {
-                Ok(Deliveries::Embedded(Box::new(broker.consume(queue, prefetch, stop).await?)))
+                Ok(Deliveries::Embedded(Box::new(broker.browse(queue, prefetch, bodies, stop).await?)))
             }
-            Broker::Rabbit(broker) => Ok(Deliveries::Rabbit(broker.consume(queue, prefetch, stop).await?)),
+            Broker::Rabbit(broker) => Ok(Deliveries::Rabbit(broker.browse(queue, prefetch, bodies, stop).await?)),
         }
     }
 
@@ -172,8 +186,7 @@ impl Delivery {
     #[must_use]
     pub fn undecodable(&self) -> Option<&str> {
         match self {
-            // nobody else can write into our tables
-            Delivery::Embedded(_) => None,
+            Delivery::Embedded(delivery) => delivery.undecodable.as_deref(),
             Delivery::Rabbit(delivery) => delivery.undecodable.as_deref(),
         }
     }

@@ -1,5 +1,7 @@
 //! What is said to a broker and what it answers, the same for each of them.
 
+use uuid::Uuid;
+
 use crate::messaging::message::Message;
 use crate::messaging::topology::Exchange;
 
@@ -23,6 +25,26 @@ pub enum Published {
     Returned,
     /// Not known to be stored; it may be. Publish again.
     Failed(String),
+}
+
+/// Which bodies a consumer is handed. The others are dropped where they arrive, so that what is looked through does not add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// Every one.
+    All,
+    /// That of this event, or none.
+    Of(Option<Uuid>),
+}
+
+impl Bodies {
+    /// Drops the body unless it is wanted.
+    pub(super) fn drop_unwanted(self, message: &mut Message) {
+        if let Bodies::Of(wanted) = self
+            && wanted != Some(message.id)
+        {
+            message.body = Vec::new();
+        }
+    }
 }
 
 /// How the broker is, for readiness and logs.

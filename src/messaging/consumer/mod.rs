@@ -146,7 +146,7 @@ impl Consumer {
                     tracing::warn!(queue = self.queue, event = %message.id, attempt = message.attempt, reason, "parked");
                     (self.topology.tier(wait), self.failed(message, reason, now))
                 } else {
-                    let reason = format!("gave up after {} attempts: {reason}", message.attempt + 1);
+                    let reason = format!("gave up after {} attempts: {reason}", message.attempt.saturating_add(1));
                     (DEAD, self.dead_letter(message, reason, now))
                 }
             }
@@ -216,7 +216,7 @@ impl Consumer {
     fn failed(&self, message: &Message, reason: String, now: Timestamp) -> Message {
         let first_at = message.failure.as_ref().map_or(now, |failure| failure.first_at);
         let failure = Failure { queue: self.queue.to_owned(), reason, first_at, last_at: now };
-        Message { attempt: message.attempt + 1, failure: Some(failure), ..message.clone() }
+        Message { attempt: message.attempt.saturating_add(1), failure: Some(failure), ..message.clone() }
     }
 
     async fn ack(&self, delivery: &Delivery) {

@@ -15,6 +15,7 @@ mod failover;
 mod failpoints;
 mod logs;
 mod migrating;
+mod oversized;
 mod secrets;
 mod servers;
 mod settings;

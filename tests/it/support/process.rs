@@ -265,6 +265,18 @@ impl Bellhop {
     }
 }
 
+/// A field of `/proc/PID/status` in KiB, while that process runs: `VmRSS`, `VmHWM`.
+pub fn memory(pid: u32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// Has the system forget the peak of a process, so that the next `VmHWM` is that of what follows.
+pub fn forget_peak(pid: u32) {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("a process of ours");
+}
+
 impl Drop for Bellhop {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {

@@ -14,18 +14,27 @@ use uuid::Uuid;
 use super::store::{CONSUMER_TTL, Embedded, MESSAGE_LEASE, NODE_TTL};
 use crate::clock::Timestamp;
 use crate::db;
+use crate::messaging::broker::types::Bodies;
 use crate::messaging::claim::claim;
-use crate::messaging::message::{Failure, Message};
+use crate::messaging::message::{Failure, Message, max_body_bytes, too_large};
 use crate::messaging::notify::{POLL_INTERVAL, Subscription};
 use crate::messaging::topology::{Queue, QueueKind};
 
 /// How long before a node shows that its queue is still wanted.
 const NODE_REFRESH: Duration = Duration::from_secs(10);
 
-/// What [`Stored`] is made of.
+/// How many messages are taken in one transaction.
+const CLAIM_BATCH: usize = 250;
+
+/// What [`Stored`] is made of. A body that is too large for an event does not leave the database.
 macro_rules! columns {
     () => {
-        "id, message_id, routing_key, type, body, traceparent, attempt, failed_queue, reason, first_at, last_at, deliveries"
+        concat!(
+            "id, message_id, type, traceparent, attempt, failed_queue, reason, first_at, last_at, deliveries,
+             case when octet_length(body) <= ",
+            max_body_bytes!(),
+            " then body end as body, cast(octet_length(body) as bigint) as bytes"
+        )
     };
 }
 
@@ -42,15 +51,29 @@ impl Embedded {
         prefetch: u16,
         stop: CancellationToken,
     ) -> anyhow::Result<LeasedDeliveries> {
+        self.browse(queue, prefetch, Bodies::All, stop).await
+    }
+
+    /// As [`Embedded::consume`], with these bodies alone.
+    ///
+    /// # Errors
+    /// As [`Embedded::consume`].
+    pub async fn browse(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+        bodies: Bodies,
+        stop: CancellationToken,
+    ) -> anyhow::Result<LeasedDeliveries> {
         if queue.kind == QueueKind::Node {
             self.refresh_node(&queue.name).await?;
         }
-        Ok(LeasedDeliveries::new(self.clone(), queue.clone(), prefetch, stop))
+        Ok(LeasedDeliveries { bodies, ..LeasedDeliveries::new(self.clone(), queue.clone(), prefetch, stop) })
     }
 
     /// Nobody asks whether it is time: where something waits, nobody takes messages, and where they are taken from nothing waits.
     ///
-    /// Leases as many messages as there are `permits`, if they are ready. Those of a node's own queue are taken for good:
+    /// Leases as many messages as there are `permits`, and a batch at most, if they are ready. Those of a node's own queue are taken for good:
     /// when the node goes, nobody else wants them, and a poll that failed is a gap that is reported to the node.
     pub(super) async fn claim(
         &self,
@@ -58,7 +81,7 @@ impl Embedded {
         mut permits: OwnedSemaphorePermit,
     ) -> anyhow::Result<Vec<LeasedDelivery>> {
         let now = self.clock.now();
-        let limit = i64::try_from(permits.num_permits()).unwrap_or(i64::MAX);
+        let limit = i64::try_from(permits.num_permits().min(CLAIM_BATCH)).unwrap_or(i64::MAX);
         // looked before taking the write lock: most polls find nothing
         let ready: Option<(i32,)> = self
             .db
@@ -127,7 +150,9 @@ struct Stored {
     message_id: Uuid,
     #[sqlx(rename = "type")]
     kind: String,
-    body: String,
+    /// None when it is too large.
+    body: Option<String>,
+    bytes: i64,
     traceparent: Option<String>,
     attempt: i32,
     failed_queue: Option<String>,
@@ -152,11 +177,13 @@ impl Stored {
             }
             _ => None,
         };
+        let undecodable = self.body.is_none().then(|| too_large(usize::try_from(self.bytes).unwrap_or_default()));
         LeasedDelivery {
+            undecodable,
             message: Message {
                 id: self.message_id,
                 kind: self.kind,
-                body: self.body.into_bytes(),
+                body: self.body.unwrap_or_default().into_bytes(),
                 traceparent: self.traceparent,
                 attempt: u32::try_from(self.attempt).unwrap_or_default(),
                 failure,
@@ -187,6 +214,7 @@ pub struct LeasedDeliveries {
     queue: Queue,
     /// One for each message that may be delivered and not settled.
     permits: Arc<Semaphore>,
+    bodies: Bodies,
     ready: VecDeque<LeasedDelivery>,
     subscription: Subscription,
     /// The last poll found all there was: what comes since is signalled.
@@ -213,6 +241,7 @@ impl LeasedDeliveries {
             broker,
             queue,
             permits: Arc::new(Semaphore::new(usize::from(prefetch.max(1)))),
+            bodies: Bodies::All,
             drained: false,
             ready: VecDeque::new(),
             polling: None,
@@ -296,10 +325,13 @@ impl LeasedDeliveries {
         }
         if self.polling.is_none() {
             let Some(permits) = self.free_permits().await? else { return Ok(()) };
-            let (broker, queue) = (self.broker.clone(), self.queue.clone());
+            let (broker, queue, bodies) = (self.broker.clone(), self.queue.clone(), self.bodies);
             let poll = async move {
-                let most = permits.num_permits();
-                let messages = broker.claim(&queue, permits).await?;
+                let most = permits.num_permits().min(CLAIM_BATCH);
+                let mut messages = broker.claim(&queue, permits).await?;
+                for delivery in &mut messages {
+                    bodies.drop_unwanted(&mut delivery.message);
+                }
                 Ok(Polled { drained: messages.len() < most, messages })
             };
             self.polling = Some(self.broker.tasks.spawn(poll));
@@ -363,6 +395,8 @@ pub struct LeasedDelivery {
     pub queue: String,
     /// Whether somebody had it before.
     pub redelivered: bool,
+    /// Why it is none of our messages, if it is none.
+    pub undecodable: Option<String>,
     row: Uuid,
     /// None when it was taken for good.
     lease: Option<Uuid>,

@@ -1,6 +1,7 @@
 //! Subscriptions that outlive connections, a task and a channel each, on one connection for all of a process.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::link::{LiveConnection, SETTLE_TIMEOUT, Shared, suspect_if_late};
 use super::{declare, wire};
 use crate::backoff::Backoff;
 use crate::failpoint;
+use crate::messaging::broker::types::Bodies;
 use crate::messaging::message::Message;
 use crate::messaging::topology::{BROADCAST, Queue, QueueKind};
 
@@ -64,8 +66,8 @@ impl AmqpDeliveries {
 pub struct AmqpDelivery {
     /// The message, complete as far as it could be read.
     pub message: Message,
-    /// Why it is not one of ours (no id or no type, from another program): to be rejected with this reason. `None` on
-    /// every message that was published here. The body is not looked at.
+    /// Why it is not one of ours (no id or no type, from another program, or too large): to be rejected with this reason.
+    /// `None` on every message that was published here. The body is not looked at.
     pub undecodable: Option<String>,
     /// The queue it came out of (short name).
     pub queue: String,
@@ -124,13 +126,20 @@ impl AmqpDelivery {
     }
 }
 
-pub(super) fn start(shared: &Arc<Shared>, queue: Queue, prefetch: u16, stop: CancellationToken) -> AmqpDeliveries {
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    queue: Queue,
+    prefetch: u16,
+    bodies: Bodies,
+    stop: CancellationToken,
+) -> AmqpDeliveries {
     let (sender, prefetched) = mpsc::unbounded_channel();
     let (generation, subscribed) = watch::channel(None);
     let task = ConsumerTask {
         shared: Arc::clone(shared),
         queue,
         prefetch,
+        bodies,
         sender,
         generation,
         stop,
@@ -145,6 +154,7 @@ struct ConsumerTask {
     shared: Arc<Shared>,
     queue: Queue,
     prefetch: u16,
+    bodies: Bodies,
     /// Unbounded, but never holds more than the prefetch of one channel that works.
     sender: mpsc::UnboundedSender<AmqpDelivery>,
     generation: watch::Sender<Option<u64>>,
@@ -278,8 +288,15 @@ impl ConsumerTask {
             }
         }
         let tag = consumer.tag();
-        let cancelled =
-            within(ANSWER_TIMEOUT, "cancelling", channel.basic_cancel(tag, BasicCancelOptions::default())).await;
+        let cancel = channel.basic_cancel(tag, BasicCancelOptions::default());
+        let mut cancel = pin!(within(ANSWER_TIMEOUT, "cancelling", cancel));
+        // what comes until then is taken as before: it would pile up with its bodies
+        let cancelled = loop {
+            tokio::select! {
+                cancelled = &mut cancel => break cancelled,
+                Some(Ok(delivery)) = consumer.next() => self.deliver(live, delivery),
+            }
+        };
         if cancelled.is_ok() {
             let deadline = Instant::now() + CANCEL_TIMEOUT;
             while let Ok(Some(Ok(delivery))) = timeout_at(deadline, consumer.next()).await {
@@ -291,7 +308,8 @@ impl ConsumerTask {
 
     fn deliver(&self, live: &Arc<LiveConnection>, mut delivery: lapin::message::Delivery) {
         let routing_key = delivery.routing_key.to_string();
-        let (message, undecodable) = wire::read(&self.shared.names, &mut delivery);
+        let (mut message, undecodable) = wire::read(&self.shared.names, &mut delivery);
+        self.bodies.drop_unwanted(&mut message);
         // when nobody listens any more, the channel's end gives it back
         let _ = self.sender.send(AmqpDelivery {
             message,

@@ -38,7 +38,7 @@ use self::wire::Names;
 use crate::clock::Clock;
 use crate::config::TopologyMode;
 use crate::health::Part;
-use crate::messaging::broker::types::{BrokerHealth, Publication, Published, QueueDepth};
+use crate::messaging::broker::types::{Bodies, BrokerHealth, Publication, Published, QueueDepth};
 use crate::messaging::topology::{Queue, QueueKind, Topology};
 
 /// Before every name of ours on the broker.
@@ -140,16 +140,31 @@ impl Rabbit {
     /// # Errors
     ///
     /// When the broker's own `stop` has been cancelled.
-    #[expect(clippy::unused_async, reason = "the surface that the brokers share is asynchronous")]
     pub async fn consume(
         &self,
         queue: &Queue,
         prefetch: u16,
         stop: CancellationToken,
     ) -> Result<AmqpDeliveries, anyhow::Error> {
+        self.browse(queue, prefetch, Bodies::All, stop).await
+    }
+
+    /// As [`consume`](Self::consume), with these bodies alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`consume`](Self::consume).
+    #[expect(clippy::unused_async, reason = "the surface that the brokers share is asynchronous")]
+    pub async fn browse(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+        bodies: Bodies,
+        stop: CancellationToken,
+    ) -> Result<AmqpDeliveries, anyhow::Error> {
         ensure!(!self.shared.stop.is_cancelled(), "no subscription to {:?}: stopping", queue.name);
         connection::start(&self.shared, Role::Consumer);
-        Ok(consumer::start(&self.shared, queue.clone(), prefetch.max(1), stop))
+        Ok(consumer::start(&self.shared, queue.clone(), prefetch.max(1), bodies, stop))
     }
 
     /// What the supervisors know; asks nobody, so it answers at once.

@@ -13,11 +13,15 @@ use uuid::Uuid;
 
 use super::fault::Fault;
 use crate::clock::Timestamp;
-use crate::messaging::message::{Failure, MAX_REASON_CHARS, Message};
+use crate::messaging::message::{Failure, MAX_BODY_BYTES, MAX_REASON_CHARS, Message, too_large};
 use crate::messaging::topology::{DEFAULT, Exchange};
+use crate::telemetry;
+use crate::text::one_line;
 
 /// `CloudEvents` 1.0, JSON event format, section 3.
 const CONTENT_TYPE: &str = "application/cloudevents+json";
+/// As many bytes as AMQP gives to names.
+const MAX_QUEUE_CHARS: usize = 255;
 /// AMQP 0-9-1, `delivery-mode`: kept on disk.
 const PERSISTENT: u8 = 2;
 
@@ -85,18 +89,25 @@ fn text(value: &str) -> AMQPValue {
 /// The message of a delivery, and why it is not one of ours if it is not.
 ///
 /// Always a message, so that whoever consumes can put it aside with its reason. Where the id is missing it is derived
-/// from the content (UUID version 8, RFC 9562 section 5.8), so that putting it aside twice folds.
+/// from the content (UUID version 8, RFC 9562 section 5.8), so that putting it aside twice folds. A body that is larger than
+/// an event's can be is dropped here, before the next one is taken from the channel.
 pub(super) fn read(names: &Names, delivery: &mut lapin::message::Delivery) -> (Message, Option<String>) {
-    let body = std::mem::take(&mut delivery.data);
+    let mut body = std::mem::take(&mut delivery.data);
     let properties = &delivery.properties;
     let headers = properties.headers().clone().unwrap_or_default();
     let mut flaws = Vec::new();
+    if body.len() > MAX_BODY_BYTES {
+        flaws.push(too_large(body.len()));
+    }
 
     let id = properties.message_id().as_ref().map(ShortString::as_str);
     let id = id.and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_else(|| {
         flaws.push(format!("message_id is {}, not a UUID", id.map_or("missing".into(), |id| format!("{id:?}"))));
         derived_id(delivery.routing_key.as_str(), &body)
     });
+    if body.len() > MAX_BODY_BYTES {
+        body = Vec::new();
+    }
     let kind = properties.kind().as_ref().map_or_else(
         || {
             flaws.push("type is missing".into());
@@ -108,7 +119,7 @@ pub(super) fn read(names: &Names, delivery: &mut lapin::message::Delivery) -> (M
         id,
         kind,
         body,
-        traceparent: string(&headers, "traceparent"),
+        traceparent: string(&headers, "traceparent").as_deref().and_then(telemetry::traceparent),
         attempt: integer(&headers, "attempt").unwrap_or(0),
         failure: failure(names, &headers, *properties.timestamp()),
     };
@@ -116,7 +127,10 @@ pub(super) fn read(names: &Names, delivery: &mut lapin::message::Delivery) -> (M
 }
 
 fn derived_id(routing_key: &str, body: &[u8]) -> Uuid {
-    let digest = Sha256::new().chain_update(routing_key).chain_update([0]).chain_update(body).finalize();
+    // of what is too large the length and the beginning are enough
+    let (head, length) = (body.get(..MAX_BODY_BYTES).unwrap_or(body), body.len().to_be_bytes());
+    let digest =
+        Sha256::new().chain_update(routing_key).chain_update([0]).chain_update(length).chain_update(head).finalize();
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
@@ -126,8 +140,8 @@ fn failure(names: &Names, headers: &FieldTable, sent: Option<u64>) -> Option<Fai
     let ours = string(headers, "reason").map(|reason| {
         let fallback = sent.and_then(seconds).unwrap_or_default();
         Failure {
-            queue: string(headers, "dead-queue").unwrap_or_default(),
-            reason,
+            queue: one_line(&string(headers, "dead-queue").unwrap_or_default(), MAX_QUEUE_CHARS),
+            reason: one_line(&reason, MAX_REASON_CHARS),
             first_at: time(headers, "first-at").unwrap_or(fallback),
             last_at: time(headers, "last-at").unwrap_or(fallback),
         }
