@@ -150,6 +150,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_in_small_letters_is_read_alike() {
+        let (file, known) = list("\n", false, "\n");
+        let small = std::fs::read_to_string(file.path()).unwrap().to_lowercase();
+        std::fs::write(file.path(), small).unwrap();
+        let breached = Breached::open(file.path()).unwrap();
+        assert!(known.iter().all(|text| breached.contains(&password(text)).unwrap()));
+        assert!(!breached.contains(&password("another password")).unwrap());
+    }
+
+    #[test]
     fn what_is_no_such_list_is_refused_when_it_is_opened() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let hash = |digit: &str| digit.repeat(HASH_DIGITS);

@@ -82,23 +82,27 @@ impl Reconciler {
         }
         let mut passes = 0_u32;
         loop {
-            let age = if passes.is_multiple_of(FULL_EVERY) { outbox::OUTBOX_RETENTION } else { RECENT_WINDOW };
-            let result = self.reconcile(age).await;
-            // one that fails is made up for
-            passes = passes.wrapping_add(u32::from(result.is_ok()));
-            match result {
-                Ok(0) => {}
-                Ok(events) => tracing::warn!(events, "published again what no listener had recorded"),
-                // it cannot see what waits on a broker that is away, which is said once
-                Err(error) if self.broker.health().await != BrokerHealth::Up => {
-                    tracing::debug!(error = format!("{error:#}"), "the broker is away; comparing later");
-                }
-                Err(error) => db::report_failed_poll("comparing the outbox with the inboxes", &error),
-            }
+            self.pass(&mut passes).await;
             failpoint::reach("reconciler.turn");
             if stop.run_until_cancelled(tokio::time::sleep(RECENT_INTERVAL)).await.is_none() {
                 return;
             }
+        }
+    }
+
+    /// Compares all that is kept or the last hour, by how many passes there were. One that fails is none, and is made up for.
+    async fn pass(&self, passes: &mut u32) {
+        let age = if passes.is_multiple_of(FULL_EVERY) { outbox::OUTBOX_RETENTION } else { RECENT_WINDOW };
+        let result = self.reconcile(age).await;
+        *passes = passes.wrapping_add(u32::from(result.is_ok()));
+        match result {
+            Ok(0) => {}
+            Ok(events) => tracing::warn!(events, "published again what no listener had recorded"),
+            // it cannot see what waits on a broker that is away, which is said once
+            Err(error) if self.broker.health().await != BrokerHealth::Up => {
+                tracing::debug!(error = format!("{error:#}"), "the broker is away; comparing later");
+            }
+            Err(error) => db::report_failed_poll("comparing the outbox with the inboxes", &error),
         }
     }
 

@@ -152,3 +152,29 @@ async fn a_replay_is_of_one_listener_since_a_time_at_once_and_of_dead_letters_to
     assert_eq!(all, [("words".to_owned(), 1), ("all".to_owned(), 3)], "since then, the moment itself included");
     assert_eq!(setup.emptied().await, [1, 3]);
 }
+
+#[tokio::test]
+async fn all_that_is_kept_is_compared_at_the_start_and_after_an_hour_and_a_pass_that_fails_is_made_up_for() {
+    let setup = Setup::new().await;
+    let rename = async |sql: &'static str| {
+        let mut tx = setup.reconciler.db.begin().await.unwrap();
+        tx.query(sql).execute().await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    setup.lose("user.registered").await;
+    setup.pass(Duration::from_hours(30));
+    let mut passes = 0;
+    rename("alter table outbox rename to elsewhere").await;
+    setup.reconciler.pass(&mut passes).await;
+    rename("alter table elsewhere rename to outbox").await;
+    setup.reconciler.pass(&mut passes).await;
+    assert_eq!((passes, setup.emptied().await), (1, [1, 1]));
+    // published again and lost again, and long ago
+    setup.pass(GRACE * 4);
+    for _ in 1..FULL_EVERY {
+        setup.reconciler.pass(&mut passes).await;
+        assert_eq!(setup.emptied().await, [0, 0], "the last hour alone");
+    }
+    setup.reconciler.pass(&mut passes).await;
+    assert_eq!(setup.emptied().await, [1, 1]);
+}
