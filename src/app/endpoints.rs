@@ -51,22 +51,31 @@ pub(super) fn database(config: &Config) -> Result<Location, ConfigError> {
         }
         return Ok(Location::Sqlite(path.into()));
     }
+    let options = Box::new(postgres("DATABASE_URL", url)?);
+    let Some(direct) = &config.data.database_direct_url else { return Ok(Location::Postgres(options)) };
+    let direct = Box::new(postgres("DATABASE_DIRECT_URL", direct.expose_secret())?);
+    Ok(Location::Pooled { pooler: options, direct })
+}
+
+/// The options of a `postgres://` URL.
+fn postgres(setting: &str, url: &str) -> Result<PgConnectOptions, ConfigError> {
+    let wrong = |problem: &str| ConfigError::new(setting, problem);
     let form = "is not postgres://user:password@host:port/database";
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
         return Err(wrong(form));
     }
     let (_, query) = url.split_once('?').unwrap_or_default();
-    for (_, mode) in form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| SSLMODE_NAMES.contains(&&**key)) {
+    let parameters = || form_urlencoded::parse(query.as_bytes());
+    for (_, mode) in parameters().filter(|(key, _)| SSLMODE_NAMES.contains(&&**key)) {
         if !SSLMODES.contains(&&*mode.to_ascii_lowercase()) {
-            return Err(ConfigError::new("DATABASE_URL", not_a_mode(&mode)));
+            return Err(wrong(&not_a_mode(&mode)));
         }
     }
     let options: PgConnectOptions = url.parse().map_err(|_| wrong(form))?;
-    let has_mode = form_urlencoded::parse(query.as_bytes()).any(|(key, _)| SSLMODE_NAMES.contains(&&*key));
+    let has_mode = parameters().any(|(key, _)| SSLMODE_NAMES.contains(&&*key));
     let on_this_machine =
         options.get_socket().is_some() || options.get_host().starts_with('/') || is_loopback_host(options.get_host());
-    let options = if has_mode || on_this_machine { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
-    Ok(Location::Postgres(Box::new(options)))
+    Ok(if has_mode || on_this_machine { options } else { options.ssl_mode(PgSslMode::VerifyFull) })
 }
 
 /// The host of a broker off this machine that is reached without TLS.

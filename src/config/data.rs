@@ -17,6 +17,12 @@ pub(super) const SECTION: Section = Section {
             "postgres://…; off this machine ?sslmode=verify-full unless the URL says otherwise",
         )
         .secret(),
+        Setting::new(
+            "DATABASE_DIRECT_URL",
+            Fallback::Described("DATABASE_URL"),
+            "where DATABASE_URL leads to a pooler (PgBouncer, transaction mode): PostgreSQL itself, for migrations and LISTEN",
+        )
+        .secret(),
         Setting::new("MIGRATE", Fallback::Value("true"), "whether serve brings the schema up to date: true or false"),
     ],
 };
@@ -28,6 +34,8 @@ pub struct DataConfig {
     pub data_dir: PathBuf,
     /// `BELLHOP_DATABASE_URL`; none is `SQLite` in the data directory.
     pub database_url: Option<SecretString>,
+    /// `BELLHOP_DATABASE_DIRECT_URL`; where there is one, the other leads to a pooler.
+    pub database_direct_url: Option<SecretString>,
     /// `BELLHOP_MIGRATE`
     pub migrate: bool,
 }
@@ -37,6 +45,7 @@ impl DataConfig {
         Ok(DataConfig {
             data_dir: values.take("DATA_DIR")?,
             database_url: values.take_secret("DATABASE_URL"),
+            database_direct_url: values.take_secret("DATABASE_DIRECT_URL"),
             migrate: values.take("MIGRATE")?,
         })
     }

@@ -128,6 +128,7 @@ fn every_row_is_read_by_its_section_and_every_default_can_be() {
         ("METRICS_LISTEN", "127.0.0.1:9090"),
         ("SITE_SECURITY_CONTACT", "mailto:security@id.example"),
         ("DATABASE_URL", "sqlite:x"),
+        ("DATABASE_DIRECT_URL", "postgres://localhost/x"),
         ("BROKER_URL", "amqp://localhost"),
         ("PREFETCH", "3"),
         ("LISTENER_CONCURRENCY", "3"),

@@ -11,6 +11,7 @@ mod health;
 mod limits;
 mod postgres;
 mod postgres_tx;
+mod probe;
 pub mod purge;
 mod query;
 mod sqlite;
@@ -20,10 +21,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use sqlx::Executor as _;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Connection as _, Executor as _};
 
 pub use self::batch::{BatchWrite, WriteBatcher};
 pub use self::deferred::{DeferredTx, Writer};
@@ -39,10 +40,6 @@ use crate::progress::Progress;
 
 /// How long `SQLite` waits for another process's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long readiness waits for the database's answer, and for its reason.
-const CHECK_TIMEOUT: Duration = Duration::from_millis(3_500);
-/// Bytes that are written to see whether a database that refused a write takes them again: as much as a busy second.
-const PROOF_SIZE: usize = 65_536;
 /// Page cache of a connection in KiB (negative, as `SQLite` wants it). Small, because the system caches the file as well,
 /// and takes that memory back when others need it.
 const WRITER_CACHE_SIZE: &str = "-1000";
@@ -73,6 +70,13 @@ pub enum Location {
     Sqlite(PathBuf),
     /// The options of a `postgres://` URL. Their `Debug` shows no password.
     Postgres(Box<PgConnectOptions>),
+    /// A server behind a pooler that lends a connection for a transaction at a time.
+    Pooled {
+        /// The pooler.
+        pooler: Box<PgConnectOptions>,
+        /// The server itself, for what needs a session.
+        direct: Box<PgConnectOptions>,
+    },
 }
 
 /// A statement, where the dialects differ in both texts.
@@ -99,7 +103,13 @@ impl Db {
     pub async fn open(location: &Location, connections: u32) -> anyhow::Result<Self> {
         match location {
             Location::Sqlite(path) => Self::open_sqlite(path, connections).await,
-            Location::Postgres(options) => Ok(Db::Postgres(Server::open(options.as_ref().clone(), connections).await?)),
+            Location::Postgres(options) => {
+                Ok(Db::Postgres(Server::open(options.as_ref().clone(), None, connections).await?))
+            }
+            Location::Pooled { pooler, direct } => {
+                let direct = Some(direct.as_ref().clone());
+                Ok(Db::Postgres(Server::open(pooler.as_ref().clone(), direct, connections).await?))
+            }
         }
     }
 
@@ -267,53 +277,6 @@ impl Db {
             Db::Sqlite { .. } => "SQLite",
             Db::Postgres(_) => "PostgreSQL",
         }
-    }
-
-    /// Whether it answers and takes writes. It is asked for a write when one has failed, and now and then.
-    ///
-    /// # Errors
-    /// Why it cannot do its work.
-    pub async fn check(&self) -> Result<(), Outage> {
-        let check = async {
-            let error = match if self.health().wants_proof() { self.prove().await } else { self.ping().await } {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if let (Db::Postgres(server), sqlx::Error::PoolTimedOut) = (self, &error) {
-                return Err(server.diagnose().await.unwrap_or(Outage::Away));
-            }
-            // one that is ours means that its tables are not what they should be
-            match outage(&error).unwrap_or(Outage::Failing) {
-                passes if passes.is_ready() => Ok(()),
-                outage => Err(outage),
-            }
-        };
-        tokio::time::timeout(CHECK_TIMEOUT, check).await.unwrap_or(Err(Outage::Away))
-    }
-
-    async fn ping(&self) -> sqlx::Result<()> {
-        match self {
-            Db::Sqlite { read, .. } => read.acquire().await?.ping().await,
-            Db::Postgres(server) => server.ping().await,
-        }
-    }
-
-    /// Writes, and as much as others do when a write has failed: a little may still find its place.
-    async fn prove(&self) -> sqlx::Result<()> {
-        let size = if self.health().outage().is_some() { PROOF_SIZE } else { 1 };
-        for value in ["x".repeat(size), String::new()] {
-            let mut tx = self.begin().await?;
-            tx.query(
-                "insert into installation (name, value) values ('probe', $1)
-                 on conflict (name) do update set value = excluded.value",
-            )
-            .bind(value)
-            .execute_deferred()
-            .await?;
-            tx.commit().await?;
-        }
-        self.health().proven();
-        Ok(())
     }
 
     fn health(&self) -> &Health {

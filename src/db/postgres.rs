@@ -1,10 +1,11 @@
 //! The connections to a server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, Executor as _, Row as _};
+use sqlx::{Connection as _, Executor as _, Postgres, Row as _, Transaction};
 
 use super::error::{Outage, outage};
 use super::health::Health;
@@ -18,15 +19,33 @@ const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Server {
     pub(super) pool: PgPool,
     pub(super) health: Health,
+    /// The server itself, where the pool's connections lead to a pooler that lends one for a transaction at a time: nothing
+    /// of a session holds there, no prepared statement, no time limit, no LISTEN and no lock.
+    direct: Option<Arc<PgConnectOptions>>,
 }
 
+/// The time limits of requests, as a connection is asked for them …
+const TIME_LIMITS: [(&str, &str); 3] =
+    [("statement_timeout", "10s"), ("lock_timeout", "5s"), ("idle_in_transaction_session_timeout", "10s")];
+/// … and for one transaction.
+const BEGIN_LIMITED: &str = "begin; set local statement_timeout = '10s'; set local lock_timeout = '5s'; \
+                             set local idle_in_transaction_session_timeout = '10s'";
+/// What `PgBouncer` says of what it does not know of a session.
+const UNSUPPORTED: &str = "unsupported startup parameter";
+const POOLED: &str = "BELLHOP_DATABASE_URL leads to a pooler such as PgBouncer, where nothing of a session holds: set \
+                      BELLHOP_DATABASE_DIRECT_URL to PostgreSQL itself, for migrations and LISTEN, and both can be used";
+
 impl Server {
-    pub(super) async fn open(options: PgConnectOptions, connections: u32) -> anyhow::Result<Self> {
-        let options = options.statement_cache_capacity(STATEMENT_CACHE_CAPACITY).options([
-            ("statement_timeout", "10s"),
-            ("lock_timeout", "5s"),
-            ("idle_in_transaction_session_timeout", "10s"),
-        ]);
+    pub(super) async fn open(
+        options: PgConnectOptions,
+        direct: Option<PgConnectOptions>,
+        connections: u32,
+    ) -> anyhow::Result<Self> {
+        let options = match direct {
+            None => options.statement_cache_capacity(STATEMENT_CACHE_CAPACITY).options(TIME_LIMITS),
+            // floats are of no table of ours
+            Some(_) => options.statement_cache_capacity(0).extra_float_digits(None),
+        };
         let health = Health::default();
         let trusted = health.clone();
         let pool = PgPoolOptions::new()
@@ -39,28 +58,54 @@ impl Server {
                 Box::pin(async move { Ok(trusted) })
             })
             .connect_with(options)
-            .await
-            .context("cannot connect to PostgreSQL")?;
-        let server = Server { pool, health };
-        server.require_utf8().await?;
+            .await;
+        let pool = match pool {
+            Err(error) if error.to_string().contains(UNSUPPORTED) => bail!(POOLED),
+            pool => pool.context("cannot connect to PostgreSQL")?,
+        };
+        let server = Server { pool, health, direct: direct.map(Arc::new) };
+        server.check_settings().await?;
         Ok(server)
     }
 
-    /// A name that the database cannot hold would be an error for whoever has it.
-    async fn require_utf8(&self) -> anyhow::Result<()> {
-        let encoding = self.pool.fetch_one("select current_setting('server_encoding')").await?;
-        let encoding: String = encoding.try_get(0)?;
+    pub(super) fn is_pooled(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    /// Whether the database can hold every name, and whether a connection has the time limits that it asked for: a pooler
+    /// may have been told to ignore them.
+    async fn check_settings(&self) -> anyhow::Result<()> {
+        let row = self
+            .pool
+            .fetch_one("select current_setting('server_encoding'), current_setting('statement_timeout')")
+            .await?;
+        let (encoding, limit): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         ensure!(
             encoding == "UTF8",
             "the encoding of the PostgreSQL database is {encoding}, and UTF8 is needed: create database … \
              encoding 'UTF8' template template0"
         );
+        ensure!(self.is_pooled() || limit == "10s", POOLED);
         Ok(())
+    }
+
+    /// A transaction. On a task of its own: when the future of sqlx's `begin` is dropped in the middle, the connection goes back
+    /// to the pool inside an open transaction, and what is written on it afterwards is seen by nobody (sqlx 0.9).
+    #[expect(clippy::disallowed_methods, reason = "it ends with the statement that it sends")]
+    pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        let (pool, pooled) = (self.pool.clone(), self.is_pooled());
+        let opening = async move { if pooled { pool.begin_with(BEGIN_LIMITED).await } else { pool.begin().await } };
+        let begun = tokio::spawn(opening).await.map_err(|_| sqlx::Error::WorkerCrashed)?;
+        self.health.note(begun)
+    }
+
+    fn session_options(&self) -> PgConnectOptions {
+        (*self.direct.clone().unwrap_or_else(|| self.pool.connect_options())).clone()
     }
 
     /// A connection of its own, without the time limits of requests.
     pub(super) async fn connect_unlimited(&self) -> anyhow::Result<PgConnection> {
-        let options = (*self.pool.connect_options()).clone().options([
+        let options = self.session_options().options([
             ("statement_timeout", "0"),
             ("lock_timeout", "0"),
             ("idle_in_transaction_session_timeout", "0"),
@@ -70,7 +115,7 @@ impl Server {
 
     pub(super) async fn listener(&self) -> sqlx::Result<PgListener> {
         // of its own: it is never given back
-        let options = (*self.pool.connect_options()).clone();
+        let options = self.session_options();
         let connection = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
         PgListener::connect_with(&connection).await
     }

@@ -8,7 +8,7 @@
 use std::fmt::{self, Write as _};
 
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArguments, PgConnection, PgPool};
+use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, Executor as _, Postgres, Transaction, Type};
 
 use super::deferred::push_renumbered;
@@ -69,26 +69,36 @@ impl PostgresTx {
         &self.server.health
     }
 
+    /// Whether a statement that is prepared in it can be run again after it.
+    pub(super) fn keeps_statements(&self) -> bool {
+        !self.server.is_pooled()
+    }
+
     /// The connection to run a statement on whose result is needed, after everything before it.
     pub(super) async fn connection(&mut self) -> sqlx::Result<&mut PgConnection> {
         let PostgresTx { server, open, unsent } = self;
         let open = match open {
             Some(open) => open,
-            none => none.insert(server.health.note(begin(server.pool.clone()).await)?),
+            none => none.insert(server.begin().await?),
         };
         for (sql, binds) in unsent.drain(..) {
-            let done = open.execute(sqlx::query_with(sql, binds.into_arguments()?)).await;
+            let query = sqlx::query_with(sql, binds.into_arguments()?).persistent(!server.is_pooled());
+            let done = open.execute(query).await;
             server.health.note(done)?;
         }
         Ok(open)
     }
 
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
-        if self.open.is_none() && are_independent(&self.unsent) {
+        // behind a pooler it would be prepared on one server and run on another one
+        if self.open.is_none() && !self.server.is_pooled() && are_independent(&self.unsent) {
             let Some((text, arguments)) = as_one(self.unsent)? else { return Ok(()) };
             // safe: texts of the program alone, with nothing added but numbers and names of its own
             let done = self.server.pool.execute(sqlx::query_with(AssertSqlSafe(text), arguments)).await;
             return self.server.health.note(done).map(drop);
+        }
+        if self.open.is_none() && self.unsent.is_empty() {
+            return Ok(());
         }
         self.connection().await?;
         match self.open {
@@ -96,13 +106,6 @@ impl PostgresTx {
             None => Ok(()),
         }
     }
-}
-
-/// On a task of its own: when the future of sqlx's `begin` is dropped in the middle, the connection goes back to the pool
-/// inside an open transaction, and what is written on it afterwards is seen by nobody (sqlx 0.9).
-#[expect(clippy::disallowed_methods, reason = "it ends with the statement that it sends")]
-async fn begin(pool: PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    tokio::spawn(async move { pool.begin().await }).await.map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
 /// Whether each gives the same whatever the others have done already: parts of one statement do not see each other. They

@@ -62,9 +62,20 @@ macro_rules! run {
                 let result = $make(text, arguments).$run(&mut **connection).await;
                 connection.check(result)
             }
+            // behind a pooler, what prepares a statement and what runs it are one transaction, or they meet two servers
+            Query::Postgres { sql, arguments, on, .. } if on.is_pooled() => {
+                let apart = async {
+                    let mut tx = on.begin().await?;
+                    let result = on.health.note($make(sql, arguments).persistent(false).$run(&mut *tx).await)?;
+                    on.health.note(tx.commit().await)?;
+                    Ok(result)
+                };
+                Box::pin(apart).await
+            }
             Query::Postgres { sql, arguments, on, .. } => on.health.note($make(sql, arguments).$run(&on.pool).await),
             Query::PostgresTx { sql, binds, tx } => {
-                let result = $make(sql, binds.into_arguments()?).$run(tx.connection().await?).await;
+                let query = $make(sql, binds.into_arguments()?).persistent(tx.keeps_statements());
+                let result = query.$run(tx.connection().await?).await;
                 tx.health().note(result)
             }
         }
@@ -149,10 +160,22 @@ impl Query<'_> {
                 return connection.check(done).map(|done| done.rows_affected());
             }
             Query::Postgres { sql, arguments, on, .. } => {
-                on.health.note(sqlx::query_with(sql, arguments).execute(&on.pool).await)
+                let query = sqlx::query_with(sql, arguments);
+                if on.is_pooled() {
+                    let apart = async {
+                        let mut tx = on.begin().await?;
+                        let done = on.health.note(query.persistent(false).execute(&mut *tx).await)?;
+                        on.health.note(tx.commit().await)?;
+                        Ok(done)
+                    };
+                    Box::pin(apart).await
+                } else {
+                    on.health.note(query.execute(&on.pool).await)
+                }
             }
             Query::PostgresTx { sql, binds, tx } => {
-                let done = sqlx::query_with(sql, binds.into_arguments()?).execute(tx.connection().await?).await;
+                let query = sqlx::query_with(sql, binds.into_arguments()?).persistent(tx.keeps_statements());
+                let done = query.execute(tx.connection().await?).await;
                 tx.health().note(done)
             }
         };

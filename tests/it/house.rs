@@ -364,7 +364,7 @@ fn what_runs_beside_the_requests_is_watched() {
         // watched
         "src/db/batch.rs",
         // a begin, for which its caller waits
-        "src/db/postgres_tx.rs",
+        "src/db/postgres.rs",
         // a request and a connection
         "src/http/middleware/detach.rs",
         "src/http/server/mod.rs",

@@ -16,6 +16,7 @@ mod failpoints;
 mod logs;
 mod migrating;
 mod oversized;
+mod pooler;
 mod secrets;
 mod servers;
 mod settings;
