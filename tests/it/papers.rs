@@ -3,6 +3,7 @@
 mod asyncapi;
 mod containers;
 mod example;
+mod readme;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -256,6 +256,16 @@ impl Bellhop {
         self.folder.path().join("log")
     }
 
+    /// A shell in its folder, with its settings, in which the program is called `bellhop`.
+    pub fn shell(&self, script: &str) -> Command {
+        let folder = Path::new(env!("CARGO_BIN_EXE_bellhop")).parent().expect("it lies in a folder");
+        let mut command = Command::new("/bin/bash");
+        let settings = self.settings.iter().map(|(name, value)| (format!("BELLHOP_{name}"), value));
+        command.args(["-euo", "pipefail", "-c", script]).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env_clear().env("PATH", format!("{}:/usr/bin:/bin", folder.display())).envs(settings);
+        command
+    }
+
     /// The program in an environment with nothing of ours: a developer's own settings do not count.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bellhop"));
