@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -61,8 +62,22 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::ROBOTS, get(assets::root_file))
         .route(links::CHANGE_PASSWORD, get(assets::change_password))
         .route(links::SECURITY_TXT, get(assets::security_txt));
-    // each call says its path and method beside its handler, for the document
-    let (api, openapi) = OpenApiRouter::with_openapi(document::without_calls())
+    let https = state.https;
+    let (api, openapi) = api().split_for_parts();
+    let routes = Router::new()
+        .merge(pages)
+        .merge(api)
+        .route(links::API_DOCUMENT, get(document::document))
+        .route(links::LIVEZ, get(health::livez))
+        .route(links::READYZ, get(health::readyz))
+        .layer(Extension(Arc::new(document::completed(openapi, https))))
+        .with_state(state);
+    middleware::apply(routes, config)
+}
+
+/// The calls of the API. Each says its path and method beside its handler, for the document.
+fn api() -> OpenApiRouter<Arc<AppState>> {
+    OpenApiRouter::with_openapi(document::without_calls())
         .routes(routes!(registration::register))
         .routes(routes!(registration::confirm))
         .routes(routes!(session::login))
@@ -74,14 +89,10 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .routes(routes!(admin::dead_letters))
         .routes(routes!(admin::redrive))
         .routes(routes!(admin::discard))
-        .split_for_parts();
-    let routes = Router::new()
-        .merge(pages)
-        .merge(api)
-        .route(links::API_DOCUMENT, get(document::document))
-        .route(links::LIVEZ, get(health::livez))
-        .route(links::READYZ, get(health::readyz))
-        .layer(Extension(Arc::new(openapi)))
-        .with_state(state);
-    middleware::apply(routes, config)
+}
+
+/// The API's OpenAPI document, as a server that browsers reach by https or not has it.
+#[must_use]
+pub fn openapi(https: bool) -> OpenApi {
+    document::completed(api().into_openapi(), https)
 }

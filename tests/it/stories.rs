@@ -5,6 +5,7 @@ mod backlogs;
 mod clocks;
 mod commands;
 mod confirming;
+mod document;
 mod forged;
 mod forms;
 mod input;

@@ -13,13 +13,15 @@ use uuid::Uuid;
 
 use crate::account::user;
 use crate::error::Away;
-use crate::http::api::schema::ProblemDetails;
 use crate::http::extract::query::Query;
 use crate::http::extract::visitor::Visitor;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::messaging::operator::{DeadLetter, DeadLetterFilter, OutboxState, QueueState};
 use crate::messaging::topology::QueueKind;
+
+/// What 404 means where there is nothing that could be missing.
+const HIDDEN: &str = "Not an administrator";
 
 /// The numbers of every queue.
 #[derive(Serialize, ToSchema)]
@@ -137,8 +139,8 @@ impl From<DeadLetter> for DeadLetterDetails {
 ///
 /// # Errors
 /// 404 to everybody who is not an administrator, 503.
-#[utoipa::path(get, path = "/api/v1/admin/queues", responses(
-    (status = 200, body = Queues), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/admin/queues", security(("session" = [])),
+    responses((status = 200, description = "The numbers", body = Queues), (status = 404, description = HIDDEN)))]
 pub async fn queues(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
     require_admin(&state, &visitor).await?;
     let items = state.operator.queues().await.map_err(Away)?.into_iter().map(QueueStats::from).collect();
@@ -153,8 +155,11 @@ pub async fn queues(State(state): State<Arc<AppState>>, visitor: Visitor) -> Res
 /// # Errors
 /// 404 to everybody who is not an administrator and for a queue that there is not, 503.
 #[utoipa::path(post, path = "/api/v1/admin/queues/{queue}/retry-now",
-    params(("queue" = String, Path, description = "the queue's short name")),
-    responses((status = 202, body = Retried), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
+    params(("queue" = String, Path, description = "the queue's short name", example = "confirmation")),
+    security(("session" = [])),
+    responses(
+        (status = 202, description = "They go", body = Retried),
+        (status = 404, description = "No such queue, or not an administrator")))]
 pub async fn retry_now(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,
@@ -174,8 +179,12 @@ pub async fn retry_now(
 /// # Errors
 /// 404 to everybody who is not an administrator, 422 for a queue that there is not, 503.
 #[utoipa::path(get, path = "/api/v1/admin/dead-letters",
-    params(("queue" = Option<String>, Query, description = "only those of this queue")),
-    responses((status = 200, body = DeadLetters), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
+    params(("queue" = Option<String>, Query, description = "only those of this queue", example = "confirmation")),
+    security(("session" = [])),
+    responses(
+        (status = 200, description = "The dead letters", body = DeadLetters),
+        (status = 404, description = HIDDEN),
+        (status = 422, description = "No such queue, or text that is none")))]
 pub async fn dead_letters(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,
@@ -199,8 +208,11 @@ pub async fn dead_letters(
 /// # Errors
 /// 404 to everybody who is not an administrator and for a letter that is not there, 503.
 #[utoipa::path(post, path = "/api/v1/admin/dead-letters/{id}/redrive",
-    params(("id" = Uuid, Path, description = "the event's id")),
-    responses((status = 202, body = DeadLetters), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
+    params(("id" = Uuid, Path, description = "the event's id", example = "0198c0de-7a4f-7c1e-9b11-0f4d8a6c2e71")),
+    security(("session" = [])),
+    responses(
+        (status = 202, description = "It is back in its queue", body = DeadLetters),
+        (status = 404, description = "No such letter, or not an administrator")))]
 pub async fn redrive(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,
@@ -215,8 +227,11 @@ pub async fn redrive(
 /// # Errors
 /// 404 to everybody who is not an administrator and for a letter that is not there, 503.
 #[utoipa::path(post, path = "/api/v1/admin/dead-letters/{id}/discard",
-    params(("id" = Uuid, Path, description = "the event's id")),
-    responses((status = 200, body = DeadLetters), (status = 404, body = ProblemDetails, content_type = "application/problem+json")))]
+    params(("id" = Uuid, Path, description = "the event's id", example = "0198c0de-7a4f-7c1e-9b11-0f4d8a6c2e71")),
+    security(("session" = [])),
+    responses(
+        (status = 200, description = "It is gone", body = DeadLetters),
+        (status = 404, description = "No such letter, or not an administrator")))]
 pub async fn discard(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,

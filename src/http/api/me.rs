@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::account::login_log::{self, Entry};
 use crate::account::session::SignedIn;
-use crate::http::api::schema::{Me, ProblemDetails};
+use crate::http::api::schema::Me;
 use crate::http::extract::query::Query;
 use crate::http::extract::visitor::Visitor;
 use crate::http::problem::Problem;
@@ -60,8 +60,8 @@ impl From<Entry> for Item {
 ///
 /// # Errors
 /// 401, 503.
-#[utoipa::path(get, path = "/api/v1/me", responses(
-    (status = 200, body = Me), (status = 401, body = ProblemDetails, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/me", security(("session" = [])), responses(
+    (status = 200, description = "The account", body = Me), (status = 401, description = "Nobody is signed in")))]
 pub async fn me(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
     Ok(Answer(Me::from(signed_in(&state, &visitor).await?.user)).into_response())
 }
@@ -71,9 +71,15 @@ pub async fn me(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<
 /// # Errors
 /// 401, 422 for a `before` or `limit` that is none, 503.
 #[utoipa::path(get, path = "/api/v1/me/activity",
-    params(("before" = Option<Uuid>, Query, description = "only what is older than this entry"),
-           ("limit" = Option<u8>, Query, description = "1 to 100", minimum = 1, maximum = 100)),
-    responses((status = 200, body = Activity), (status = 401, body = ProblemDetails, content_type = "application/problem+json")))]
+    params(
+        ("before" = Option<Uuid>, Query, description = "only what is older than this entry",
+            example = "0198c0de-7a4f-7c1e-9b11-0f4d8a6c2e71"),
+        ("limit" = Option<u8>, Query, description = "1 to 100", minimum = 1, maximum = 100, example = 20)),
+    security(("session" = [])),
+    responses(
+        (status = 200, description = "A part of the log", body = Activity),
+        (status = 401, description = "Nobody is signed in"),
+        (status = 422, description = "A `before` or a `limit` that is none")))]
 pub async fn activity(State(state): State<Arc<AppState>>, visitor: Visitor, query: Query) -> Result<Response, Problem> {
     let signed_in = signed_in(&state, &visitor).await?;
     let wrong = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-parameter", detail);

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::account::confirm::{self as account_confirm, ConfirmRefused, Confirmed};
 use crate::account::credentials::policy::Password;
 use crate::account::register::{self as account_register, NewRegistration, RegistrationErrors};
-use crate::http::api::schema::ProblemDetails;
+use crate::http::api::schema::LIMITED;
 use crate::http::cookies::Cookie;
 use crate::http::extract::json::Json;
 use crate::http::extract::visitor::Visitor;
@@ -57,8 +57,13 @@ pub struct Confirmation {
 ///
 /// # Errors
 /// 422 with the fields that were refused, 429, 503.
-#[utoipa::path(post, path = "/api/v1/register", request_body = Registration, responses(
-    (status = 202, body = Registered), (status = 422, body = ProblemDetails, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/register",
+    request_body(content = Registration,
+        example = json!({"email": "ada@example.org", "password": "marble teapot kestrel orbit", "name": "Ada"})),
+    responses(
+        (status = 202, description = "A mail goes to the address. Sets the registration's cookie", body = Registered),
+        (status = 422, description = "Fields that were refused"),
+        (status = 429, description = LIMITED)))]
 pub async fn register(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,
@@ -86,8 +91,14 @@ pub async fn register(
 ///
 /// # Errors
 /// 422 for a link that does not work or a password that is missing or wrong, 429, 503.
-#[utoipa::path(post, path = "/api/v1/confirm", request_body = Confirmation, responses(
-    (status = 204), (status = 422, body = ProblemDetails, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/confirm",
+    request_body(content = Confirmation,
+        example = json!({"token": "AZjA3npPfB6bEQ9NimwucQ", "password": "marble teapot kestrel orbit"})),
+    security((), ("registration" = [])),
+    responses(
+        (status = 204, description = "Confirmed and signed in: sets the session's cookie"),
+        (status = 422, description = "A link that does not work, or a password that is missing or wrong"),
+        (status = 429, description = LIMITED)))]
 pub async fn confirm(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,

@@ -8,6 +8,9 @@ use uuid::Uuid;
 use crate::account::user::User;
 use crate::http::problem::FieldProblem;
 
+/// What 429 means.
+pub(super) const LIMITED: &str = "Too many requests of this network";
+
 /// A person's account.
 #[derive(Serialize, ToSchema)]
 pub struct Me {
@@ -48,4 +51,6 @@ pub struct ProblemDetails {
     detail: Option<String>,
     /// The fields that were refused.
     errors: Option<Vec<FieldProblem>>,
+    /// With an error of ours: what to look for in the log.
+    request_id: Option<Uuid>,
 }

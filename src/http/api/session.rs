@@ -10,7 +10,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::account::login::{self as account_login, LoginRefused};
-use crate::http::api::schema::{Me, ProblemDetails};
+use crate::http::api::schema::{LIMITED, Me};
 use crate::http::cookies::Cookie;
 use crate::http::extract::json::Json;
 use crate::http::extract::visitor::Visitor;
@@ -32,8 +32,13 @@ pub struct Credentials {
 ///
 /// # Errors
 /// 401 with one message for all causes, 429, 503.
-#[utoipa::path(post, path = "/api/v1/login", request_body = Credentials, responses(
-    (status = 200, body = Me), (status = 401, body = ProblemDetails, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/login",
+    request_body(content = Credentials,
+        example = json!({"email": "ada@example.org", "password": "marble teapot kestrel orbit"})),
+    responses(
+        (status = 200, description = "Signed in: sets the session's cookie", body = Me),
+        (status = 401, description = "The address or the password is wrong"),
+        (status = 429, description = LIMITED)))]
 pub async fn login(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,
@@ -57,7 +62,8 @@ pub async fn login(
 ///
 /// # Errors
 /// 503.
-#[utoipa::path(post, path = "/api/v1/logout", responses((status = 204)))]
+#[utoipa::path(post, path = "/api/v1/logout", security((), ("session" = [])),
+    responses((status = 204, description = "Signed out, as far as somebody was signed in")))]
 pub async fn logout(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
     if let Some(token) = visitor.session {
         state.sessions.revoke(&state.accounts, token).await?;

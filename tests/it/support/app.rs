@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::smtp::{Mail, Sink};
-use super::{postgres, rabbit};
+use super::{openapi, postgres, rabbit};
 
 /// A password that the rules accept.
 pub const PASSWORD: &str = "marble teapot kestrel orbit";
@@ -427,10 +427,16 @@ impl HttpClient {
         HttpClient { http, url: url.to_owned() }
     }
 
+    /// What is answered; a call of the API answers as its document says (F40).
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
+        let (client, request) = request.build_split();
+        let request = request.unwrap();
+        let (method, path) = (request.method().to_string(), request.url().path().to_owned());
+        let response = client.execute(request).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, body: response.text().await.unwrap() }
+        let answer = Answer { status, headers, body: response.text().await.unwrap() };
+        openapi::check(&method, &path, status, answer.header("content-type"), &answer.body);
+        answer
     }
 
     pub async fn get(&self, path: &str) -> Answer {

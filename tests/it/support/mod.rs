@@ -5,6 +5,7 @@ pub mod browser;
 pub mod canary;
 pub mod chance;
 pub mod ledger;
+pub mod openapi;
 pub mod pgbouncer;
 pub mod ports;
 pub mod postgres;
