@@ -59,7 +59,8 @@ impl App {
             problem_page,
             tasks: self.tasks.clone(),
         };
-        let limits = ConnectionLimits { proxies, drain, ..ConnectionLimits::default() };
+        let connections_per_proxy = http.proxy_connections;
+        let limits = ConnectionLimits { connections_per_proxy, proxies, drain, ..ConnectionLimits::default() };
         Ok((router(Arc::new(state), middleware), limits))
     }
 }

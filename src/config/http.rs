@@ -23,6 +23,11 @@ pub(super) const SECTION: Section = Section {
             "networks whose X-Forwarded-For counts, separated by commas",
         ),
         Setting::new(
+            "PROXY_CONNECTIONS",
+            Fallback::Value("8192"),
+            "connections that each trusted proxy, and this machine, may have open; a network has 512",
+        ),
+        Setting::new(
             "HSTS",
             Fallback::Value("host"),
             "with https: host, or subdomains: browsers keep to https for every name below it too",
@@ -54,6 +59,8 @@ pub struct HttpConfig {
     pub hsts_subdomains: bool,
     /// `BELLHOP_TRUSTED_PROXIES`
     pub trusted_proxies: Vec<IpNet>,
+    /// `BELLHOP_PROXY_CONNECTIONS`: connections that an address of a trusted proxy or of the loopback may have open.
+    pub proxy_connections: usize,
     /// `BELLHOP_METRICS_LISTEN`: where this process says how it fares, beside the web.
     pub metrics_listen: Option<SocketAddr>,
     /// `BELLHOP_SITE_SECURITY_CONTACT`
@@ -72,6 +79,7 @@ impl HttpConfig {
             public_url: public_url(given, listen)?,
             hsts_subdomains: values.take_word("HSTS", &[("host", false), ("subdomains", true)])?,
             trusted_proxies: trusted_proxies(values.take_text("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
+            proxy_connections: values.take_in("PROXY_CONNECTIONS", 1..=10_000, "")?,
             metrics_listen: values.take_optional("METRICS_LISTEN")?,
             security_contact: security_contact(values.take_text("SITE_SECURITY_CONTACT"))?,
             limits: values.take_word("LIMITS", &[("on", true), ("off", false)])?,

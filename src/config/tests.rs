@@ -33,6 +33,7 @@ fn a_wrong_setting_is_named_in_one_line() {
         ("BELLHOP_PUBLIC_URL", "ftp://a", "http"),
         ("BELLHOP_PUBLIC_URL", "https://a.example/path", "scheme, host and port"),
         ("BELLHOP_TRUSTED_PROXIES", "10.0.0.0/8, x", "\"x\""),
+        ("BELLHOP_PROXY_CONNECTIONS", "0", "from 1 to 10000"),
         ("BELLHOP_HASH_MEMORY", "8192", "19456"),
         ("BELLHOP_HASH_PASSES", "1", "from 2"),
         ("BELLHOP_HASH_KERNEL", "fast", "not one of auto, portable"),

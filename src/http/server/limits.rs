@@ -16,9 +16,13 @@ pub(super) const MAX_HEADERS: usize = 64;
 pub struct ConnectionLimits {
     /// Open connections. Past that nobody is refused: the system keeps newcomers until one closes.
     pub connections: usize,
-    /// Open connections of one network (see [`Proxies::network`]); one more is closed at once. The loopback and trusted
-    /// proxies have no such limit.
+    /// Open connections of one network (see [`Proxies::network`]); one more is closed at once.
     pub connections_per_network: usize,
+    /// The same for an address of the loopback or a trusted proxy: behind it may be many people.
+    pub connections_per_proxy: usize,
+    /// Bytes that requests may hold together that have begun to arrive and are not here whole. Past that the connections whose
+    /// request has been on its way for longest are closed.
+    pub arriving_bytes: usize,
     /// Whom a connection counts for, and who is a trusted proxy.
     pub proxies: Arc<Proxies>,
     /// From the opening of a connection, or the end of an answer, to the end of the next request's headers.
@@ -37,6 +41,8 @@ impl Default for ConnectionLimits {
         Self {
             connections: 10_000,
             connections_per_network: 512,
+            connections_per_proxy: 8_192,
+            arriving_bytes: 32 * 1_024 * 1_024,
             proxies: Arc::default(),
             header: Duration::from_secs(10),
             header_from_proxy: Duration::from_secs(75),

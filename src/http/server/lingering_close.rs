@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_io_timeout::TimeoutWriter;
+
+use crate::http::server::arrival::Arrival;
 
 /// How long, and for how many bytes, we read on after an answer to somebody who is still sending.
 const LINGER: Duration = Duration::from_secs(1);
@@ -19,6 +22,7 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// connection, and the reset can overtake the answer (RFC 9112 section 9.6).
 pub(super) struct LingeringClose {
     socket: Pin<Box<TimeoutWriter<TcpStream>>>,
+    arrival: Arc<Arrival>,
     written: Option<Instant>,
     linger: Option<Linger>,
 }
@@ -30,11 +34,11 @@ struct Linger {
 }
 
 impl LingeringClose {
-    /// A write fails when the other side takes nothing for `write_timeout`.
-    pub(super) fn new(socket: TcpStream, write_timeout: Duration) -> Self {
+    /// A write fails when the other side takes nothing for `write_timeout`. What is read is told to `arrival`.
+    pub(super) fn new(socket: TcpStream, write_timeout: Duration, arrival: Arc<Arrival>) -> Self {
         let mut socket = TimeoutWriter::new(socket);
         socket.set_timeout(Some(write_timeout));
-        Self { socket: Box::pin(socket), written: None, linger: None }
+        Self { socket: Box::pin(socket), arrival, written: None, linger: None }
     }
 
     fn noted(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -47,7 +51,14 @@ impl LingeringClose {
 
 impl AsyncRead for LingeringClose {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.socket.as_mut().poll_read(cx, buf)
+        let before = buf.filled().len();
+        let outcome = self.socket.as_mut().poll_read(cx, buf);
+        if outcome.is_pending() {
+            self.arrival.waits();
+        } else {
+            self.arrival.received(buf.filled().len() - before);
+        }
+        outcome
     }
 }
 
@@ -75,7 +86,7 @@ impl AsyncWrite for LingeringClose {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, written, linger } = &mut *self;
+        let Self { socket, written, linger, .. } = &mut *self;
         if linger.is_none() {
             ready!(socket.as_mut().poll_shutdown(cx))?;
             if written.is_none_or(|written| written.elapsed() > LINGER) {

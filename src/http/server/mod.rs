@@ -4,6 +4,7 @@
 //! the accept loop is our own, around hyper's HTTP/1 connection. HTTP/2 is left to the proxy in front.
 
 mod accept_backoff;
+mod arrival;
 mod connection;
 mod connection_table;
 pub mod limits;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failpoint;
 use crate::http::server::accept_backoff::{AcceptBackoff, is_of_one_connection};
+use crate::http::server::arrival::Arrivals;
 use crate::http::server::connection_table::ConnectionTable;
 use crate::http::server::limits::ConnectionLimits;
 
@@ -52,6 +54,7 @@ pub async fn serve(
 ) {
     let listener = listener.into();
     let table = ConnectionTable::new(&limits);
+    let arrivals = Arrivals::new(limits.arriving_bytes);
     let mut connections = JoinSet::new();
     let mut backoff = AcceptBackoff::default();
     loop {
@@ -66,7 +69,8 @@ pub async fn serve(
                 backoff.reset();
                 // a socket that is not admitted is dropped, which closes it
                 if let Some(admission) = table.admit(peer) {
-                    let connection = connection::drive(socket, peer, app.clone(), &limits, shutdown.clone());
+                    let (app, arrival) = (app.clone(), arrivals.connection());
+                    let connection = connection::drive(socket, peer, app, &limits, arrival, shutdown.clone());
                     connections.spawn(async move {
                         let _admission = admission;
                         connection.await;

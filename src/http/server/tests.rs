@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -67,6 +67,11 @@ fn start(limits: ConnectionLimits) -> Server {
 }
 
 fn start_at(url: &str, limits: ConnectionLimits) -> Server {
+    start_with(url, limits, Duration::from_secs(1))
+}
+
+/// `body` is how long a body may take.
+fn start_with(url: &str, limits: ConnectionLimits, body: Duration) -> Server {
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, arrived) = mpsc::unbounded_channel();
@@ -90,7 +95,7 @@ fn start_at(url: &str, limits: ConnectionLimits) -> Server {
     let config = MiddlewareConfig {
         site: Arc::new(site),
         proxies: Arc::clone(&limits.proxies),
-        body_limits: BodyLimits { total: Duration::from_secs(1), ..BodyLimits::default() },
+        body_limits: BodyLimits { total: body, grace: body.max(BodyLimits::default().grace), ..BodyLimits::default() },
         clock: Clock::default(),
         problem_page: page,
         tasks: TaskTracker::new(),
@@ -360,6 +365,91 @@ async fn past_the_cap_newcomers_wait_until_a_connection_closes() {
     }
     drop(socket);
     assert_eq!(status(&within(third).await), 200);
+}
+
+/// F74: through a proxy, or from this machine, anybody could take all connections there are.
+#[tokio::test]
+async fn past_its_cap_a_proxy_is_refused_until_one_of_its_connections_closes() {
+    let (connections_per_proxy, header) = (2, Duration::from_mins(1));
+    let server = start(ConnectionLimits { connections_per_proxy, header, ..ConnectionLimits::default() });
+    let mut first = server.connect().await;
+    let _second = server.connect().await;
+    server.get(&mut first, "/").await;
+    assert_eq!(status(&up_to(&mut first, "127.0.0.1").await), 200);
+    assert_eq!(rest(&mut server.connect().await).await, "", "closed at once");
+    drop(first);
+    let mut answer = String::new();
+    let answered = async {
+        while answer.is_empty() {
+            let mut socket = server.connect().await;
+            let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
+            // one that is refused may be so before it has said anything
+            let _ = socket.write_all(request.as_bytes()).await;
+            let _ = socket.read_to_string(&mut answer).await;
+        }
+    };
+    within(answered).await;
+    assert_eq!(status(&answer), 200);
+}
+
+type Begun<'a> = &'a dyn Fn(&Server) -> String;
+
+/// F74: memory for what never comes whole had no bound in sum.
+#[tokio::test]
+async fn of_requests_that_do_not_arrive_whole_only_so_many_are_waited_for() {
+    let half_head = |server: &Server| format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nX: ", server.address);
+    let long_head = |server: &Server| half_head(server) + &"a".repeat(15_000);
+    let half_body = |server: &Server| {
+        let kind = "Content-Type: application/x-www-form-urlencoded";
+        let head = format!("POST /form HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{kind}", server.address);
+        format!("{head}\r\nContent-Length: 16000\r\n\r\nemail={}", "a".repeat(15_000))
+    };
+    // the first one is whole, and what lies behind it is not
+    let second = |server: &Server| format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.address) + &long_head(server);
+    // what each begins with, what it lacks, and how many of twenty may stay
+    let kinds: [(Begun<'_>, String, usize); 4] = [
+        (&half_head, "\r\n\r\n".to_owned(), 8),
+        (&long_head, "\r\n\r\n".to_owned(), 4),
+        (&half_body, "a".repeat(16_000 - 15_006), 4),
+        (&second, "\r\n\r\n".to_owned(), 4),
+    ];
+    for (begun, end, stay) in kinds {
+        let (arriving_bytes, minute) = (64 * 1_024, Duration::from_mins(1));
+        let limits = ConnectionLimits { arriving_bytes, header: minute, ..ConnectionLimits::default() };
+        let server = start_with("http://127.0.0.1", limits, minute);
+        let mut idle = server.connect().await;
+        server.get(&mut idle, "/").await;
+        up_to(&mut idle, "127.0.0.1").await;
+        let (mut writers, mut readers) = (Vec::new(), JoinSet::new());
+        for _ in 0..20 {
+            let (mut reader, mut writer) = server.connect().await.into_split();
+            writer.write_all(begun(&server).as_bytes()).await.unwrap();
+            writers.push(writer);
+            readers.spawn(async move {
+                let mut answer = Vec::new();
+                // a reset is an end as well
+                let _ = reader.read_to_end(&mut answer).await;
+                String::from_utf8(answer).unwrap()
+            });
+        }
+        // who asks for something whole meanwhile is answered
+        assert_eq!(status(&server.ask("GET / HTTP/1.1", b"").await), 200);
+        let finished =
+            |answer: &str| answer.matches("HTTP/1.1 200").count() == begun(&server).matches("HTTP/1.1").count();
+        for _ in 0..20 - stay {
+            let answer = within(readers.join_next()).await.unwrap().unwrap();
+            assert!(!finished(&answer), "{answer}");
+        }
+        for writer in &mut writers {
+            let _ = writer.write_all(end.as_bytes()).await;
+        }
+        while let Some(answer) = within(readers.join_next()).await {
+            let answer = answer.unwrap();
+            assert!(finished(&answer), "{answer}");
+        }
+        server.get(&mut idle, "/").await;
+        assert_eq!(status(&up_to(&mut idle, "127.0.0.1").await), 200, "one that has begun nothing is left alone");
+    }
 }
 
 #[tokio::test]
