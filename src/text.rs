@@ -1,5 +1,10 @@
 //! What others wrote, made fit for a header, a log or a terminal.
 
+use std::fmt::Write as _;
+
+/// The longest piece of a stranger's text in a log, in characters.
+const MAX_LOGGED_CHARS: usize = 200;
+
 /// The text on one line: control characters become spaces, runs of white space one space, and at most `max_chars` stay.
 #[must_use]
 pub fn one_line(text: &str, max_chars: usize) -> String {
@@ -19,8 +24,30 @@ pub fn is_invisible(c: char) -> bool {
         || u32::from(c) & 0xfffe == 0xfffe
 }
 
+/// A stranger's text as it may stand in a log: on one line, without control, bidirectional or invisible characters, and
+/// not longer than 200 characters.
+#[must_use]
+pub fn loggable(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text.chars();
+    for character in rest.by_ref().take(MAX_LOGGED_CHARS) {
+        if character.is_control() || is_invisible(character) || matches!(character, '\u{2028}' | '\u{2029}') {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+        } else {
+            out.push(character);
+        }
+    }
+    if rest.next().is_some() {
+        out.push('…');
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -28,5 +55,20 @@ mod tests {
         assert_eq!(one_line(" a\r\nBcc: b\u{2028}c\u{1b}[31m\0 ", 100), "a Bcc: b c [31m");
         assert_eq!(one_line("客人到了", 2), "客人");
         assert_eq!(one_line("\n\t", 2), "");
+    }
+
+    #[test]
+    fn a_forged_line_stays_inside_its_own() {
+        assert_eq!(loggable("a\n{\"level\":\"error\"}\u{1b}[31m"), "a\\u{a}{\"level\":\"error\"}\\u{1b}[31m");
+        assert_eq!(loggable("\u{202e}x\u{85}"), "\\u{202e}x\\u{85}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_one_short_line(text in any::<String>()) {
+            let line = loggable(&text);
+            prop_assert!(!line.chars().any(char::is_control));
+            prop_assert!(line.chars().count() <= MAX_LOGGED_CHARS * 10 + 1);
+        }
     }
 }

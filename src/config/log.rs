@@ -6,7 +6,11 @@ use super::values::Values;
 pub(super) const SECTION: Section = Section {
     title: "Log",
     settings: &[
-        Setting::new("LOG", Fallback::Described("info; warn for other commands than serve"), "tracing filter"),
+        Setting::new(
+            "LOG",
+            Fallback::Described("info; warn for other commands than serve"),
+            "tracing filter, beside the default; bellhop::request=info adds a line for each request",
+        ),
         Setting::new("LOG_FORMAT", Fallback::Value("text"), "text or json"),
     ],
 };

@@ -16,9 +16,15 @@ use crate::clock::Clock;
 use crate::config::{ConfigError, LogConfig, LogFormat};
 use crate::text::one_line;
 
-/// What others in this process say by themselves, unless the settings ask for it: lapin says everything that goes wrong, twice
-/// and before we do, and `PostgreSQL` that a table which is made if it is missing is there.
-const QUIET: &str = "lapin=off,lapin::returned_messages=off,sqlx::postgres::notice=warn";
+/// The target of the lines about every request, which are written only where `BELLHOP_LOG` names it.
+pub const REQUESTS: &str = "bellhop::request";
+
+/// The target of the lines about requests that were refused.
+pub const REFUSED: &str = "bellhop::refused";
+
+/// What is not said by itself, unless the settings ask for it: lapin says everything that goes wrong, twice and before we do, and
+/// `PostgreSQL` that a table which is made if it is missing is there.
+const QUIET: &str = "lapin=off,lapin::returned_messages=off,sqlx::postgres::notice=warn,bellhop::request=off";
 
 /// Crates that have the login to the broker in their hands, and write whole frames at their finest level.
 const SEES_LOGINS: [&str; 4] = ["lapin", "amq_protocol", "async_rs", "tcp_stream"];
@@ -29,14 +35,19 @@ const SEES_URLS: &str = "sqlx_postgres::options::parse";
 /// The longest message of a panic in a log, in characters.
 const MAX_PANIC_CHARS: usize = 1_000;
 
-/// Starts the log on standard error, with `default` as its filter unless the settings say otherwise.
+/// What is written: the `default` level, and what the settings say instead or beside it. Of two directives for one target the later
+/// one counts.
+fn filter(asked: Option<&str>, default: &str) -> Result<EnvFilter, ConfigError> {
+    let asked = asked.map(|asked| format!(",{asked}")).unwrap_or_default();
+    EnvFilter::try_new(format!("{default},{QUIET}{asked}")).map_err(|error| ConfigError::new("LOG", error))
+}
+
+/// Starts the log on standard error, at the level `default` where the settings do not say otherwise.
 ///
 /// # Errors
 /// When `BELLHOP_LOG` is not a filter.
 pub fn start(config: &LogConfig, default: &str) -> Result<(), ConfigError> {
-    let filter = config.filter.as_deref().unwrap_or(default);
-    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"));
-    let filter = filter.map_err(|error| ConfigError::new("LOG", error))?;
+    let filter = filter(config.filter.as_deref(), default)?;
     let never = |error: &dyn std::fmt::Display| ConfigError::other(format!("cannot start the log: {error}"));
     let lines = writer::start().map_err(|error| never(&error))?;
     // whoever asks for everything asks for no secret
@@ -104,4 +115,37 @@ fn json_line(level: &str, message: &str) -> String {
     let now = Clock::default().now().to_rfc3339_opts(SecondsFormat::Micros, true);
     let line = json!({ "timestamp": now, "level": level, "message": message, "target": "bellhop" });
     format!("{line}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    /// F36: a line for each request is had by naming it, and costs nothing else that is said.
+    #[test]
+    fn what_is_named_is_said_beside_the_rest_and_a_bare_level_is_said_instead() {
+        for (asked, expected) in [
+            (None, [true, false, false, false]),
+            (Some("bellhop::request=info"), [true, true, false, false]),
+            (Some("warn"), [false, false, false, false]),
+            (Some("warn,bellhop::request=info"), [false, true, false, false]),
+            (Some("off,bellhop::request=info"), [false, true, false, false]),
+            (Some("debug"), [true, false, true, false]),
+            (Some("lapin=info"), [true, false, false, true]),
+        ] {
+            let subscriber = tracing_subscriber::registry().with(filter(asked, "info").unwrap());
+            let said = tracing::subscriber::with_default(subscriber, || {
+                [
+                    tracing::enabled!(target: REFUSED, Level::INFO),
+                    tracing::enabled!(target: REQUESTS, Level::INFO),
+                    tracing::enabled!(target: "bellhop::http", Level::DEBUG),
+                    tracing::enabled!(target: "lapin::x", Level::INFO),
+                ]
+            });
+            assert_eq!(said, expected, "{asked:?}");
+        }
+        assert!(filter(Some("info,=,["), "info").is_err());
+    }
 }

@@ -4,7 +4,7 @@ mod guarded;
 mod log;
 mod writer;
 
-pub use self::log::{last_line, start, start_lines};
+pub use self::log::{REFUSED, REQUESTS, last_line, start, start_lines};
 pub use self::writer::{flush, is_writable};
 
 tokio::task_local! {

@@ -367,6 +367,8 @@ fn what_runs_beside_the_requests_is_watched() {
         "src/db/postgres.rs",
         // a request and a connection
         "src/http/middleware/detach.rs",
+        // sums up what the next refusal would sum up without it
+        "src/http/middleware/request_log.rs",
         "src/http/server/mod.rs",
         // a look, for which its caller waits
         "src/messaging/broker/embedded/delivery.rs",

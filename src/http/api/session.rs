@@ -14,6 +14,7 @@ use crate::http::api::schema::{LIMITED, Me};
 use crate::http::cookies::Cookie;
 use crate::http::extract::json::Json;
 use crate::http::extract::visitor::Visitor;
+use crate::http::middleware::request_log::LoginFailed;
 use crate::http::problem::Problem;
 use crate::http::response::{CLEAR_SITE_DATA, with_cookies};
 use crate::http::state::AppState;
@@ -53,7 +54,10 @@ pub async fn login(
         }
         Err(error) => {
             let LoginRefused = error.downcast()?;
-            Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "The address or the password is wrong."))
+            let detail = "The address or the password is wrong.";
+            let mut refused = Problem::new(StatusCode::UNAUTHORIZED, "wrong-credentials", detail).into_response();
+            refused.extensions_mut().insert(LoginFailed);
+            Ok(refused)
         }
     }
 }

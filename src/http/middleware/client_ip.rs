@@ -16,8 +16,8 @@ use axum::response::Response;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::http::middleware::site::LOOPBACK;
-use crate::http::middleware::trace::loggable;
 use crate::http::problem::Problem;
+use crate::text::loggable;
 
 /// The other end of the socket, put into the request's extensions by [`crate::http::server`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::http::middleware::trace::loggable;
+use crate::text::loggable;
 
 /// How many different things are told: strangers send whatever they like.
 const MAX_TOLD: usize = 10;

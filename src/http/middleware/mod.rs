@@ -7,6 +7,7 @@ pub mod detach;
 mod hints;
 pub mod render_problem;
 pub mod request_check;
+pub mod request_log;
 pub mod security_headers;
 pub mod site;
 pub mod trace;
@@ -24,9 +25,10 @@ use self::client_ip::{Proxies, resolve_client_ip};
 use self::detach::detach;
 use self::render_problem::{RenderPage, render_problem};
 use self::request_check::validate_request;
+use self::request_log::RequestLog;
 use self::security_headers::set_security_headers;
 use self::site::Site;
-use self::trace::trace_request;
+use self::trace::{Trace, trace_request};
 use crate::clock::Clock;
 
 /// What the layers need to know.
@@ -56,7 +58,7 @@ pub fn apply(app: Router, config: MiddlewareConfig) -> Router {
         .layer(CatchPanicLayer::custom(from_panic))
         .layer(from_fn_with_state(problem_page, render_problem))
         .layer(from_fn_with_state(site, set_security_headers))
+        .layer(from_fn_with_state(Trace { clock, log: RequestLog::default() }, trace_request))
         .layer(from_fn_with_state(proxies, resolve_client_ip))
-        .layer(from_fn_with_state(clock, trace_request))
         .layer(from_fn_with_state(problem_page, answer_panics))
 }

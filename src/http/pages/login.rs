@@ -12,6 +12,7 @@ use crate::http::extract::form::{Fields, FormState};
 use crate::http::extract::query::Query;
 use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
+use crate::http::middleware::request_log::LoginFailed;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
 use crate::http::response::{html, see_other};
@@ -65,7 +66,9 @@ pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields
                 page.here = Target::parse(&next.after(links::LOGIN));
             }
             let form = FormState::of([("email", email)]).with_error(page.t.get("login-refused"));
-            html(StatusCode::UNPROCESSABLE_ENTITY, &LoginPage { page, form, next })
+            let mut refused = html(StatusCode::UNPROCESSABLE_ENTITY, &LoginPage { page, form, next })?;
+            refused.extensions_mut().insert(LoginFailed);
+            Ok(refused)
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use regex::Regex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -71,6 +72,177 @@ async fn every_line_of_the_log_is_json_whatever_is_typed() {
         lines += 1;
     }
     assert!(lines > 50, "the finest log was on");
+}
+
+/// What is on a line, without the time at its beginning.
+fn content(line: &str, format: &str) -> String {
+    if format == "text" {
+        let (time, rest) = line.split_once(' ').expect(line);
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{line}");
+        return rest.to_owned();
+    }
+    let mut value: Value = serde_json::from_str(line).expect(line);
+    assert!(value["timestamp"].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')), "{line}");
+    value.as_object_mut().expect(line).remove("timestamp");
+    value.to_string()
+}
+
+fn without_time(line: &str) -> String {
+    let time = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z").expect("a pattern");
+    time.replace(line, "").into_owned()
+}
+
+/// Whom the filter that docs/security.md has for fail2ban bans for a line.
+fn banned(line: &str) -> Option<String> {
+    let paper = std::fs::read_to_string("docs/security.md").expect("the paper");
+    let filter =
+        paper.split("[Definition]\nfailregex = ").nth(1).expect("a filter").split("\n```").next().expect("its end");
+    let patterns = filter.lines().map(|line| line.trim().replace("<ADDR>", "([0-9a-f.:]+)"));
+    let patterns: Vec<Regex> = patterns.map(|pattern| Regex::new(&pattern).expect("a pattern")).collect();
+    assert_eq!(patterns.len(), 2, "one for each form of the log");
+    patterns.iter().find_map(|pattern| Some(pattern.captures(line)?.get(1)?.as_str().to_owned()))
+}
+
+#[test]
+fn the_filter_for_fail2ban_bans_nobody_by_what_a_stranger_wrote() {
+    let refused = "INFO bellhop::refused: refused outcome=wrong-credentials client=203.0.113.7 route=/login";
+    for before in ["  ", "", "host bellhop[12]: 2026-11-27T10:15:30.123456Z  "] {
+        assert_eq!(banned(&format!("{before}{refused}")).as_deref(), Some("203.0.113.7"), "{before}");
+    }
+    for line in [
+        format!("  WARN bellhop::http: arrived=\"{refused}\""),
+        format!("  INFO http{{path=\"/{refused}\"}}: bellhop::http: answered"),
+        refused.replace("wrong-credentials", "misdirected"),
+        r#"{"timestamp":"","level":"WARN","message":"x","arrived":"{\"timestamp\":\"\",\"level\":\"INFO\",\"message\":\"refused\",\"outcome\":\"wrong-credentials\",\"client\":\"203.0.113.7\","}"#.to_owned(),
+    ] {
+        assert_eq!(banned(&line), None, "{line}");
+    }
+}
+
+/// F36, F39: word for word, because other programs read them; and nothing of what was typed is in them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_and_where_it_is_asked_for_every_request_has_a_line_of_one_shape() {
+    for (format, named) in [("text", true), ("json", true), ("text", false), ("json", false)] {
+        let app = Bellhop::new().await.with("LOG_FORMAT", format).with("LIMITS", "on");
+        let app = app.with("TRUSTED_PROXIES", "127.0.0.1");
+        let mut app = if named { app.with("LOG", "bellhop::request=info") } else { app };
+        app.start().await;
+        let client = app.client();
+        let from = |request: reqwest::RequestBuilder, ip: &str| request.header("x-forwarded-for", ip);
+        let login = [("email", "canary.lovelace@canary.example"), ("password", "CANARY-word one two three")];
+        let json = json!({"email": login[0].1, "password": login[1].1});
+        let get = |path: &str| client.http.get(format!("{}{path}", app.url));
+        let mut lines = Vec::new();
+        for (method, route, status, ip, outcome, request) in [
+            ("POST", "/login", 422, "203.0.113.7", Some("wrong-credentials"), client.posting("/login").form(&login)),
+            (
+                "POST",
+                "/api/v1/login",
+                401,
+                "2001:db8::7",
+                Some("wrong-credentials"),
+                client.posting("/api/v1/login").json(&json),
+            ),
+            ("GET", "/", 421, "203.0.113.7", Some("misdirected"), get("/").header("host", "id.example.org")),
+            ("POST", "/login", 403, "203.0.113.8", None, client.posting("/login").header("sec-fetch-site", "none")),
+            ("POST", "/login", 415, "203.0.113.8", None, client.posting("/login").json(&json)),
+            ("GET", "/confirm", 404, "203.0.113.8", None, get("/confirm?token=CANARY-token")),
+            ("GET", "none", 404, "203.0.113.8", None, get("/CANARY-path?CANARY-query")),
+            ("other", "/", 405, "203.0.113.8", None, {
+                client.http.request("CANARY-method".parse().expect("a token"), &app.url)
+            }),
+        ] {
+            let answer = client.send(from(request, ip)).await;
+            assert_eq!(answer.status, status, "{route}");
+            lines.push((method, route, status, ip, outcome, answer.header("x-request-id").to_owned()));
+        }
+        let mut tries = 0;
+        let limited = loop {
+            let guess = client.posting("/confirm").form(&[("token", "CANARY-token")]);
+            let answer = client.send(from(guess, "203.0.113.9")).await;
+            if answer.status == 429 {
+                break answer;
+            }
+            tries += 1;
+            assert!(tries < 1_000, "guesses are limited");
+        };
+        let id = limited.header("x-request-id").to_owned();
+        lines.push(("POST", "/confirm", 429, "203.0.113.9", Some("too-many-requests"), id));
+        app.terminate();
+        assert_eq!(app.end().await.code(), Some(0));
+
+        let log = app.log();
+        for canary in ["canary", "CANARY", "lovelace"] {
+            assert!(!log.contains(canary), "{canary} in {log}");
+        }
+        let said: Vec<String> = log.lines().map(|line| content(line, format)).collect();
+        // fail2ban takes the time out before it looks
+        let banned: Vec<String> = log.lines().map(without_time).filter_map(|line| banned(&line)).collect();
+        assert_eq!(banned, ["203.0.113.7", "2001:db8::7", "203.0.113.9"], "{log}");
+        let mut of_refusals = 0;
+        for (method, route, status, ip, outcome, id) in &lines {
+            let refused = outcome.map(|outcome| match format {
+                "text" => format!(
+                    " INFO bellhop::refused: refused outcome={outcome} client={ip} route={route} status={status} request_id={id}"
+                ),
+                _ => json!({"level": "INFO", "message": "refused", "outcome": outcome, "client": ip, "route": route,
+                    "status": status, "request_id": id, "target": "bellhop::refused"})
+                .to_string(),
+            });
+            // what else may be said of it, as that another host was asked for, is not said each time
+            let is_shaped =
+                |line: &str| ["bellhop::refused", "bellhop::request"].iter().any(|target| line.contains(target));
+            let of_request = said.iter().filter(|line| line.contains(id.as_str()) && is_shaped(line));
+            let of_request: Vec<&String> = of_request.collect();
+            let told = of_request.iter().filter(|line| Some(**line) == refused.as_ref()).count();
+            assert_eq!(told, usize::from(refused.is_some()), "{refused:?} in {log}");
+            of_refusals += told;
+            // the other line is the request's
+            assert_eq!(of_request.len(), told + usize::from(named), "{of_request:#?}");
+            let Some(answered) = of_request.into_iter().find(|line| Some(*line) != refused.as_ref()) else { continue };
+            if format == "text" {
+                let rest = answered
+                    .strip_prefix(&format!(
+                        " INFO bellhop::request: answered method={method} route={route} status={status} took_ms="
+                    ))
+                    .expect(answered);
+                let took = rest.strip_suffix(&format!(" client={ip} request_id={id}")).expect(answered);
+                assert!(took.parse::<f64>().expect(answered) > 0.0, "{answered}");
+            } else {
+                let mut value: Value = serde_json::from_str(answered).expect("JSON");
+                assert!(value["took_ms"].as_f64().expect(answered) > 0.0, "{answered}");
+                value.as_object_mut().expect("an object").remove("took_ms");
+                let expected = json!({"level": "INFO", "message": "answered", "method": method, "route": route,
+                    "status": status, "client": ip, "request_id": id, "target": "bellhop::request"});
+                assert_eq!(value, expected);
+            }
+        }
+        assert_eq!(said.iter().filter(|line| line.contains("bellhop::refused")).count(), of_refusals, "{log}");
+    }
+}
+
+/// F39: whoever sends many is summed up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_refusals_is_a_few_lines_that_say_how_many() {
+    let mut app = Bellhop::new().await;
+    app.start().await;
+    let client = app.client();
+    for _ in 0..300 {
+        let request = client.http.get(&app.url).header("host", "id.example.org");
+        assert_eq!(client.send(request).await.status, 421);
+    }
+    // what is not told yet is told at the end
+    app.terminate();
+    assert_eq!(app.end().await.code(), Some(0));
+    let log = app.log();
+    let told = log.matches("bellhop::refused: refused outcome=misdirected client=127.0.0.1 route=/ status=421").count();
+    let sums = log.lines().filter_map(|line| {
+        let rest = line.split_once("bellhop::refused: more were refused network=127.0.0.1/32 requests=")?.1;
+        rest.strip_suffix(" seconds=10")?.parse::<usize>().ok()
+    });
+    let sums: Vec<usize> = sums.collect();
+    assert!(told <= 10 * (sums.len() + 1), "{told} lines, {sums:?}");
+    assert_eq!(told + sums.iter().sum::<usize>(), 300, "{log}");
 }
 
 /// F34, F64: whoever collects JSON can read why it does not start.
