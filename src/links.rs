@@ -21,8 +21,28 @@ pub const LOGIN: &str = "/login";
 pub const LOGOUT: &str = "/logout";
 /// Chooses the language of the pages.
 pub const LANGUAGE: &str = "/language";
+/// The form for who has forgotten the password.
+pub const FORGOT: &str = "/forgot";
+/// Where a browser waits for the mail after that.
+pub const FORGOT_SENT: &str = "/forgot/sent";
+/// How far that mail has come, for the page's script.
+pub const FORGOT_STATUS: &str = "/forgot/status";
+/// The page behind the link in that mail.
+pub const RESET: &str = "/reset";
 /// The page of who is signed in.
 pub const ACCOUNT: &str = "/account";
+/// The form that changes the password.
+pub const ACCOUNT_PASSWORD: &str = "/account/password";
+/// The form that changes name and language.
+pub const ACCOUNT_PROFILE: &str = "/account/profile";
+/// The whole login log of who is signed in.
+pub const ACCOUNT_ACTIVITY: &str = "/account/activity";
+/// Where one is signed in.
+pub const ACCOUNT_SESSIONS: &str = "/account/sessions";
+/// Ends one of these.
+pub const END_SESSION: &str = "/account/sessions/{id}/end";
+/// Ends all of these but the present one.
+pub const END_OTHER_SESSIONS: &str = "/account/sessions/end-others";
 /// The local mailbox.
 pub const MAILBOX: &str = "/mailbox";
 /// A mail in it.
@@ -70,9 +90,15 @@ pub fn asset(name: &str) -> String {
 
 /// The page of a link, for whoever is on it already.
 #[must_use]
-pub fn confirm_path(token: &str) -> String {
+pub fn token_path(path: &str, token: &str) -> String {
     let token: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
-    format!("{CONFIRM}?token={token}")
+    format!("{path}?token={token}")
+}
+
+/// Ends a session.
+#[must_use]
+pub fn end_session(id: &str) -> String {
+    format!("{ACCOUNT_SESSIONS}/{id}/end")
 }
 
 /// The URL of a path, for a mail.
@@ -83,12 +109,12 @@ pub fn absolute(public_url: &Url, path: &str) -> anyhow::Result<Url> {
     public_url.join(path).context("cannot build a link")
 }
 
-/// The link that confirms a registration.
+/// The link of a mail to one of our pages.
 ///
 /// # Errors
 /// As [`absolute`].
-pub fn confirm_url(public_url: &Url, token: &str) -> anyhow::Result<Url> {
-    let mut url = absolute(public_url, CONFIRM)?;
+pub fn token_url(public_url: &Url, path: &str, token: &str) -> anyhow::Result<Url> {
+    let mut url = absolute(public_url, path)?;
     url.query_pairs_mut().append_pair("token", token);
     Ok(url)
 }

@@ -39,7 +39,7 @@ const isFinal = (status) => !["queued", "sent", "delayed"].includes(status);
 /** Asks once; resolves to the status, or to null when there is no answer to be had just now. */
 async function ask() {
   try {
-    const response = await fetch("/register/status", { headers: { accept: "application/json" }, cache: "no-store" });
+    const response = await fetch(delivery.dataset.url, { headers: { accept: "application/json" }, cache: "no-store" });
     return response.ok ? (await response.json()).status : null;
   } catch {
     return null;

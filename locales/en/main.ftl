@@ -22,6 +22,8 @@ field-name-hint = As you would like to be addressed.
 field-email = Email address
 field-email-hint = We send one mail to it, with a link that completes your registration.
 field-password = Password
+field-new-password = New password
+field-current-password = Current password
 field-new-password-hint = At least 15 characters. A few words in a row are easy to keep and hard to guess.
 password-show = Show password
 password-hide = Hide password
@@ -35,7 +37,9 @@ mistake-name-characters = This name has characters in it that cannot be shown. P
 mistake-email-missing = Please enter your email address.
 mistake-email-invalid = This does not look like an email address. It should look like name@example.org.
 mistake-email-long = This address is longer than an email address can be.
+mistake-language = Please choose one of the languages.
 mistake-password-missing = Please choose a password.
+mistake-password-current = This is not your current password. Please type it again.
 mistake-password-chosen = Please type the password you chose when you registered.
 mistake-password-short = This is shorter than 15 characters. One or two more words will do.
 mistake-password-long = This is longer than 256 characters. Please choose something shorter.
@@ -108,9 +112,54 @@ login-title = Sign in
 login-lead = Welcome back.
 login-submit = Sign in
 login-refused = That did not work. Please check the address and the password. If you have just registered, confirm your address first.
+login-forgotten = Forgotten your password?
+login-forgotten-link = Get a link
 login-other = New here?
 login-other-link = Create an account
 sign-out = Sign out
+
+# getting back in
+
+forgot-title = Forgotten your password?
+forgot-lead = Tell us your address, and we write to it with a link to choose a new one.
+forgot-submit = Send me a link
+forgot-other = It came back to you?
+forgot-sent-lead = We are writing to this address. If you have an account here, the mail has a link that works for 30 minutes.
+reset-title = Choose a new password
+reset-lead = When it is set, you are signed out everywhere, and sign in with the new one.
+reset-submit = Set the password
+reset-invalid-lead = It may have expired or been used, or a part of it may be missing. Ask for a new one.
+reset-again = Get a new link
+
+# what was just done
+
+notice-password-reset = Your new password is set, and you are signed out everywhere. Sign in with it.
+notice-password-changed = Your password is changed. You are signed out everywhere but here.
+notice-session-ended = That session is ended.
+notice-sessions-ended = All other sessions are ended.
+
+# changing name and language
+
+profile-title = Your name and language
+profile-submit = Save
+notice-profile-changed = Saved.
+
+# changing the password
+
+password-title = Change your password
+password-lead = You stay signed in here, and are signed out everywhere else.
+password-submit = Change password
+password-forgotten = Forgotten the current one?
+password-forgotten-link = Get a link
+
+# where one is signed in
+
+sessions-title = Where you are signed in
+sessions-lead = End what you do not know or do not need any more.
+sessions-begun = Since
+sessions-seen = Last used
+sessions-end = End
+sessions-end-others = End all others
 
 # the account
 
@@ -121,8 +170,18 @@ account-name = Name
 account-email = Email address
 account-since = Guest since
 account-language = Language
+account-profile = Change name or language
+account-password = Change password
+account-sessions = Where you are signed in
 activity-title = Latest sign-ins
 activity-lead = Every time your account was opened, and every time somebody tried. Newest first.
+activity-all = The whole log
+activity-page-title = Your login log
+activity-show-refused = Only refused
+activity-show-all = Show all
+activity-none = Nothing of this kind has happened.
+activity-older = Older
+activity-newest = Newest
 activity-when = When
 activity-what = What happened
 activity-device = Device
@@ -134,6 +193,7 @@ activity-present = The session you are looking from
 # what happened, in words
 
 activity-user-confirmed = Signed in by confirming the address
+activity-password-changed = Password changed
 activity-login-succeeded = Signed in
 activity-login-failed = Sign-in refused
 activity-login-failed-password = Sign-in refused: wrong password
@@ -198,6 +258,26 @@ mail-confirmation-expiry = { $hours ->
    *[other] The link works for { $hours } hours, and only once.
 }
 mail-confirmation-not-you = If you did not register, ignore this mail: no account is created unless the link is used.
+mail-reset-subject = Your link to a new password
+mail-reset-preview = It works for half an hour.
+mail-reset-lead = Somebody, you we hope, has forgotten the password of your account. Choose a new one here:
+mail-reset-button = Choose a new password
+mail-reset-expiry = { $minutes ->
+    [one] The link works for { $minutes } minute, and only once.
+   *[other] The link works for { $minutes } minutes, and only once.
+}
+mail-reset-not-you = If it was somebody else, ignore this mail: your password has not changed.
+mail-no-account-subject = There is no account with this address
+mail-no-account-preview = Somebody asked for a new password.
+mail-no-account-lead = Somebody asked for a new password and entered this address, but nobody has an account with it.
+mail-no-account-you = If that was you, you may have registered with another address. You can also create an account:
+mail-no-account-button = Create account
+mail-no-account-not-you = If it was somebody else, ignore this mail.
+mail-password-changed-subject = Your password was changed
+mail-password-changed-preview = You are signed out everywhere else.
+mail-password-changed-lead = The password of your account was changed on { $moment }. Everybody who was signed in with the old one is signed out.
+mail-password-changed-not-you = If that was you, you need not do anything. If not, choose a new password at once:
+mail-password-changed-button = Choose a new password
 mail-already-subject = You already have an account
 mail-already-preview = Somebody registered with your address. Nothing has changed.
 mail-already-lead = Somebody has just registered with this address, but you already have an account. Nothing about it has changed.

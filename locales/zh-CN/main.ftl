@@ -21,6 +21,8 @@ field-name = 姓名
 field-name-hint = 您希望我们怎样称呼您。
 field-email = 邮箱地址
 field-email-hint = 我们会发送一封邮件，点开其中的链接即可完成注册。
+field-new-password = 新密码
+field-current-password = 当前密码
 field-password = 密码
 field-new-password-hint = 至少 15 个字符。用几个不相干的词连成一句，好记又难猜。
 password-show = 显示密码
@@ -35,7 +37,9 @@ mistake-name-characters = 姓名里有无法显示的字符，请重新输入。
 mistake-email-missing = 请填写邮箱地址。
 mistake-email-invalid = 这不像是邮箱地址，正确的格式如 name@example.org。
 mistake-email-long = 这个地址超出了邮箱地址允许的长度。
+mistake-language = 请从列出的语言中选择。
 mistake-password-missing = 请设置密码。
+mistake-password-current = 这不是您当前的密码，请重新输入。
 mistake-password-chosen = 请输入注册时设置的密码。
 mistake-password-short = 密码不足 15 个字符，再加一两个词就够了。
 mistake-password-long = 密码超过了 256 个字符，请缩短一些。
@@ -108,9 +112,54 @@ login-title = 登录
 login-lead = 欢迎回来。
 login-submit = 登录
 login-refused = 登录未成功，请检查邮箱和密码。如果您刚刚注册，请先确认邮箱。
+login-forgotten = 忘记密码？
+login-forgotten-link = 获取链接
 login-other = 第一次来？
 login-other-link = 创建账号
 sign-out = 退出登录
+
+# 找回密码
+
+forgot-title = 忘记密码？
+forgot-lead = 请填写您的邮箱，我们会把设置新密码的链接发过去。
+forgot-submit = 发送链接
+forgot-other = 又想起来了？
+forgot-sent-lead = 我们正在给这个邮箱发邮件。如果您在这里有账号，邮件中会有一个 30 分钟内有效的链接。
+reset-title = 设置新密码
+reset-lead = 设置后，您会在所有设备上退出，请用新密码登录。
+reset-submit = 设置密码
+reset-invalid-lead = 它可能已经过期、已被使用，或者不完整。请重新获取一个。
+reset-again = 重新获取链接
+
+# 刚刚办好的事
+
+notice-password-reset = 新密码已设置，您已在所有设备上退出。请用新密码登录。
+notice-password-changed = 密码已更改。除此处外，您已在所有设备上退出。
+notice-session-ended = 该会话已结束。
+notice-sessions-ended = 其他会话已全部结束。
+
+# 更改姓名和语言
+
+profile-title = 姓名与语言
+profile-submit = 保存
+notice-profile-changed = 已保存。
+
+# 更改密码
+
+password-title = 更改密码
+password-lead = 您在这里保持登录，在其他设备上会退出。
+password-submit = 更改密码
+password-forgotten = 忘记当前密码？
+password-forgotten-link = 获取链接
+
+# 登录的设备
+
+sessions-title = 登录的设备
+sessions-lead = 不认识的或不再需要的会话，请在这里结束。
+sessions-begun = 开始
+sessions-seen = 最近使用
+sessions-end = 结束
+sessions-end-others = 结束其他全部
 
 # 账号
 
@@ -120,9 +169,19 @@ account-details = 登记信息
 account-name = 姓名
 account-email = 邮箱地址
 account-since = 入住时间
+account-profile = 更改姓名或语言
+account-password = 更改密码
+account-sessions = 登录的设备
 account-language = 语言
 activity-title = 最近登录
 activity-lead = 每一次登录和每一次尝试都在这里，最近的排在最前。
+activity-all = 全部记录
+activity-page-title = 登录记录
+activity-show-refused = 只看未通过的
+activity-show-all = 显示全部
+activity-none = 没有这样的记录。
+activity-older = 更早
+activity-newest = 最新
 activity-when = 时间
 activity-what = 事件
 activity-device = 设备
@@ -134,6 +193,7 @@ activity-present = 您正在使用的会话
 # 事件的说法
 
 activity-user-confirmed = 确认邮箱并登录
+activity-password-changed = 更改密码
 activity-login-succeeded = 登录成功
 activity-login-failed = 登录未通过
 activity-login-failed-password = 登录未通过：密码错误
@@ -197,6 +257,23 @@ mail-confirmation-expiry = { $hours ->
    *[other] 链接在 { $hours } 小时内有效，只能使用一次。
 }
 mail-confirmation-not-you = 如果不是您注册的，无需理会。不打开链接，账号就不会建立。
+mail-reset-subject = 设置新密码的链接
+mail-reset-preview = 半小时内有效。
+mail-reset-lead = 有人（希望是您本人）忘记了您账号的密码。请在这里设置新密码：
+mail-reset-button = 设置新密码
+mail-reset-expiry = 链接在 { $minutes } 分钟内有效，且只能使用一次。
+mail-reset-not-you = 如果不是您本人，请忽略这封邮件：您的密码没有改变。
+mail-no-account-subject = 这个邮箱没有账号
+mail-no-account-preview = 有人要求设置新密码。
+mail-no-account-lead = 有人要求设置新密码，并填写了这个邮箱，但没有账号使用它。
+mail-no-account-you = 如果是您本人，您可能是用另一个邮箱注册的。您也可以创建账号：
+mail-no-account-button = 创建账号
+mail-no-account-not-you = 如果是别人，请忽略这封邮件。
+mail-password-changed-subject = 您的密码已更改
+mail-password-changed-preview = 您已在其他设备上退出。
+mail-password-changed-lead = 您账号的密码已于 { $moment } 更改。用旧密码登录的所有会话都已退出。
+mail-password-changed-not-you = 如果是您本人，无需任何操作。如果不是，请立即设置新密码：
+mail-password-changed-button = 设置新密码
 mail-already-subject = 您已经有账号了
 mail-already-preview = 有人用您的邮箱注册。您的账号没有任何变化。
 mail-already-lead = 刚才有人用这个邮箱注册，而您已经有账号了。您的账号没有任何变化。

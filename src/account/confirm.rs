@@ -10,7 +10,8 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::credentials::link::ConfirmToken;
+use crate::account::credentials::keys::Purpose;
+use crate::account::credentials::link::LinkToken;
 use crate::account::credentials::policy::Password;
 use crate::account::credentials::token::TokenHash;
 use crate::account::session::{self, NewSession};
@@ -83,7 +84,7 @@ impl Registration {
 
 /// The registration of a genuine link that has not expired.
 async fn find(accounts: &Accounts, token: &str) -> anyhow::Result<Option<Registration>> {
-    let token = ConfirmToken::parse(token);
+    let token = LinkToken::parse(token);
     let found: Option<Registration> = accounts
         .db
         .query(
@@ -92,12 +93,13 @@ async fn find(accounts: &Accounts, token: &str) -> anyhow::Result<Option<Registr
              from registrations r left join users u on u.email_canonical = r.email_canonical
              where r.id = $1",
         )
-        .bind(token.registration())
+        .bind(token.id())
         .optional()
         .await
         .context("cannot look the registration up")?;
     // computed for an empty address too: found and not found take the same time
-    let genuine = token.is_genuine(&accounts.keys, found.as_ref().map_or("", |found| &found.email_canonical));
+    let canonical = found.as_ref().map_or("", |found| &found.email_canonical);
+    let genuine = token.is_genuine(&accounts.keys, Purpose::ConfirmLink, &[canonical.as_bytes()]);
     let now = accounts.clock.now();
     Ok(found.filter(|found| genuine && found.link_expires_at.is_some_and(|until| now < until)))
 }

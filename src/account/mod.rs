@@ -1,19 +1,25 @@
 //! The domain: one file per use case, its SQL inside it; one public function that writes is one transaction.
 //!
-//! * [`register`], [`confirm`], [`login`]: what people do
-//! * [`session`], [`login_log`], [`user`]: what follows from it and is looked up
+//! * [`register`], [`confirm`], [`login`], [`reset`], [`change_password`], [`profile`]: what people do
+//! * [`session`], [`login_log`], [`user`], [`delivery`]: what follows from it and is looked up
+//! * [`budget`]: how often
 //! * [`credentials`]: passwords, tokens, links, keys, and the comparing of passwords
 //! * [`identity`]: the rules for addresses and names
 //! * [`purge`]: what expires
 
 mod accounts;
+pub mod budget;
+pub mod change_password;
 pub mod confirm;
 pub mod credentials;
+pub mod delivery;
 pub mod identity;
 pub mod login;
 pub mod login_log;
+pub mod profile;
 pub mod purge;
 pub mod register;
+pub mod reset;
 pub mod session;
 pub mod user;
 

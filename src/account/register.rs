@@ -13,6 +13,7 @@ use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::{Password, Weakness};
 use crate::account::credentials::token::Token;
 use crate::account::credentials::token::TokenHash;
+use crate::account::delivery::DeliveryStatus;
 use crate::account::identity::address::{Address, AddressError};
 use crate::account::identity::name::{DisplayName, NameError};
 use crate::clock::Timestamp;
@@ -72,36 +73,6 @@ async fn check(accounts: &Accounts, new: &NewRegistration<'_>) -> anyhow::Result
         (address, name, chosen) => {
             Err(RegistrationErrors { email: address.err(), name: name.err(), password: chosen.err() }.into())
         }
-    }
-}
-
-/// How far the mail of a registration has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryStatus {
-    /// On its way.
-    Queued,
-    /// A mail server has it.
-    Sent,
-    /// Not handed over yet; it is tried again.
-    Delayed,
-    /// Refused for good: the address is wrong.
-    Rejected,
-}
-
-impl DeliveryStatus {
-    /// As it stands in the table.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            DeliveryStatus::Queued => "queued",
-            DeliveryStatus::Sent => "sent",
-            DeliveryStatus::Delayed => "delayed",
-            DeliveryStatus::Rejected => "rejected",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Queued, Self::Sent, Self::Delayed, Self::Rejected].into_iter().find(|one| one.as_str() == text)
     }
 }
 

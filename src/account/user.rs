@@ -35,6 +35,14 @@ pub async fn by_canonical(db: &Db, canonical: &str) -> sqlx::Result<Option<User>
         .await
 }
 
+/// A user.
+///
+/// # Errors
+/// When the database is away.
+pub async fn by_id(db: &Db, id: Uuid) -> sqlx::Result<Option<User>> {
+    db.query("select id, email, name, locale, created_at from users where id = $1").bind(id).optional().await
+}
+
 /// The address of a registration that waits or of a user, for operators.
 ///
 /// # Errors
@@ -134,16 +142,6 @@ pub async fn set_admin(accounts: &Accounts, canonical: &str, admin: bool) -> any
         .await?;
     tx.commit().await?;
     Ok(found == 1)
-}
-
-/// Remembers the language of a user's pages and mails.
-///
-/// # Errors
-/// When the database is away.
-pub async fn set_locale(accounts: &Accounts, user: Uuid, locale: &'static str) -> anyhow::Result<()> {
-    let mut tx = accounts.db.begin().await?;
-    tx.query("update users set locale = $2 where id = $1").bind(user).bind(locale).execute_deferred().await?;
-    Ok(tx.commit().await?)
 }
 
 /// Whether a user is an administrator at this moment.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::bounds::{ATTEMPTED, CLASS, ENHANCED_CODE, MESSAGE_ID, REASON, TEMPLATE, TextBound, USER_AGENT};
 
 /// Every type, as [`OutboxEvent::kind`] returns it.
-pub const TYPES: [&str; 8] = [
+pub const TYPES: [&str; 11] = [
     "user.registered",
     "user.confirmed",
     "login.succeeded",
@@ -18,6 +18,9 @@ pub const TYPES: [&str; 8] = [
     "mail.sent",
     "mail.delayed",
     "mail.rejected",
+    "password.reset_requested",
+    "password.changed",
+    "user.updated",
 ];
 
 /// Something that happened.
@@ -110,6 +113,45 @@ pub enum Event {
         #[serde(flatten)]
         refusal: MailRefusal,
     },
+    /// The name or the language of a user was changed.
+    #[serde(rename = "user.updated")]
+    UserUpdated {
+        /// Whose; the row says what it is now.
+        user: Uuid,
+    },
+    /// Somebody has forgotten the password of an address; nobody has looked yet whether anybody has it.
+    #[serde(rename = "password.reset_requested")]
+    PasswordResetRequested {
+        /// The request.
+        reset: Uuid,
+        /// From where.
+        #[serde(flatten)]
+        origin: Origin,
+    },
+    /// A password was changed; every session from before has ended.
+    #[serde(rename = "password.changed")]
+    PasswordChanged {
+        /// Whose.
+        user: Uuid,
+        /// How.
+        by: PasswordChange,
+        /// The session that went on, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<Uuid>,
+        /// From where.
+        #[serde(flatten)]
+        origin: Origin,
+    },
+}
+
+/// How a password was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PasswordChange {
+    /// By the link in a mail.
+    Reset,
+    /// By who was signed in and knew the present one.
+    Account,
 }
 
 /// From where a request came.
@@ -152,12 +194,19 @@ impl Refusal {
     }
 }
 
-/// Which mail to which registration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// Which mail, and what it is about: one of the three.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MailFact {
-    /// For whom.
-    pub registration: Uuid,
-    /// The template: `confirmation`, `already_registered`.
+    /// A registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<Uuid>,
+    /// A password that was forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Uuid>,
+    /// A user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Uuid>,
+    /// The template: `confirmation`, `already_registered`, `password_reset`, `no_account`, `password_changed`.
     pub template: String,
     /// The same for every copy.
     pub message_id: String,
@@ -186,11 +235,14 @@ impl Event {
             Event::UserRegistered { registration, .. } => Some(*registration),
             Event::UserConfirmed { user, .. }
             | Event::LoginSucceeded { user, .. }
-            | Event::SessionRevoked { user, .. } => Some(*user),
+            | Event::SessionRevoked { user, .. }
+            | Event::PasswordChanged { user, .. }
+            | Event::UserUpdated { user } => Some(*user),
             Event::LoginFailed { user, .. } => *user,
             Event::MailSent { mail } | Event::MailDelayed { mail, .. } | Event::MailRejected { mail, .. } => {
-                Some(mail.registration)
+                mail.registration.or(mail.reset).or(mail.user)
             }
+            Event::PasswordResetRequested { reset, .. } => Some(*reset),
         }
     }
 }
@@ -201,11 +253,13 @@ impl Event {
         match self {
             Event::UserRegistered { registration: _, origin }
             | Event::UserConfirmed { user: _, registration: _, session: _, origin }
-            | Event::LoginSucceeded { user: _, session: _, origin } => origin.texts().into(),
+            | Event::LoginSucceeded { user: _, session: _, origin }
+            | Event::PasswordResetRequested { reset: _, origin }
+            | Event::PasswordChanged { user: _, by: _, session: _, origin } => origin.texts().into(),
             Event::LoginFailed { user: _, attempted, reason: _, origin } => {
                 origin.texts().into_iter().chain([(ATTEMPTED, attempted)]).collect()
             }
-            Event::SessionRevoked { user: _, session: _ } => Vec::new(),
+            Event::SessionRevoked { user: _, session: _ } | Event::UserUpdated { user: _ } => Vec::new(),
             Event::MailSent { mail } => mail.texts().into(),
             Event::MailDelayed { mail, reason, refusal } | Event::MailRejected { mail, reason, refusal } => {
                 mail.texts().into_iter().chain([(REASON, reason)]).chain(refusal.texts()).collect()
@@ -231,7 +285,7 @@ impl Origin {
 
 impl MailFact {
     fn texts(&mut self) -> [(TextBound, &mut String); 2] {
-        let MailFact { registration: _, template, message_id } = self;
+        let MailFact { registration: _, reset: _, user: _, template, message_id } = self;
         [(TEMPLATE, template), (MESSAGE_ID, message_id)]
     }
 }

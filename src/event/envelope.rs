@@ -29,6 +29,9 @@ impl OutboxEvent for Event {
             Event::MailSent { .. } => "mail.sent",
             Event::MailDelayed { .. } => "mail.delayed",
             Event::MailRejected { .. } => "mail.rejected",
+            Event::PasswordResetRequested { .. } => "password.reset_requested",
+            Event::PasswordChanged { .. } => "password.changed",
+            Event::UserUpdated { .. } => "user.updated",
         }
     }
 

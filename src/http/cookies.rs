@@ -20,6 +20,10 @@ pub enum Cookie {
     Session,
     /// Stays with the browser that registered until the address is confirmed.
     Registration,
+    /// Stays with the browser that asked for a new password until it is set.
+    Reset,
+    /// What was just done, for the next page to say.
+    Notice,
     /// The tag of a language.
     Language,
 }
@@ -34,6 +38,10 @@ impl Cookie {
             (Self::Session, false) => "bellhop",
             (Self::Registration, true) => "__Host-bellhop-reg",
             (Self::Registration, false) => "bellhop-reg",
+            (Self::Reset, true) => "__Host-bellhop-reset",
+            (Self::Reset, false) => "bellhop-reset",
+            (Self::Notice, true) => "__Host-bellhop-notice",
+            (Self::Notice, false) => "bellhop-notice",
             (Self::Language, _) => "bellhop-lang",
         }
     }

@@ -3,23 +3,25 @@
 //! * [`pages`]: what people see; [`api`]: the same for programs; [`health`]: for whoever runs it
 //! * [`extract`]: what a request says; [`middleware`]: the layers around every route; [`server`]: from sockets to requests,
 //!   with every time and size bounded. None of these sees a page or a call of the API
-//! * [`state`], [`problem`], [`response`], [`cookies`], `accept`, `field_errors`, [`rate_limit`], [`readiness`]: what these
+//! * [`state`], [`problem`], [`response`], [`cookies`], [`notice`], `accept`, `field_errors`, [`rate_limit`], [`readiness`]: what these
 //!   share
 //!
 //! This file is the route table: every route once.
 
 use std::sync::Arc;
 
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::api::{admin, document, me, registration, session};
+use self::api::{admin, document, me, me_sessions, recovery, registration, session};
 use self::middleware::MiddlewareConfig;
 use self::pages::{
-    account, api_index, assets, confirm, home, language, login, logout, mail, mailbox, register, register_sent,
+    account, activity, api_index, assets, confirm, forgot, forgot_sent, home, language, login, logout, mail, mailbox,
+    password, profile, register, register_sent, reset, sessions,
 };
 use self::state::AppState;
 use crate::links;
@@ -31,6 +33,7 @@ pub mod extract;
 mod field_errors;
 pub mod health;
 pub mod middleware;
+pub mod notice;
 pub mod pages;
 pub mod problem;
 pub mod rate_limit;
@@ -50,7 +53,17 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::LOGIN, get(login::form).post(login::submit))
         .route(links::LOGOUT, post(logout::logout))
         .route(links::LANGUAGE, post(language::choose))
+        .route(links::FORGOT, get(forgot::form).post(forgot::submit))
+        .route(links::FORGOT_SENT, get(forgot_sent::sent))
+        .route(links::FORGOT_STATUS, get(forgot_sent::status))
+        .route(links::RESET, get(reset::form).post(reset::submit))
         .route(links::ACCOUNT, get(account::account))
+        .route(links::ACCOUNT_PROFILE, get(profile::form).post(profile::submit))
+        .route(links::ACCOUNT_ACTIVITY, get(activity::activity))
+        .route(links::ACCOUNT_PASSWORD, get(password::form).post(password::submit))
+        .route(links::ACCOUNT_SESSIONS, get(sessions::list))
+        .route(links::END_SESSION, post(sessions::end))
+        .route(links::END_OTHER_SESSIONS, post(sessions::end_others))
         .route(links::MAILBOX, get(mailbox::list))
         .route(links::MAILBOX_MAIL, get(mail::show))
         .route(links::MAILBOX_JSON, get(mailbox::json))
@@ -61,7 +74,8 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::MANIFEST, get(assets::root_file))
         .route(links::ROBOTS, get(assets::root_file))
         .route(links::CHANGE_PASSWORD, get(assets::change_password))
-        .route(links::SECURITY_TXT, get(assets::security_txt));
+        .route(links::SECURITY_TXT, get(assets::security_txt))
+        .layer(from_fn_with_state(Arc::clone(&state), notice::forget));
     let https = state.https;
     let (api, openapi) = api().split_for_parts();
     let routes = Router::new()
@@ -82,8 +96,13 @@ fn api() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(registration::confirm))
         .routes(routes!(session::login))
         .routes(routes!(session::logout))
-        .routes(routes!(me::me))
+        .routes(routes!(recovery::forgot))
+        .routes(routes!(recovery::reset))
+        .routes(routes!(me::me, me::change))
         .routes(routes!(me::activity))
+        .routes(routes!(me::change_password))
+        .routes(routes!(me_sessions::list, me_sessions::end_others))
+        .routes(routes!(me_sessions::end))
         .routes(routes!(admin::queues))
         .routes(routes!(admin::retry_now))
         .routes(routes!(admin::dead_letters))

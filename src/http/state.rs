@@ -8,6 +8,7 @@ use url::Url;
 use crate::account::Accounts;
 use crate::account::credentials::token::{Token, TokenHash};
 use crate::account::register::REGISTRATION_LIFETIME;
+use crate::account::reset::REQUEST_LIFETIME;
 use crate::account::session::ABSOLUTE_LIFETIME;
 use crate::account::session::cache::SessionCache;
 use crate::http::cookies::Cookie;
@@ -61,6 +62,14 @@ impl AppState {
             self.sessions.forget_token(replaced);
         }
         Cookie::Session.set(&token.reveal(), ABSOLUTE_LIFETIME, self.https)
+    }
+
+    /// The cookie of a browser that has just asked for a new password.
+    ///
+    /// # Errors
+    /// Never for a token of ours.
+    pub fn reset_cookie(&self, token: &Token) -> anyhow::Result<HeaderValue> {
+        Cookie::Reset.set(&token.reveal(), REQUEST_LIFETIME, self.https)
     }
 
     /// The cookie of a browser that has just registered.

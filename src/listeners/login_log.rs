@@ -17,7 +17,7 @@ pub const QUEUE: &str = "login-log";
 pub const LISTENER: Listener = Listener {
     queue: QUEUE,
     purpose: "a row of the login log",
-    keys: &["login.*", "user.confirmed"],
+    keys: &["login.*", "user.confirmed", "password.changed"],
     batch: Some(200),
     stack,
 };

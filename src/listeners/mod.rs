@@ -5,18 +5,24 @@
 //!
 //! * [`confirmation`]: sends the mail of a registration
 //! * [`login_log`]: writes logins into the login log
+//! * [`password_reset`]: sends the mail for a forgotten password
+//! * [`notices`]: warns a person by mail of what was done with their account
 //! * [`revocations`]: not in the table, as its queue comes and goes with a web node: drops revoked sessions from its cache
 
 use self::context::Listener;
 
 pub mod confirmation;
 pub mod context;
+mod delivery;
 pub mod login_log;
 mod mail_layout;
+pub mod notices;
+pub mod password_reset;
 pub mod revocations;
 
 /// Every listener.
-pub const LISTENERS: [Listener; 2] = [confirmation::LISTENER, login_log::LISTENER];
+pub const LISTENERS: [Listener; 4] =
+    [confirmation::LISTENER, login_log::LISTENER, password_reset::LISTENER, notices::LISTENER];
 
 /// Every listener's queue and the routing keys that it is bound to.
 #[must_use]

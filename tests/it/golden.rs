@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bellhop::event::{self, Event, MailFact, MailRefusal, Origin, Received, Refusal};
+use bellhop::event::{self, Event, MailFact, MailRefusal, Origin, PasswordChange, Received, Refusal};
 use bellhop::messaging::broker::{Publication, Published};
 use bellhop::messaging::message::Message;
 use bellhop::messaging::outbox::OutboxEvent as _;
@@ -35,10 +35,12 @@ fn version_1() -> Vec<(&'static str, Event)> {
         origin: origin.clone(),
     };
     let mail = |template: &str| MailFact {
-        registration,
+        registration: Some(registration),
         template: template.into(),
         message_id: format!("<{}.{template}@example.org>", id(0xd)),
+        ..MailFact::default()
     };
+    let mail_of = |template: &str, reset, user| MailFact { registration: None, reset, user, ..mail(template) };
     let delayed =
         |reason: &str, refusal| Event::MailDelayed { mail: mail("confirmation"), reason: reason.into(), refusal };
     let rejected = |reason: &str, refusal| Event::MailRejected {
@@ -76,7 +78,27 @@ fn version_1() -> Vec<(&'static str, Event)> {
                 refusal("recipient", Some(550), Some("5.1.1".to_owned())),
             ),
         ),
-        ("user.confirmed.session", Event::UserConfirmed { user, registration, session: Some(session), origin }),
+        (
+            "user.confirmed.session",
+            Event::UserConfirmed { user, registration, session: Some(session), origin: origin.clone() },
+        ),
+        ("password.reset_requested", Event::PasswordResetRequested { reset: registration, origin: far.clone() }),
+        (
+            "password.changed",
+            Event::PasswordChanged {
+                user,
+                by: PasswordChange::Account,
+                session: Some(session),
+                origin: origin.clone(),
+            },
+        ),
+        (
+            "password.changed.reset",
+            Event::PasswordChanged { user, by: PasswordChange::Reset, session: None, origin: far.clone() },
+        ),
+        ("mail.sent.reset", Event::MailSent { mail: mail_of("password_reset", Some(registration), None) }),
+        ("mail.sent.user", Event::MailSent { mail: mail_of("password_changed", None, Some(user)) }),
+        ("user.updated", Event::UserUpdated { user }),
     ]
 }
 

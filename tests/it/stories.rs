@@ -15,6 +15,7 @@ mod mixtures;
 mod operating;
 mod orders;
 mod probes;
+mod recovering;
 mod refusals;
 mod registering;
 mod sessions;

@@ -17,8 +17,12 @@ pub enum Purpose {
     Attempted,
     /// What a database keeps of the key that it belongs to.
     Fingerprint,
-    /// The token of the browser that sent a form to register.
+    /// The token of the browser that sent a form to register or to reset.
     Form,
+    /// Links that set a password.
+    ResetLink,
+    /// What budgets are counted by.
+    Budget,
 }
 
 impl Purpose {
@@ -28,6 +32,8 @@ impl Purpose {
             Purpose::Attempted => b"bellhop attempted address v1",
             Purpose::Fingerprint => b"bellhop key fingerprint v1",
             Purpose::Form => b"bellhop form v1",
+            Purpose::ResetLink => b"bellhop reset link v1",
+            Purpose::Budget => b"bellhop budget v1",
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::messaging::outbox::OutboxEvent as _;
 pub struct Entry {
     /// The event's id.
     pub id: Uuid,
-    /// The event's type: `login.succeeded`, `login.failed`, `user.confirmed`.
+    /// The event's type: `login.succeeded`, `login.failed`, `user.confirmed`, `password.changed`.
     #[sqlx(rename = "type")]
     pub kind: String,
     /// When it happened.
@@ -58,14 +58,15 @@ impl LoginLog {
         self.rows.part()
     }
 
-    /// Writes an event that began a session, or would have, into the log, unless it is there already. Other events are ignored.
+    /// Writes an event that began a session, or would have, or changed a password into the log, unless it is there already. Other events are ignored.
     ///
     /// # Errors
     /// When the database refuses or is away.
     pub async fn record(&self, received: Received) -> anyhow::Result<()> {
         let (user, session, reason, attempted, origin) = match received.event {
             Event::LoginSucceeded { user, session, ref origin } => (Some(user), Some(session), None, None, origin),
-            Event::UserConfirmed { user, session, ref origin, .. } => (Some(user), session, None, None, origin),
+            Event::UserConfirmed { user, session, ref origin, .. }
+            | Event::PasswordChanged { user, session, ref origin, .. } => (Some(user), session, None, None, origin),
             Event::LoginFailed { user, ref attempted, reason, ref origin } => {
                 (user, None, Some(reason.as_str()), Some(attempted.clone()), origin)
             }
@@ -142,36 +143,40 @@ impl BatchWrite for Rows {
     }
 }
 
-/// The newest entries of a user, at most `limit`, older than the entry `before` if one is named.
+/// Which entries of the log are meant.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter {
+    /// Only those older than this one.
+    pub before: Option<Uuid>,
+    /// Only what was refused.
+    pub refused: bool,
+}
+
+/// The newest entries of a user that are meant, at most `limit`.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn of_user(accounts: &Accounts, user: Uuid, before: Option<Uuid>, limit: u8) -> sqlx::Result<Vec<Entry>> {
-    let query = match before {
-        None => accounts
-            .db
-            .query(
-                "select id, type, at, ip, user_agent, reason, session_id from login_log
-                 where user_id = $1
-                 order by at desc, id desc
-                 limit $2",
-            )
-            .bind(user)
-            .bind(i64::from(limit)),
-        Some(before) => accounts
-            .db
-            .query(
-                "select id, type, at, ip, user_agent, reason, session_id from login_log
-                 where user_id = $1
-                   and (at, id) < (select at, id from login_log where user_id = $1 and id = $3)
-                 order by at desc, id desc
-                 limit $2",
-            )
-            .bind(user)
-            .bind(i64::from(limit))
-            .bind(before),
+pub async fn of_user(accounts: &Accounts, user: Uuid, filter: Filter, limit: u8) -> sqlx::Result<Vec<Entry>> {
+    let query = match filter.before {
+        None => accounts.db.query(
+            "select id, type, at, ip, user_agent, reason, session_id from login_log
+             where user_id = $1 and (not $2 or reason is not null)
+             order by at desc, id desc
+             limit $3",
+        ),
+        Some(_) => accounts.db.query(
+            "select id, type, at, ip, user_agent, reason, session_id from login_log
+             where user_id = $1 and (not $2 or reason is not null)
+               and (at, id) < (select at, id from login_log where user_id = $1 and id = $4)
+             order by at desc, id desc
+             limit $3",
+        ),
     };
-    query.all().await
+    let query = query.bind(user).bind(filter.refused).bind(i64::from(limit));
+    match filter.before {
+        None => query.all().await,
+        Some(before) => query.bind(before).all().await,
+    }
 }
 
 #[cfg(test)]

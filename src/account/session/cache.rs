@@ -87,9 +87,14 @@ impl SessionCache {
 
     /// Forgets a session that was revoked on any node.
     pub fn forget(&self, session: Uuid) {
+        self.forget_all(&[session]);
+    }
+
+    /// Forgets sessions that were revoked together.
+    pub fn forget_all(&self, sessions: &[Uuid]) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         self.invalidations.fetch_add(1, Ordering::AcqRel);
-        entries.retain(|_, entry| entry.signed_in.session != session);
+        entries.retain(|_, entry| !sessions.contains(&entry.signed_in.session));
     }
 
     /// Forgets the session of a token that was revoked here.

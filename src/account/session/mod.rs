@@ -21,7 +21,7 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_hours(12);
 /// … and after this long in any case (OWASP ASVS 7.3.2).
 pub const ABSOLUTE_LIFETIME: Duration = Duration::from_hours(720);
 /// How stale `last_seen_at` may be: a write for every read would make reading as slow as writing.
-const LAST_SEEN_GRANULARITY: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+const LAST_SEEN_GRANULARITY: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
 
 /// A session that has not ended, and its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +139,92 @@ pub struct Beginning {
 /// When the database is away.
 pub async fn beginning(accounts: &Accounts, session: Uuid) -> sqlx::Result<Option<Beginning>> {
     accounts.db.query("select created_at, ip, user_agent from sessions where id = $1").bind(session).optional().await
+}
+
+/// A session as its person sees it.
+#[derive(Clone, Debug, FromRow)]
+pub struct SessionSummary {
+    /// The session.
+    pub id: Uuid,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was last used, to the minute.
+    pub last_seen_at: Timestamp,
+    /// The client's address when it began.
+    pub ip: String,
+    /// The client's `User-Agent` then.
+    pub user_agent: String,
+}
+
+/// The sessions of a user that have not ended, the last one used first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn of_user(accounts: &Accounts, user: Uuid) -> sqlx::Result<Vec<SessionSummary>> {
+    let now = accounts.clock.now();
+    accounts
+        .db
+        .query(
+            "select id, created_at, last_seen_at, ip, user_agent from sessions
+             where user_id = $1 and expires_at > $2 and last_seen_at > $3
+             order by last_seen_at desc, id desc limit 200",
+        )
+        .bind(user)
+        .bind(now)
+        .bind(now - IDLE_TIMEOUT)
+        .all()
+        .await
+}
+
+/// Ends a session of this user; false if they have no such session.
+///
+/// # Errors
+/// When the database is away.
+pub async fn end(accounts: &Accounts, user: Uuid, session: Uuid) -> anyhow::Result<bool> {
+    let mut tx = accounts.db.begin().await?;
+    let ended = tx
+        .query("delete from sessions where id = $1 and user_id = $2")
+        .bind(session)
+        .bind(user)
+        .execute()
+        .await
+        .context("cannot end the session")?;
+    if ended == 1 {
+        outbox::append(&mut tx, &accounts.clock, &Event::SessionRevoked { user, session }).await?;
+        accounts.commit(tx).await?;
+    }
+    Ok(ended == 1)
+}
+
+/// Ends every session of this user but one; these are returned.
+///
+/// # Errors
+/// When the database is away.
+pub async fn end_others(accounts: &Accounts, user: Uuid, but: Uuid) -> anyhow::Result<Vec<Uuid>> {
+    let mut tx = accounts.db.begin().await?;
+    let ended = end_all(&mut tx, accounts, user, Some(but)).await?;
+    accounts.commit(tx).await?;
+    Ok(ended)
+}
+
+/// Ends the sessions of a user in a transaction, but for one if it is named, and has every node forget them; these are returned.
+pub(in crate::account) async fn end_all(
+    tx: &mut Tx,
+    accounts: &Accounts,
+    user: Uuid,
+    but: Option<Uuid>,
+) -> anyhow::Result<Vec<Uuid>> {
+    let ended: Vec<(Uuid,)> = tx
+        .query("delete from sessions where user_id = $1 and id <> $2 returning id")
+        .bind(user)
+        .bind(but.unwrap_or_default())
+        .all()
+        .await
+        .context("cannot end the sessions")?;
+    for (session,) in &ended {
+        outbox::append(tx, &accounts.clock, &Event::SessionRevoked { user, session: *session }).await?;
+    }
+    Ok(ended.into_iter().map(|(session,)| session).collect())
 }
 
 /// Ends a session, if it still exists, and has every node forget it.

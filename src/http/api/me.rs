@@ -7,16 +7,21 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::account::login_log::{self, Entry};
+use crate::account::change_password::{self, PasswordChanged};
+use crate::account::login_log::{self, Entry, Filter};
+use crate::account::profile::{self, ProfileChange};
 use crate::account::session::SignedIn;
-use crate::http::api::schema::Me;
+use crate::http::api::schema::{LIMITED, Me};
+use crate::http::extract::json::Json;
 use crate::http::extract::query::Query;
 use crate::http::extract::visitor::Visitor;
+use crate::http::field_errors;
 use crate::http::problem::Problem;
+use crate::http::response::with_cookies;
 use crate::http::state::AppState;
 
 /// Entries of the login log in one answer, unless asked for otherwise.
@@ -38,7 +43,7 @@ pub struct Activity {
 pub struct Item {
     /// The event's id.
     id: Uuid,
-    /// The event's type: `login.succeeded`, `login.failed`, `user.confirmed`.
+    /// The event's type: `login.succeeded`, `login.failed`, `user.confirmed`, `password.changed`.
     r#type: String,
     /// When.
     at: DateTime<Utc>,
@@ -89,13 +94,108 @@ pub async fn activity(State(state): State<Arc<AppState>>, visitor: Visitor, quer
     let limit = limit.ok().filter(|limit| (1..=MAX_PAGE_ENTRIES).contains(limit));
     let limit = limit.ok_or_else(|| wrong("limit is not a number from 1 to 100."))?;
     // one more than asked for tells whether there is a next page
-    let mut entries = login_log::of_user(&state.accounts, signed_in.user.id, before, limit + 1).await?;
+    let mut entries =
+        login_log::of_user(&state.accounts, signed_in.user.id, Filter { before, refused: false }, limit + 1).await?;
     let more = entries.len() > usize::from(limit);
     entries.truncate(usize::from(limit));
     let next = entries.last().filter(|_| more).map(|entry| entry.id);
     Ok(Answer(Activity { items: entries.into_iter().map(Item::from).collect(), next }).into_response())
 }
 
-async fn signed_in(state: &AppState, visitor: &Visitor) -> Result<SignedIn, Problem> {
+/// What is to change; what is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// What to call the person, at most 100 characters.
+    name: Option<String>,
+    /// The language of their pages and mails: `en`, `zh-CN`.
+    locale: Option<String>,
+}
+
+/// Changes the name or the language
+///
+/// # Errors
+/// 401, 422 with the fields that were refused, 429, 503.
+#[utoipa::path(patch, path = "/api/v1/me",
+    request_body(content = Change, example = json!({"name": "Ada Lovelace", "locale": "en"})),
+    security(("session" = [])),
+    responses(
+        (status = 200, description = "The account as it is now", body = Me),
+        (status = 401, description = "Nobody is signed in"),
+        (status = 422, description = "Fields that were refused"),
+        (status = 429, description = LIMITED)))]
+pub async fn change(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    Json(given): Json<Change>,
+) -> Result<Response, Problem> {
+    let signed_in = signed_in(&state, &visitor).await?;
+    state.rate_limits.login.check(visitor.client.network)?;
+    let change = ProfileChange { name: given.name.as_deref(), locale: given.locale.as_deref() };
+    match profile::change(&state.accounts, &signed_in.user, change).await {
+        Ok(user) => {
+            state.sessions.forget(signed_in.session);
+            Ok(Answer(Me::from(user)).into_response())
+        }
+        Err(error) => {
+            let problem = Problem::of(StatusCode::UNPROCESSABLE_ENTITY);
+            let fields = field_errors::of_profile(error.downcast()?, visitor.locale.text()).into_iter();
+            Err(fields.fold(problem, |problem, (field, text)| problem.with_field(field, text)))
+        }
+    }
+}
+
+/// What changing the password takes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The present one.
+    current_password: String,
+    /// The new one, 15 to 256 characters.
+    password: String,
+}
+
+/// Changes the password
+///
+/// Every other session ends; this one goes on under the cookie that is set.
+///
+/// # Errors
+/// 401, 422 with the fields that were refused, 429, 503.
+#[utoipa::path(post, path = "/api/v1/me/password",
+    request_body(content = NewPassword,
+        example = json!({"current_password": "marble teapot kestrel orbit", "password": "copper lantern orchid meadow"})),
+    security(("session" = [])),
+    responses(
+        (status = 204, description = "Changed. Sets the session's cookie anew"),
+        (status = 401, description = "Nobody is signed in"),
+        (status = 422, description = "Fields that were refused"),
+        (status = 429, description = LIMITED)))]
+pub async fn change_password(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    Json(given): Json<NewPassword>,
+) -> Result<Response, Problem> {
+    let signed_in = signed_in(&state, &visitor).await?;
+    state.rate_limits.login.check(visitor.client.network)?;
+    let (NewPassword { current_password, password }, origin) = (given, visitor.origin.clone());
+    match change_password::change_password(&state.accounts, &signed_in, &current_password, &password, origin).await {
+        Ok(PasswordChanged { new, ended }) => {
+            state.sessions.forget_all(&ended);
+            let cookie = state.session_cookie(&new.token, visitor.session)?;
+            Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), [cookie]))
+        }
+        Err(error) => {
+            let problem = Problem::of(StatusCode::UNPROCESSABLE_ENTITY);
+            let fields = field_errors::of_password(error.downcast()?, visitor.locale.text()).into_iter();
+            Err(fields.fold(problem, |problem, (field, text)| problem.with_field(field, text)))
+        }
+    }
+}
+
+/// Who asks.
+///
+/// # Errors
+/// 401, 503.
+pub(super) async fn signed_in(state: &AppState, visitor: &Visitor) -> Result<SignedIn, Problem> {
     visitor.signed_in(state).await?.ok_or_else(|| Problem::of(StatusCode::UNAUTHORIZED))
 }

@@ -14,8 +14,10 @@ use crate::http::accept;
 use crate::http::cookies::Cookie;
 use crate::http::extract::redirect::Target;
 use crate::http::middleware::client_ip::Client;
+use crate::http::notice::Notice;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
+use crate::links;
 use crate::locale::Locale;
 
 /// The caller of a request, as an extractor.
@@ -31,6 +33,10 @@ pub struct Visitor {
     pub session: Option<TokenHash>,
     /// The cookie of the browser that registered, likewise.
     pub registration: Option<TokenHash>,
+    /// The cookie of the browser that asked for a new password, likewise.
+    pub reset: Option<TokenHash>,
+    /// What was just done, to be said.
+    pub notice: Option<Notice>,
     /// The language that was chosen in this browser, if one was.
     pub chosen_locale: Option<Locale>,
     /// That, or what the browser asks for.
@@ -56,6 +62,8 @@ impl FromRequestParts<Arc<AppState>> for Visitor {
             origin: Origin { ip: client.ip, user_agent: agent.collect() },
             session: token(Cookie::Session),
             registration: token(Cookie::Registration),
+            reset: token(Cookie::Reset),
+            notice: Notice::read(headers, state.https),
             chosen_locale,
             locale: chosen_locale.unwrap_or_else(|| accept::locale(headers.get(ACCEPT_LANGUAGE))),
             here: Target::here(&parts.method, &parts.uri),
@@ -64,6 +72,12 @@ impl FromRequestParts<Arc<AppState>> for Visitor {
 }
 
 impl Visitor {
+    /// The way to sign in and back here.
+    #[must_use]
+    pub fn login(&self) -> String {
+        self.here.after(links::LOGIN)
+    }
+
     /// Who is signed in, if anybody is.
     ///
     /// # Errors

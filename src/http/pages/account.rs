@@ -7,12 +7,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::SecondsFormat;
-use uuid::Uuid;
 
-use crate::account::login_log::{self, Entry};
+use crate::account::login_log::{self, Filter};
 use crate::account::session::{self, Beginning};
 use crate::clock::Timestamp;
 use crate::http::extract::visitor::Visitor;
+use crate::http::pages::activity::ActivityRow;
 use crate::http::pages::format;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
@@ -40,24 +40,6 @@ pub(super) struct AccountPage {
     pub(super) language: Locale,
 }
 
-/// One line of the login log.
-pub(super) struct ActivityRow {
-    /// What happened, as [`format::event`] says it.
-    pub(super) what: String,
-    /// Whether it went through; false marks a refusal.
-    pub(super) ok: bool,
-    /// When, as [`format::moment`] says it.
-    pub(super) at: String,
-    /// The same for programs: RFC 3339.
-    pub(super) at_iso: String,
-    /// The network address of the client.
-    pub(super) ip: String,
-    /// The device, as [`format::device`] says it.
-    pub(super) agent: String,
-    /// Anything else worth a line.
-    pub(super) detail: Option<String>,
-}
-
 /// GET /account: the signed-in person's page, or 303 to `/login`.
 ///
 /// # Errors
@@ -65,9 +47,9 @@ pub(super) struct ActivityRow {
 pub async fn account(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(links::LOGIN, [])) };
     let page = Page::of(&state, &visitor, links::ACCOUNT, Some(&signed_in));
-    let entries = login_log::of_user(&state.accounts, signed_in.user.id, None, LOGIN_LOG_ROWS).await?;
+    let entries = login_log::of_user(&state.accounts, signed_in.user.id, Filter::default(), LOGIN_LOG_ROWS).await?;
     let mut rows: Vec<(Timestamp, ActivityRow)> =
-        entries.into_iter().map(|entry| (entry.at, row(page.t, entry, signed_in.session))).collect();
+        entries.into_iter().map(|entry| (entry.at, ActivityRow::of(page.t, entry, signed_in.session))).collect();
     // the log is written a moment later; whoever has just signed in sees it all the same
     if rows.iter().all(|(_, row)| row.detail.is_none())
         && let Some(begun) = session::beginning(&state.accounts, signed_in.session).await?
@@ -84,18 +66,6 @@ pub async fn account(State(state): State<Arc<AppState>>, visitor: Visitor) -> Re
         page,
     };
     html(StatusCode::OK, &account)
-}
-
-fn row(t: Text, entry: Entry, present: Uuid) -> ActivityRow {
-    ActivityRow {
-        what: format::event(t, &entry.kind, entry.reason.as_deref()),
-        ok: entry.reason.is_none(),
-        at: format::moment(t, entry.at),
-        at_iso: entry.at.to_rfc3339_opts(SecondsFormat::Micros, true),
-        ip: entry.ip,
-        agent: format::device(t, &entry.user_agent),
-        detail: (entry.session_id == Some(present)).then(|| t.get("activity-present")),
-    }
 }
 
 /// The session that looks at the page, while the log does not have it.

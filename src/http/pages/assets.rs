@@ -51,9 +51,9 @@ pub async fn root_file(uri: Uri) -> Result<Response, Problem> {
     Ok(([(CONTENT_TYPE, kind), (CACHE_CONTROL, "public, max-age=86400")], bytes).into_response())
 }
 
-/// GET /.well-known/change-password: 302 to the account (W3C, "A Well-Known URL for Changing Passwords").
+/// GET /.well-known/change-password: 302 to the form (W3C, "A Well-Known URL for Changing Passwords").
 pub async fn change_password() -> Response {
-    (StatusCode::FOUND, [(LOCATION, links::ACCOUNT)]).into_response()
+    (StatusCode::FOUND, [(LOCATION, links::ACCOUNT_PASSWORD)]).into_response()
 }
 
 /// GET /.well-known/security.txt, with a contact set.

@@ -102,7 +102,7 @@ async fn page(
 ) -> Result<Response, Problem> {
     let signed_in = if step == ConfirmStep::Confirmed { visitor.signed_in(state).await? } else { None };
     let mut page = Page::of(state, visitor, links::CONFIRM, signed_in.as_ref());
-    page.here = Target::parse(&links::confirm_path(form.value("token")));
+    page.here = Target::parse(&links::token_path(links::CONFIRM, form.value("token")));
     let next = Target::optional(next.as_deref());
     let mut response = html(status, &ConfirmPage { page, step, next, form })?;
     response.headers_mut().insert(REFERRER_POLICY, NO_REFERRER);

@@ -24,6 +24,7 @@ pub fn day(t: Text, at: Timestamp) -> String {
 pub fn event(t: Text, event_type: &str, reason: Option<&str>) -> String {
     match (event_type, reason) {
         ("user.confirmed", _) => t.get("activity-user-confirmed"),
+        ("password.changed", _) => t.get("activity-password-changed"),
         ("login.succeeded", _) => t.get("activity-login-succeeded"),
         ("login.failed", Some("wrong_password")) => t.get("activity-login-failed-password"),
         ("login.failed", Some("disabled")) => t.get("activity-login-failed-disabled"),

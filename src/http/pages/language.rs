@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::account::user;
+use crate::account::profile::{self, ProfileChange};
 use crate::http::cookies::Cookie;
 use crate::http::extract::form::Fields;
 use crate::http::extract::redirect::Target;
@@ -30,7 +30,8 @@ pub async fn choose(State(state): State<Arc<AppState>>, visitor: Visitor, fields
     if let Some(signed_in) = visitor.signed_in(&state).await?
         && signed_in.user.locale != locale.tag()
     {
-        user::set_locale(&state.accounts, signed_in.user.id, locale.tag()).await?;
+        let change = ProfileChange { locale: Some(locale.tag()), ..ProfileChange::default() };
+        profile::change(&state.accounts, &signed_in.user, change).await?;
         state.sessions.forget(signed_in.session);
     }
     let cookie = Cookie::Language.set(locale.tag(), REMEMBERED, state.https)?;

@@ -23,6 +23,8 @@ pub struct Page {
     pub path: &'static str,
     /// Where the reader is, to come back to after choosing another language.
     pub here: Target,
+    /// What was just done.
+    pub notice: Option<String>,
     /// Whether the footer links to the local mailbox.
     pub demo_mailbox: bool,
 }
@@ -32,7 +34,16 @@ impl Page {
     #[must_use]
     pub fn new(locale: Locale, path: &'static str) -> Self {
         let here = Target::default();
-        Self { t: locale.text(), lang: locale.tag(), signed_in: None, account: None, path, here, demo_mailbox: false }
+        Self {
+            t: locale.text(),
+            lang: locale.tag(),
+            signed_in: None,
+            account: None,
+            path,
+            here,
+            notice: None,
+            demo_mailbox: false,
+        }
     }
 
     /// The frame of a page for a visitor, in the language that was chosen in this browser, or else in that of
@@ -40,12 +51,14 @@ impl Page {
     #[must_use]
     pub fn of(state: &AppState, visitor: &Visitor, path: &'static str, signed_in: Option<&SignedIn>) -> Self {
         let own = signed_in.and_then(|signed_in| Locale::from_tag(&signed_in.user.locale));
+        let locale = visitor.chosen_locale.or(own).unwrap_or(visitor.locale);
         Page {
             signed_in: signed_in.map(|signed_in| signed_in.user.name.clone()),
             account: signed_in.map(|signed_in| signed_in.user.id),
             here: visitor.here.clone(),
             demo_mailbox: state.mailbox().is_some() && visitor.is_local,
-            ..Page::new(visitor.chosen_locale.or(own).unwrap_or(visitor.locale), path)
+            notice: visitor.notice.map(|notice| notice.text(locale.text())),
+            ..Page::new(locale, path)
         }
     }
 }

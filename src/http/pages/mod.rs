@@ -1,12 +1,17 @@
 //! What people see: one file per page, its template struct beside its handlers. Everything in a field of such a struct is
 //! plain text; the templates escape it (ASVS 1.2.1). No page needs the script.
 //!
-//! Shared are [`layout`], the frame of every page, and [`mod@format`], which says facts for people.
+//! Shared are [`layout`], the frame of every page, [`mod@format`], which says facts for people, and `delivery`, which says how far
+//! a mail has come.
 
 pub mod account;
+pub mod activity;
 pub mod api_index;
 pub mod assets;
 pub mod confirm;
+mod delivery;
+pub mod forgot;
+pub mod forgot_sent;
 pub mod format;
 pub mod home;
 pub mod language;
@@ -15,9 +20,13 @@ pub mod login;
 pub mod logout;
 pub mod mail;
 pub mod mailbox;
+pub mod password;
 pub mod problem;
+pub mod profile;
 pub mod register;
 pub mod register_sent;
+pub mod reset;
+pub mod sessions;
 
 #[cfg(test)]
 mod tests;

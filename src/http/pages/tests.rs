@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use askama::Template as _;
 
-use super::account::{AccountPage, ActivityRow};
+use super::account::AccountPage;
+use super::activity::ActivityRow;
 use super::api_index::{ApiIndexPage, ApiRow};
 use super::confirm::ConfirmPage;
+use super::delivery::{Delivery, status_text};
 use super::format::{day, device, event, moment};
 use super::home::HomePage;
 use super::layout::Page;
@@ -16,13 +18,15 @@ use super::mail::{MailPage, text_parts};
 use super::mailbox::{MailRow, MailboxPage};
 use super::problem::ProblemPage;
 use super::register::RegisterPage;
-use super::register_sent::{RegisterSentPage, status_text};
+use super::register_sent::RegisterSentPage;
 use crate::account::confirm::ConfirmStep;
-use crate::account::register::DeliveryStatus;
+use crate::account::delivery::DeliveryStatus;
 use crate::clock::Timestamp;
 use crate::http::extract::form::FormState;
 use crate::http::extract::redirect::Target;
 use crate::locale::{Locale, Text};
+
+mod recovery;
 
 const DELIVERIES: [Option<DeliveryStatus>; 5] = [
     None,
@@ -97,13 +101,14 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
 
     for status in DELIVERIES {
         let address = status.map(|_| some("ada@example.org"));
-        let page = frame(locale, "/register/sent", false);
+        let delivery = Delivery { t, url: "/register/status", status, mail_server: true, mailbox: true };
         let resend = status == Some(DeliveryStatus::Sent);
-        hang(
-            &format!("sent-{}", status_text(status)),
-            RegisterSentPage { page, address, status, mail_server: true, resend }.render(),
-        );
+        let page = frame(locale, "/register/sent", false);
+        let sent = RegisterSentPage { page, address, delivery, resend };
+        hang(&format!("sent-{}", status_text(status)), sent.render());
     }
+
+    recovery::gallery(locale, said, &mut hang);
 
     let confirm = || FormState::of([("token", some("v1.AbCdEf"))]);
     let wrong = confirm().with_field_error("password", some(&t.get("confirm-password-wrong")));
@@ -288,6 +293,10 @@ fn password_managers_find_their_fields() {
     assert_eq!(fields("login"), [pair("email", "username"), pair("password", "current-password")]);
     assert_eq!(fields("confirm-password"), [pair("password", "current-password")]);
     assert!(fields("confirm").is_empty());
+    assert_eq!(fields("reset").last(), Some(&pair("password", "new-password")));
+    assert_eq!(fields("password"), [pair("current_password", "current-password"), pair("password", "new-password")]);
+    assert!(pages["password"].contains("autocomplete=\"username\""), "a manager knows whose password it is");
+    assert_eq!(fields("forgot").last(), Some(&pair("email", "username")));
 }
 
 #[test]

@@ -41,7 +41,8 @@ impl Example {
 
     fn lines(&self) -> Vec<String> {
         let said = fs::read_to_string(self.folder.path().join("out")).unwrap();
-        said.lines().map(str::to_owned).collect()
+        // a line comes in pieces
+        said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
     }
 
     async fn until(&self, lines: usize) -> Vec<String> {

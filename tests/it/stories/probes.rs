@@ -89,7 +89,7 @@ async fn what_browsers_and_scanners_look_for_is_there() {
     let robots = client.get("/robots.txt").await.body;
     assert!(robots.contains("Disallow: /\n"), "{robots}");
     let change = client.get("/.well-known/change-password").await;
-    assert_eq!((change.status, change.header("location")), (302, "/account"));
+    assert_eq!((change.status, change.header("location")), (302, "/account/password"));
     let security = client.get("/.well-known/security.txt").await;
     assert_eq!((security.status, security.header("content-type")), (200, "text/plain; charset=utf-8"));
     let lines: Vec<&str> = security.body.lines().collect();

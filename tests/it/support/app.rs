@@ -43,7 +43,7 @@ pub struct Letter {
 impl Letter {
     /// The token in the link, if there is a link.
     pub fn token(&self) -> Option<String> {
-        let after = self.text.split("/confirm?token=").nth(1)?;
+        let after = self.text.split("?token=").nth(1)?;
         Some(after.split_whitespace().next()?.to_owned())
     }
 }
@@ -308,7 +308,7 @@ impl Drop for TestApp {
 }
 
 /// A statement for each table that gives its rows as one text each; a statement of ours is a constant.
-const DUMPS: [(&str, Sql); 8] = [
+const DUMPS: [(&str, Sql); 9] = [
     (
         "users",
         Sql {
@@ -323,6 +323,13 @@ const DUMPS: [(&str, Sql); 8] = [
                 "select json_array(hex(id), email, email_canonical, name, password_hash, locale, hex(browser_hash),
                        created_at, expires_at, delivery, link_expires_at, hex(confirmed_user), next) from registrations",
             postgres: "select t::text from registrations t",
+        },
+    ),
+    (
+        "resets",
+        Sql {
+            sqlite: "select json_array(hex(id), email, email_canonical, locale, hex(browser_hash), delivery) from resets",
+            postgres: "select t::text from resets t",
         },
     ),
     (

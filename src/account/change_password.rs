@@ -1,0 +1,82 @@
+//! Changing the password, by who is signed in and knows the present one.
+
+use anyhow::Context as _;
+use uuid::Uuid;
+
+use crate::account::Accounts;
+use crate::account::credentials::policy::{Password, Weakness};
+use crate::account::identity::address::Address;
+use crate::account::identity::name::DisplayName;
+use crate::account::session::{self, NewSession, SignedIn};
+use crate::event::{Event, Origin, PasswordChange};
+use crate::messaging::outbox;
+
+/// What is wrong, field by field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("the password cannot be changed")]
+pub struct PasswordErrors {
+    /// The present password is another.
+    pub current_is_wrong: bool,
+    /// Why the new one may not be chosen.
+    pub password: Option<Weakness>,
+}
+
+/// A password that was changed.
+#[derive(Debug)]
+pub struct PasswordChanged {
+    /// The session that goes on in the place of the one that asked.
+    pub new: NewSession,
+    /// Those that ended.
+    pub ended: Vec<Uuid>,
+}
+
+/// Changes the password. Every session ends; the one that asked goes on under a new token.
+///
+/// # Errors
+/// [`PasswordErrors`]; [`crate::error::Overloaded`]; otherwise the database's.
+pub async fn change_password(
+    accounts: &Accounts,
+    signed_in: &SignedIn,
+    current: &str,
+    password: &str,
+    origin: Origin,
+) -> anyhow::Result<PasswordChanged> {
+    let user = &signed_in.user;
+    let wrong = PasswordErrors { current_is_wrong: true, password: None };
+    let (address, name) = (Address::parse(&user.email).ok(), DisplayName::parse(&user.name).ok());
+    let (stored,): (String,) = accounts
+        .db
+        .query("select password_hash from users where id = $1")
+        .bind(user.id)
+        .one()
+        .await
+        .context("cannot look the password up")?;
+    let current = Password::normalise(current).map_err(|_| wrong)?;
+    let (verdict, _) = accounts.hasher.verify(current, Some(&stored)).await?;
+    if !verdict.right {
+        return Err(wrong.into());
+    }
+    let chosen = accounts.password_check.choose(password, address.as_ref(), name.as_ref()).await?;
+    let chosen = chosen.map_err(|weakness| PasswordErrors { current_is_wrong: false, password: Some(weakness) })?;
+    let hash = accounts.hasher.hash(chosen).await?;
+    let mut tx = accounts.db.begin().await.context("cannot change the password")?;
+    let changed = tx
+        .query("update users set password_hash = $2 where id = $1 and password_hash = $3")
+        .bind(user.id)
+        .bind(hash)
+        .bind(stored)
+        .execute()
+        .await
+        .context("cannot change the password")?;
+    if changed == 0 {
+        // somebody else was quicker: what was typed is not the present password any more
+        return Err(wrong.into());
+    }
+    let ended = session::end_all(&mut tx, accounts, user.id, None).await?;
+    let new = session::begin(&mut tx, accounts, user.id, &origin, None).await?;
+    let event =
+        Event::PasswordChanged { user: user.id, by: PasswordChange::Account, session: Some(new.session), origin };
+    outbox::append(&mut tx, &accounts.clock, &event).await?;
+    accounts.commit(tx).await?;
+    Ok(PasswordChanged { new, ended })
+}

@@ -1,0 +1,312 @@
+//! Getting back in when a password was forgotten.
+//!
+//! What is written does not say whether anybody has the address, so the answer cannot tell. The listener `password-reset` looks, and
+//! sends one mail or another. The link works once: its code covers the password that it replaces.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::account::Accounts;
+use crate::account::budget::{MAILS_TO_ADDRESS_DAY, MAILS_TO_ADDRESS_HOUR, MAILS_TO_NOBODY};
+use crate::account::credentials::keys::Purpose;
+use crate::account::credentials::link::{LinkToken, link_token};
+use crate::account::credentials::policy::Weakness;
+use crate::account::credentials::token::{Token, TokenHash};
+use crate::account::delivery::DeliveryStatus;
+use crate::account::identity::address::Address;
+use crate::account::identity::name::DisplayName;
+use crate::account::session;
+use crate::account::user::User;
+use crate::clock::Timestamp;
+use crate::event::{Event, Origin, PasswordChange};
+use crate::failpoint;
+use crate::messaging::outbox;
+
+/// How long the link works after its mail was sent.
+pub const LINK_LIFETIME: Duration = Duration::from_mins(30);
+
+/// How long the browser that asked can see what became of the mail, at the least.
+pub const REQUEST_LIFETIME: Duration = Duration::from_hours(24);
+
+/// What a person typed who has forgotten a password.
+#[derive(Clone, Debug)]
+pub struct ResetRequest<'a> {
+    /// The address.
+    pub email: &'a str,
+    /// The language of the mail, where nobody has the address.
+    pub locale: &'static str,
+    /// A random word of the form: the same form, sent twice, is the same request.
+    pub form: Option<&'a str>,
+    /// The client.
+    pub origin: Origin,
+}
+
+/// Writes that somebody has forgotten a password, and returns the token for the browser's cookie.
+///
+/// # Errors
+/// [`AddressError`](crate::account::identity::address::AddressError); otherwise the database's.
+pub async fn request(accounts: &Accounts, request: ResetRequest<'_>) -> anyhow::Result<Token> {
+    let address = Address::parse(request.email)?;
+    let browser = match request.form {
+        Some(form) => Token::derived(
+            accounts.keys.code(Purpose::Form, &[b"reset", form.as_bytes(), address.canonical().as_bytes()]),
+        ),
+        None => Token::new()?,
+    };
+    let (id, now) = (Uuid::new_v4(), accounts.clock.now());
+    let mut tx = accounts.db.begin().await.context("cannot write the request")?;
+    let written = tx
+        .query(
+            "insert into resets (id, email, email_canonical, locale, browser_hash, created_at, expires_at, delivery)
+             values ($1, $2, $3, $4, $5, $6, $7, $8)
+             on conflict (browser_hash) do nothing",
+        )
+        .bind(id)
+        .bind(address.as_typed().to_owned())
+        .bind(address.canonical().to_owned())
+        .bind(request.locale)
+        .bind(browser.hash().to_vec())
+        .bind(now)
+        .bind(now + REQUEST_LIFETIME)
+        .bind(DeliveryStatus::Queued.as_str())
+        .execute()
+        .await
+        .context("cannot write the request")?;
+    if written == 1 {
+        let requested = Event::PasswordResetRequested { reset: id, origin: request.origin };
+        outbox::append(&mut tx, &accounts.clock, &requested).await?;
+        failpoint::reach("request.before_commit");
+        accounts.commit(tx).await?;
+        failpoint::reach("request.committed");
+    }
+    Ok(browser)
+}
+
+/// The request of a browser: its address and how far the mail has come.
+///
+/// # Errors
+/// When the database is away.
+pub async fn status(accounts: &Accounts, browser: TokenHash) -> sqlx::Result<Option<(String, DeliveryStatus)>> {
+    let found: Option<(String, String)> = accounts
+        .db
+        .query("select email, delivery from resets where browser_hash = $1 and expires_at > $2")
+        .bind(browser.to_vec())
+        .bind(accounts.clock.now())
+        .optional()
+        .await?;
+    Ok(found.and_then(|(email, status)| Some((email, DeliveryStatus::parse(&status)?))))
+}
+
+/// A request with who has its address by now, if anybody has.
+#[derive(FromRow)]
+struct Found {
+    email: String,
+    email_canonical: String,
+    locale: String,
+    link_expires_at: Option<Timestamp>,
+    within_budget: Option<bool>,
+    user_id: Option<Uuid>,
+    user_email: Option<String>,
+    user_name: Option<String>,
+    user_locale: Option<String>,
+    user_since: Option<Timestamp>,
+    password_hash: Option<String>,
+}
+
+impl Found {
+    /// The user of the address with the hash of the present password.
+    fn user(&self) -> Option<(User, &str)> {
+        let user = User {
+            id: self.user_id?,
+            email: self.user_email.clone()?,
+            name: self.user_name.clone()?,
+            locale: self.user_locale.clone()?,
+            created_at: self.user_since?,
+        };
+        Some((user, self.password_hash.as_deref()?))
+    }
+}
+
+async fn find(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Found>> {
+    accounts
+        .db
+        .query(
+            "select r.email, r.email_canonical, r.locale, r.link_expires_at, r.within_budget, u.id as user_id,
+               u.email as user_email, u.name as user_name, u.locale as user_locale, u.created_at as user_since, u.password_hash
+             from resets r left join users u on u.email_canonical = r.email_canonical
+             where r.id = $1",
+        )
+        .bind(id)
+        .optional()
+        .await
+        .context("cannot look the request up")
+}
+
+/// Who gets a mail about a request.
+#[derive(Clone, Debug)]
+pub enum Recipient {
+    /// Who has the address, with the token of the link.
+    User(User, String),
+    /// A registration of the address waits.
+    Registration(Uuid),
+    /// Nobody has it.
+    Nobody,
+}
+
+/// A request that is to be answered by mail.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Where the mail goes.
+    pub email: String,
+    /// Its language, unless the recipient has one.
+    pub locale: String,
+    /// Who gets it.
+    pub recipient: Recipient,
+    /// Whether it is within the budgets of its address.
+    pub may_send: bool,
+}
+
+/// Makes the link of a request valid for [`LINK_LIFETIME`] from now, and says who gets which mail; none for a request that is gone.
+/// The budgets are asked once: a redelivered event gets the same answer. The statements are the same whoever has the address.
+///
+/// # Errors
+/// When the database is away.
+pub async fn open(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Opened>> {
+    let Some(found) = find(accounts, id).await? else { return Ok(None) };
+    let now = accounts.clock.now();
+    let waiting: Option<(Uuid,)> = accounts
+        .db
+        .query(
+            "select id from registrations
+             where email_canonical = $1 and confirmed_user is null and expires_at > $2
+             order by created_at desc, id limit 1",
+        )
+        .bind(found.email_canonical.clone())
+        .bind(now)
+        .optional()
+        .await?;
+    let recipient = match (found.user(), waiting) {
+        (Some((user, hash)), _) => {
+            let token = link_token(&accounts.keys, Purpose::ResetLink, id, &[user.id.as_bytes(), hash.as_bytes()]);
+            Recipient::User(user, token)
+        }
+        (None, Some((registration,))) => Recipient::Registration(registration),
+        (None, None) => Recipient::Nobody,
+    };
+    let mut tx = accounts.db.begin().await?;
+    let may_send = if let Some(asked_before) = found.within_budget {
+        asked_before
+    } else {
+        let to = found.email_canonical.as_str();
+        // of those who have an account a budget that is never used up, so that it takes as long
+        let own = id.to_string();
+        let once = if matches!(recipient, Recipient::Nobody) { to } else { &own };
+        let mut may_send = MAILS_TO_NOBODY.take(&mut tx, accounts, once).await?;
+        for budget in [MAILS_TO_ADDRESS_HOUR, MAILS_TO_ADDRESS_DAY] {
+            may_send &= budget.take(&mut tx, accounts, to).await?;
+        }
+        may_send
+    };
+    tx.query(
+        "update resets
+         set link_expires_at = $2, within_budget = $3, expires_at = case when expires_at < $2 then $2 else expires_at end
+         where id = $1",
+    )
+    .bind(id)
+    .bind(now + LINK_LIFETIME)
+    .bind(may_send)
+    .execute_deferred()
+    .await
+    .context("cannot open the link")?;
+    tx.commit().await?;
+    Ok(Some(Opened { email: found.email, locale: found.locale, recipient, may_send }))
+}
+
+/// Records how far the mail has come, and appends the event, if there is one, when that is a change. A mail that was sent
+/// stays sent.
+///
+/// # Errors
+/// When the database is away.
+pub async fn record_delivery(
+    accounts: &Accounts,
+    id: Uuid,
+    delivery: DeliveryStatus,
+    event: Option<&Event>,
+) -> anyhow::Result<()> {
+    let mut tx = accounts.db.begin().await?;
+    let changed = tx
+        .query("update resets set delivery = $2 where id = $1 and delivery <> $2 and delivery <> 'sent'")
+        .bind(id)
+        .bind(delivery.as_str())
+        .execute()
+        .await?;
+    if changed == 1
+        && let Some(event) = event
+    {
+        outbox::append(&mut tx, &accounts.clock, event).await?;
+    }
+    accounts.commit(tx).await
+}
+
+/// Why a password was not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResetRefused {
+    /// Unknown, expired, used or malformed.
+    #[error("this link does not work (any more)")]
+    Invalid,
+    /// The new password may not be chosen.
+    #[error("the password may not be chosen")]
+    Weak(Weakness),
+}
+
+/// The user of a genuine link that has neither expired nor been used, with the hash of the present password.
+async fn user_of(accounts: &Accounts, token: &str) -> anyhow::Result<Option<(User, String)>> {
+    let token = LinkToken::parse(token);
+    let found = find(accounts, token.id()).await?;
+    let user = found.as_ref().and_then(Found::user);
+    // computed for nobody too: found and not found take the same time
+    let (id, hash) = user.as_ref().map_or((Uuid::nil(), ""), |(user, hash)| (user.id, *hash));
+    let genuine = token.is_genuine(&accounts.keys, Purpose::ResetLink, &[id.as_bytes(), hash.as_bytes()]);
+    let until = found.as_ref().and_then(|found| found.link_expires_at);
+    let in_time = until.is_some_and(|until| accounts.clock.now() < until);
+    Ok(user.filter(|_| genuine && in_time).map(|(user, hash)| (user, hash.to_owned())))
+}
+
+/// Whether a link works. Changes nothing: mail scanners send GET too.
+///
+/// # Errors
+/// When the database is away.
+pub async fn is_open(accounts: &Accounts, token: &str) -> anyhow::Result<bool> {
+    Ok(user_of(accounts, token).await?.is_some())
+}
+
+/// Sets the password and ends every session; these are returned.
+///
+/// # Errors
+/// [`ResetRefused`]; [`crate::error::Overloaded`]; otherwise the database's.
+pub async fn reset(accounts: &Accounts, token: &str, password: &str, origin: Origin) -> anyhow::Result<Vec<Uuid>> {
+    let (user, hash) = user_of(accounts, token).await?.ok_or(ResetRefused::Invalid)?;
+    let (address, name) = (Address::parse(&user.email).ok(), DisplayName::parse(&user.name).ok());
+    let chosen = accounts.password_check.choose(password, address.as_ref(), name.as_ref()).await?;
+    let new = accounts.hasher.hash(chosen.map_err(ResetRefused::Weak)?).await?;
+    let mut tx = accounts.db.begin().await.context("cannot set the password")?;
+    let changed = tx
+        .query("update users set password_hash = $2 where id = $1 and password_hash = $3")
+        .bind(user.id)
+        .bind(new)
+        .bind(hash)
+        .execute()
+        .await
+        .context("cannot set the password")?;
+    if changed == 0 {
+        return Err(ResetRefused::Invalid.into());
+    }
+    let ended = session::end_all(&mut tx, accounts, user.id, None).await?;
+    let event = Event::PasswordChanged { user: user.id, by: PasswordChange::Reset, session: None, origin };
+    outbox::append(&mut tx, &accounts.clock, &event).await?;
+    accounts.commit(tx).await?;
+    Ok(ended)
+}

@@ -1,0 +1,79 @@
+//! What was just done, said on the next page: it travels in a cookie, since the page is another request's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::http::cookies::Cookie;
+use crate::http::state::AppState;
+use crate::locale::Text;
+
+/// Longer than the way to the next page takes.
+const LIFETIME: Duration = Duration::from_mins(1);
+
+/// Something that was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A password was set by a link.
+    PasswordReset,
+    /// A password was changed.
+    PasswordChanged,
+    /// The name or the language was changed.
+    ProfileChanged,
+    /// A session was ended.
+    SessionEnded,
+    /// All other sessions were ended.
+    SessionsEnded,
+}
+
+impl Notice {
+    const ALL: [Self; 5] =
+        [Self::PasswordReset, Self::PasswordChanged, Self::ProfileChanged, Self::SessionEnded, Self::SessionsEnded];
+
+    /// Its text's key, and the cookie's value.
+    fn key(self) -> &'static str {
+        match self {
+            Self::PasswordReset => "notice-password-reset",
+            Self::PasswordChanged => "notice-password-changed",
+            Self::ProfileChanged => "notice-profile-changed",
+            Self::SessionEnded => "notice-session-ended",
+            Self::SessionsEnded => "notice-sessions-ended",
+        }
+    }
+
+    /// As the page says it.
+    #[must_use]
+    pub fn text(self, t: Text) -> String {
+        t.get(self.key())
+    }
+
+    /// What the request was sent with.
+    #[must_use]
+    pub fn read(headers: &HeaderMap, https: bool) -> Option<Self> {
+        let value = Cookie::Notice.read(headers, https)?;
+        Self::ALL.into_iter().find(|notice| notice.key() == value)
+    }
+
+    /// The cookie that brings it to the next page.
+    ///
+    /// # Errors
+    /// Never for a word of ours.
+    pub fn cookie(self, https: bool) -> anyhow::Result<HeaderValue> {
+        Cookie::Notice.set(self.key(), LIFETIME, https)
+    }
+}
+
+/// A layer around the pages: what one of them has said is said.
+pub async fn forget(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    let is_there = Cookie::Notice.is_mentioned(request.headers(), state.https);
+    let mut response = next.run(request).await;
+    if is_there && !response.status().is_redirection() {
+        response.headers_mut().append(SET_COOKIE, Cookie::Notice.delete(state.https));
+    }
+    response
+}

@@ -1,0 +1,109 @@
+//! `/account/sessions`: where one is signed in, and how to end it.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::SecondsFormat;
+use uuid::Uuid;
+
+use crate::account::session::{self, SessionSummary};
+use crate::http::extract::form::Fields;
+use crate::http::extract::visitor::Visitor;
+use crate::http::notice::Notice;
+use crate::http::pages::format;
+use crate::http::pages::layout::Page;
+use crate::http::problem::Problem;
+use crate::http::response::{html, see_other};
+use crate::http::state::AppState;
+use crate::links;
+use crate::locale::Text;
+
+#[derive(Template)]
+#[template(path = "pages/sessions.html")]
+pub(super) struct SessionsPage {
+    pub(super) page: Page,
+    /// The present one first, then the last one used first.
+    pub(super) sessions: Vec<SessionRow>,
+}
+
+/// A session.
+pub(super) struct SessionRow {
+    /// Where its end is asked for; none for the present one, which ends by signing out.
+    pub(super) end: Option<String>,
+    /// The device, as [`format::device`] says it.
+    pub(super) device: String,
+    /// The network address of the client.
+    pub(super) ip: String,
+    /// When it began, as [`format::moment`] says it.
+    pub(super) begun: String,
+    /// The same for programs: RFC 3339.
+    pub(super) begun_iso: String,
+    /// When it was last used, likewise.
+    pub(super) seen: String,
+    /// The same for programs.
+    pub(super) seen_iso: String,
+}
+
+/// GET /account/sessions, or 303 to `/login`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
+    let page = Page::of(&state, &visitor, links::ACCOUNT, Some(&signed_in));
+    let mut sessions = session::of_user(&state.accounts, signed_in.user.id).await?;
+    sessions.sort_by_key(|one| one.id != signed_in.session);
+    let sessions = sessions.into_iter().map(|one| row(page.t, one, signed_in.session)).collect();
+    html(StatusCode::OK, &SessionsPage { page, sessions })
+}
+
+fn row(t: Text, one: SessionSummary, present: Uuid) -> SessionRow {
+    let iso = |at: crate::clock::Timestamp| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    SessionRow {
+        end: (one.id != present).then(|| links::end_session(&one.id.to_string())),
+        device: format::device(t, &one.user_agent),
+        ip: one.ip,
+        begun: format::moment(t, one.created_at),
+        begun_iso: iso(one.created_at),
+        seen: format::moment(t, one.last_seen_at),
+        seen_iso: iso(one.last_seen_at),
+    }
+}
+
+/// POST /account/sessions/{id}/end: 303 back; the session is gone on every node. One that is gone already, or somebody else's, is no
+/// error: there is nothing left to do.
+///
+/// # Errors
+/// When the database is away.
+pub async fn end(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let [] = fields.take([])?;
+    let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(links::LOGIN, [])) };
+    let id: Uuid = id.parse().map_err(|_| Problem::of(StatusCode::NOT_FOUND))?;
+    session::end(&state.accounts, signed_in.user.id, id).await?;
+    state.sessions.forget(id);
+    Ok(see_other(links::ACCOUNT_SESSIONS, [Notice::SessionEnded.cookie(state.https)?]))
+}
+
+/// POST /account/sessions/end-others: 303 back.
+///
+/// # Errors
+/// When the database is away.
+pub async fn end_others(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let [] = fields.take([])?;
+    let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(links::LOGIN, [])) };
+    let ended = session::end_others(&state.accounts, signed_in.user.id, signed_in.session).await?;
+    state.sessions.forget_all(&ended);
+    Ok(see_other(links::ACCOUNT_SESSIONS, [Notice::SessionsEnded.cookie(state.https)?]))
+}

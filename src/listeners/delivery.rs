@@ -1,0 +1,114 @@
+//! Hands a mail over and records what became of it: the same for every listener that sends mails.
+
+use std::sync::Arc;
+
+use super::context::ListenerContext;
+use super::mail_layout::RenderedMail;
+use crate::account::delivery::DeliveryStatus;
+use crate::event::{Event, MailFact, MailRefusal};
+use crate::failpoint;
+use crate::locale::Locale;
+use crate::mail::{Handover, Mail, SendError, Trouble};
+use crate::messaging::consumer::layers::{Answer, retry_until_recorded};
+use crate::messaging::consumer::lease::{EVENT_LEASE, Lease};
+use crate::messaging::message::Outcome;
+
+/// A mail that is ready.
+pub(super) struct Composed {
+    /// What it is about, with its template.
+    pub fact: MailFact,
+    /// The mail.
+    pub mail: Mail,
+    /// Whether it goes all the way.
+    pub handover: Handover,
+}
+
+/// To whom a mail goes.
+pub(super) struct Recipient {
+    /// The address.
+    pub email: String,
+    /// The name, of somebody who has confirmed the address.
+    pub name: Option<String>,
+    /// The language.
+    pub locale: Locale,
+}
+
+impl Composed {
+    /// A mail of these texts. Every copy of it, for one event, has the same Message-ID, so that mailboxes fold a repeated one.
+    pub(super) fn new(
+        context: &ListenerContext,
+        event: uuid::Uuid,
+        fact: MailFact,
+        to: Recipient,
+        text: RenderedMail,
+        handover: Handover,
+    ) -> Self {
+        let message_id = format!("<{event}.{}@{}>", fact.template, context.mail_domain);
+        let RenderedMail { subject, text, html } = text;
+        let Recipient { email, name, locale } = to;
+        let mail = Mail {
+            to: email,
+            to_name: name,
+            subject,
+            text,
+            html,
+            message_id: message_id.clone(),
+            language: locale.tag(),
+        };
+        Composed { fact: MailFact { message_id, ..fact }, mail, handover }
+    }
+}
+
+/// Hands a mail over, as long as the lease is held, and has `record` write what became of it. Of a mail that is kept back nothing
+/// has happened but what a browser is shown: there is no event then.
+pub(super) async fn deliver<R, F>(context: &ListenerContext, lease: Arc<Lease>, composed: Composed, record: R) -> Answer
+where
+    R: Fn(DeliveryStatus, Option<Event>) -> F,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let Composed { fact, mail, handover } = composed;
+    let record = |delivery, event: Event| record(delivery, (handover == Handover::Whole).then_some(event));
+    // a worker that was paused must not send what another one has taken over; if the database cannot say, it does not send
+    let may_send = move || {
+        let lease = Arc::clone(&lease);
+        async move { lease.is_held().await.unwrap_or(false) }
+    };
+    match context.mail.send(&mail, handover, may_send).await {
+        Ok(_) => {
+            failpoint::reach("mail.accepted");
+            retry_until_recorded(|| record(DeliveryStatus::Sent, Event::MailSent { mail: fact.clone() })).await?;
+            failpoint::reach("delivery.recorded");
+            Ok(Outcome::Ack)
+        }
+        // the person can correct the address, trying again cannot
+        Err(SendError::Rejected(trouble)) => {
+            log(&trouble, "the mail server refuses the address");
+            let (reason, refusal) = (trouble.to_string(), refusal(&trouble));
+            record(DeliveryStatus::Rejected, Event::MailRejected { mail: fact, reason, refusal }).await?;
+            Ok(Outcome::Ack)
+        }
+        Err(SendError::Withdrawn) => Ok(Outcome::Snooze(EVENT_LEASE)),
+        // it passes, or an operator can mend it (a wrong login, a policy), and then it is sent
+        Err(SendError::Temporary(trouble)) => {
+            log(&trouble, "a mail has to wait");
+            let (reason, refusal) = (trouble.to_string(), refusal(&trouble));
+            let delayed = Event::MailDelayed { mail: fact, reason: reason.clone(), refusal };
+            record(DeliveryStatus::Delayed, delayed).await?;
+            Ok(Outcome::RetryLater(reason))
+        }
+    }
+}
+
+/// For operators: what the server said is nowhere else.
+fn log(trouble: &Trouble, what: &'static str) {
+    let (class, said) = (trouble.class.as_str(), &trouble.said);
+    tracing::warn!(class, reason = %trouble, said, "{what}");
+}
+
+fn refusal(trouble: &Trouble) -> MailRefusal {
+    MailRefusal {
+        class: Some(trouble.class.as_str().to_owned()),
+        smtp_code: trouble.code,
+        enhanced_code: trouble.enhanced.map(|code| code.to_string()),
+    }
+}

@@ -1,0 +1,99 @@
+//! Sends the mail to an address whose password was forgotten: a link to who has it, the link of the registration to who has not
+//! confirmed it yet, a word to everybody else.
+//!
+//! Which of them is looked up here and not in the request. The link's time begins here too; every copy of a mail has the same
+//! link and the same Message-ID.
+
+mod mails;
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use self::mails::{NoAccount, PasswordReset};
+use super::confirmation;
+use super::context::{Listener, ListenerContext};
+use super::delivery::{self, Composed, deliver};
+use crate::account::register;
+use crate::account::reset::{self, LINK_LIFETIME, Opened, Recipient};
+use crate::event::{self, Event, MailFact};
+use crate::links;
+use crate::locale::Locale;
+use crate::mail::Handover;
+use crate::messaging::consumer::layers::{self, Answer, LeasedMessage, Stack};
+use crate::messaging::message::Outcome;
+
+/// Short name of the queue.
+pub const QUEUE: &str = "password-reset";
+
+/// In the table.
+pub const LISTENER: Listener = Listener {
+    queue: QUEUE,
+    purpose: "the mail for a forgotten password",
+    keys: &["password.reset_requested"],
+    batch: None,
+    stack,
+};
+
+/// A server may take ten minutes to reply to a mail's final dot (RFC 5321 section 4.5.3.2.6).
+const TIME_LIMIT: Duration = Duration::from_mins(15);
+
+fn stack(context: &ListenerContext) -> Stack {
+    let inbox = (context.accounts.db.clone(), context.accounts.clock.clone());
+    let (rate, context) = (context.mail_rate.clone(), context.clone());
+    layers::after_success(QUEUE, inbox, rate, TIME_LIMIT, move |message| handle(context.clone(), message))
+}
+
+async fn handle(context: ListenerContext, LeasedMessage { message, lease }: LeasedMessage) -> Answer {
+    let received = match event::decode(message.id, &message.body) {
+        Ok(received) => received,
+        Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
+    };
+    let Event::PasswordResetRequested { reset, .. } = received.event else {
+        return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind)));
+    };
+    // purged meanwhile: nobody waits any more
+    let Some(opened) = reset::open(&context.accounts, reset).await? else { return Ok(Outcome::Ack) };
+    let composed = compose(&context, received.id, reset, opened).await?;
+    deliver(&context, lease, composed, async |delivery, event: Option<Event>| {
+        reset::record_delivery(&context.accounts, reset, delivery, event.as_ref()).await
+    })
+    .await
+}
+
+async fn compose(context: &ListenerContext, event: Uuid, reset: Uuid, opened: Opened) -> anyhow::Result<Composed> {
+    let accounts = &context.accounts;
+    let site = accounts.site.to_string();
+    let Opened { email, locale, recipient, may_send } = opened;
+    // over its budget the server is asked all the same, or what is shown would tell who has an account
+    let handover = if may_send { Handover::Whole } else { Handover::KeptBack };
+    let pending = match recipient {
+        Recipient::Registration(id) => register::pending(accounts, id).await?,
+        _ => None,
+    };
+    let (template, to, text) = match (recipient, pending) {
+        (Recipient::User(user, token), _) => {
+            let locale = Locale::from_tag(&user.locale).unwrap_or_default();
+            let link = links::token_url(&context.public_url, links::RESET, &token)?.into();
+            let minutes = u32::try_from(LINK_LIFETIME.as_secs() / 60)?;
+            let text = PasswordReset { t: locale.text(), name: user.name.clone(), link, minutes, site }.render()?;
+            ("password_reset", delivery::Recipient { email: user.email, name: Some(user.name), locale }, text)
+        }
+        (_, Some(pending)) => {
+            let locale = Locale::from_tag(&pending.locale).unwrap_or_default();
+            if may_send {
+                register::open(accounts, pending.id, None).await?;
+            }
+            let text = confirmation::link_mail(context, &pending)?;
+            ("confirmation", delivery::Recipient { email: pending.email, name: None, locale }, text)
+        }
+        (_, None) => {
+            let locale = Locale::from_tag(&locale).unwrap_or_default();
+            let register_url = links::absolute(&context.public_url, links::REGISTER)?.into();
+            let text = NoAccount { t: locale.text(), register_url, site }.render()?;
+            ("no_account", delivery::Recipient { email, name: None, locale }, text)
+        }
+    };
+    let fact = MailFact { reset: Some(reset), template: template.to_owned(), ..MailFact::default() };
+    Ok(Composed::new(context, event, fact, to, text, handover))
+}
