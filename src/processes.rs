@@ -33,10 +33,19 @@ struct Row {
     seen_at: Timestamp,
 }
 
+/// What a process needs somebody to do, itself or another one, and since when it has been there to need it.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    /// The names of parts.
+    pub parts: Vec<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// A part of another process, as it is known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// The other process.
+    /// The other process; nil where there is none that does what is needed.
     pub process: Uuid,
     /// Its part.
     pub part: String,
@@ -44,6 +53,8 @@ pub struct Elsewhere {
     pub degraded: bool,
     /// Since when it is so.
     pub since: Timestamp,
+    /// Whether nobody does its work.
+    pub is_missing: bool,
 }
 
 /// Writes down how the parts of `process` fare.
@@ -84,11 +95,17 @@ pub async fn leave(db: &Db, process: Uuid) -> sqlx::Result<()> {
 }
 
 /// The parts of all other processes. One that is gone without a word is named where nobody else, here (`own`) or elsewhere,
-/// does its work.
+/// does its work; and so is what is needed and was never there.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn elsewhere(db: &Db, clock: &Clock, process: Uuid, own: &[PartState]) -> sqlx::Result<Vec<Elsewhere>> {
+pub async fn elsewhere(
+    db: &Db,
+    clock: &Clock,
+    process: Uuid,
+    own: &[PartState],
+    needs: &Needs,
+) -> sqlx::Result<Vec<Elsewhere>> {
     let rows: Vec<Row> = db
         .query("select process, part, degraded, since, seen_at from process_part where process <> $1 order by part, process")
         .bind(process)
@@ -99,7 +116,24 @@ pub async fn elsewhere(db: &Db, clock: &Clock, process: Uuid, own: &[PartState])
         rows.into_iter().partition(|row| (now - row.seen_at).to_std().unwrap_or_default() < GONE_AFTER);
     let is_done = |part: &str| own.iter().any(|own| own.part == part) || alive.iter().any(|row| row.part == part);
     let missing = gone.into_iter().filter(|row| !is_done(&row.part));
-    let missing: Vec<Row> = missing.map(|row| Row { degraded: true, since: row.seen_at, ..row }).collect();
-    let all = alive.into_iter().chain(missing);
-    Ok(all.map(|Row { process, part, degraded, since, .. }| Elsewhere { process, part, degraded, since }).collect())
+    let mut missing: Vec<Row> = missing.map(|row| Row { degraded: true, since: row.seen_at, ..row }).collect();
+    // processes that start together find each other a moment later
+    if (now - needs.since).to_std().unwrap_or_default() >= GONE_AFTER {
+        for part in &needs.parts {
+            if !is_done(part) && missing.iter().all(|row| row.part != *part) {
+                let (since, process) = (needs.since, Uuid::nil());
+                missing.push(Row { process, part: part.clone(), degraded: true, since, seen_at: since });
+            }
+        }
+    }
+    let all = alive.into_iter().map(|row| (row, false)).chain(missing.into_iter().map(|row| (row, true)));
+    Ok(all
+        .map(|(Row { process, part, degraded, since, .. }, is_missing)| Elsewhere {
+            process,
+            part,
+            degraded,
+            since,
+            is_missing,
+        })
+        .collect())
 }

@@ -1,6 +1,7 @@
 //! Watches over this process: looks at what it needs from outside, so that what is degraded is said once, and tells the other
 //! processes by way of the database.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::health::{Health, Part, PartState};
 use crate::listeners::confirmation;
 use crate::mail::{self, Transport};
 use crate::messaging::broker::{Broker, BrokerHealth};
-use crate::processes::{self, HEARTBEAT};
+use crate::processes::{self, HEARTBEAT, Needs};
 use crate::telemetry;
 
 /// How often it looks.
@@ -39,6 +40,8 @@ pub(super) struct Monitor {
     broker: Option<(Broker, Part)>,
     /// Where mails are sent to a mail server.
     mail: Option<(Arc<Transport>, Part)>,
+    /// What somebody must do.
+    needs: Needs,
 }
 
 impl App {
@@ -67,6 +70,7 @@ impl App {
             broker: matches!(self.broker, Broker::Rabbit(_)).then(|| (self.broker.clone(), part("broker"))),
             mail: (sends && self.mail.mailbox().is_none()).then(|| (Arc::clone(&self.mail), part("mail"))),
             clock: clock.clone(),
+            needs: self.needs(),
         }
     }
 }
@@ -75,6 +79,7 @@ impl Monitor {
     /// Watches until `stop`, and takes leave of the other processes then.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut told: Option<(Instant, Vec<PartState>)> = None;
+        let mut missed = BTreeSet::new();
         while !stop.is_cancelled() {
             // a moment first: a connection that is just being made is nothing to be said
             if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
@@ -89,6 +94,7 @@ impl Monitor {
                 match tokio::time::timeout(REPORT_TIMEOUT, report).await {
                     Ok(Ok(())) => {
                         self.database.recover();
+                        self.look_for_others(&parts, &mut missed).await;
                         told = Some((Instant::now(), parts));
                     }
                     Ok(Err(error)) => self.database.degrade(&error.to_string()),
@@ -100,6 +106,21 @@ impl Monitor {
         if !matches!(left, Ok(Ok(()))) {
             tracing::debug!("cannot take leave of the other processes");
         }
+    }
+
+    /// Says once what nobody does, and once that somebody does it again.
+    async fn look_for_others(&self, own: &[PartState], missed: &mut BTreeSet<String>) {
+        let others = processes::elsewhere(&self.db, &self.clock, self.process, own, &self.needs);
+        // the next look may be answered
+        let Ok(Ok(others)) = tokio::time::timeout(REPORT_TIMEOUT, others).await else { return };
+        let now: BTreeSet<String> = others.into_iter().filter(|one| one.is_missing).map(|one| one.part).collect();
+        for part in now.difference(missed) {
+            tracing::warn!(part, "no process does this work");
+        }
+        for part in missed.difference(&now) {
+            tracing::info!(part, "this work is done again");
+        }
+        *missed = now;
     }
 
     async fn look(&self) {

@@ -13,7 +13,7 @@ use crate::db::{Db, Outage};
 use crate::health::{Health, PartState};
 use crate::mail::{self, Transport};
 use crate::messaging::broker::{Broker, BrokerHealth};
-use crate::processes;
+use crate::processes::{self, Needs};
 
 /// How long an answer is good for: readiness is asked often, and by strangers.
 const REPORT_LIFETIME: Duration = Duration::from_secs(1);
@@ -34,8 +34,10 @@ pub struct Sources {
     pub mail: Arc<Transport>,
     /// The parts of this process …
     pub health: Health,
-    /// … and its name among the others.
+    /// … its name among the others …
     pub process: Uuid,
+    /// … and what it needs one of them to do.
+    pub needs: Needs,
 }
 
 /// Whether we can take requests.
@@ -64,7 +66,7 @@ pub struct Report {
 /// A part of another process.
 #[derive(Clone, Debug, Serialize)]
 pub struct OtherPart {
-    /// Tells the processes apart.
+    /// Tells the processes apart; nil where there is none that does it.
     pub process: Uuid,
     /// Its name.
     pub part: String,
@@ -89,11 +91,11 @@ impl Readiness {
         {
             return report.clone();
         }
-        let Sources { db, clock, broker, mail, health, process } = &self.sources;
+        let Sources { db, clock, broker, mail, health, process, needs } = &self.sources;
         let reason = db.check().await.err().map(Outage::as_str);
         let mut report = Report { ready: reason.is_none(), reason, parts: health.parts(), ..Report::default() };
         if report.ready {
-            let others = processes::elsewhere(db, clock, *process, &report.parts);
+            let others = processes::elsewhere(db, clock, *process, &report.parts, needs);
             let others = tokio::time::timeout(ANSWER_TIMEOUT, others).await;
             let others = others.ok().and_then(Result::ok).unwrap_or_default().into_iter();
             report.elsewhere = others

@@ -137,13 +137,22 @@ async fn what_is_degraded_in_one_process_is_named_by_the_others() {
     assert_eq!(log.matches(": degraded part=\"mail\"").count(), 1, "said once: {log}");
     assert_eq!(log.matches(": well again part=\"mail\"").count(), 1, "and once: {log}");
 
-    // gone in order is no news; gone without a word is, as long as nobody else does its work
+    // whoever is gone, in order or without a word, is missed as long as nobody else does the work
     listeners.terminate();
     assert_eq!(listeners.end().await.code(), Some(0));
     within("it to have taken leave", async || !parts(&web.url, "elsewhere").await.contains(&"mail".to_owned())).await;
     relay.kill9();
     within("the relay to be missed", async || degraded(&web.url).await.contains(&"relay".to_owned())).await;
+    web.until_it_says("no process does this work part=\"relay\"").await;
     relay.spawn();
-    within("the relay to be back", async || degraded(&web.url).await.is_empty()).await;
+    within("the relay to be back", async || !degraded(&web.url).await.contains(&"relay".to_owned())).await;
+    let work = ["listener:confirmation", "listener:login-log", "listener:notices", "listener:password-reset"];
+    within("the listeners to be missed", async || degraded(&web.url).await == work).await;
+    listeners.spawn();
+    within("all well again", async || degraded(&web.url).await.is_empty()).await;
+    web.until_it_says("this work is done again part=\"relay\"").await;
+    for said in ["no process does this work part=\"relay\"", "this work is done again part=\"relay\""] {
+        assert_eq!(web.log().matches(said).count(), 1, "said once: {}", web.log());
+    }
     drop(sink);
 }
