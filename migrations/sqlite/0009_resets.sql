@@ -27,3 +27,6 @@ create table budgets (
   used_at text not null
 );
 create index budgets_by_age on budgets (used_at);
+
+-- Whether the mail of a registration is within the budgets of its address; none until that was asked.
+alter table registrations add column within_budget boolean;

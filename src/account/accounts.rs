@@ -26,6 +26,8 @@ pub struct Accounts {
     pub keys: Arc<Keys>,
     /// Says which passwords may be chosen.
     pub password_check: Arc<PasswordCheck>,
+    /// Whether budgets are counted.
+    pub limits: bool,
     /// The site's name as people know it, the host of the public URL.
     pub site: Arc<str>,
 }

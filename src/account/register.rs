@@ -9,6 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::account::Accounts;
+use crate::account::budget;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::{Password, Weakness};
 use crate::account::credentials::token::Token;
@@ -191,6 +192,8 @@ pub struct Pending {
     pub email_canonical: String,
     /// The language of the mail.
     pub locale: String,
+    /// Whether the mail is within the budgets of its address, once that was asked.
+    pub within_budget: Option<bool>,
 }
 
 /// A registration that is still unconfirmed, or none: confirmed meanwhile, or purged.
@@ -200,50 +203,44 @@ pub struct Pending {
 pub async fn pending(accounts: &Accounts, id: Uuid) -> sqlx::Result<Option<Pending>> {
     accounts
         .db
-        .query("select id, email, email_canonical, locale from registrations where id = $1 and confirmed_user is null")
+        .query(
+            "select id, email, email_canonical, locale, within_budget from registrations
+             where id = $1 and confirmed_user is null",
+        )
         .bind(id)
         .optional()
         .await
 }
 
-/// Makes the link of a registration valid for [`LINK_LIFETIME`] from now, and the registration at least as long. Where the
-/// address has an `owner`, claims the right to mail them about this registration too: one such mail an hour, of which a
-/// redelivered event gets the same one again. False means that another registration has had it.
+/// Makes the link of a registration valid for [`LINK_LIFETIME`] from now, and the registration at least as long. False means that
+/// its address has had its mails for now; that is asked once, so that a redelivered event gets the same answer.
 ///
-/// The same statements whether there is an owner or not: what the browser that registered is shown takes as long, and lasts
-/// as long. The link of an address that somebody has opens nothing.
+/// The same whoever has the address: what the browser that registered is shown tells nothing of that. The link of an address
+/// that somebody has opens nothing.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn open(accounts: &Accounts, id: Uuid, owner: Option<Uuid>) -> anyhow::Result<bool> {
-    let now = accounts.clock.now();
-    let until: Timestamp = now + LINK_LIFETIME;
+pub async fn open(accounts: &Accounts, pending: &Pending) -> anyhow::Result<bool> {
+    let until: Timestamp = accounts.clock.now() + LINK_LIFETIME;
     let mut tx = accounts.db.begin().await?;
+    let may_send = match pending.within_budget {
+        Some(asked_before) => asked_before,
+        None => budget::may_mail(&mut tx, accounts, &pending.email_canonical).await?,
+    };
     tx.query(
         "update registrations
-         set link_expires_at = $2,
+         set link_expires_at = $2, within_budget = $3,
              expires_at = case when expires_at < $2 then $2 else expires_at end
          where id = $1",
     )
-    .bind(id)
+    .bind(pending.id)
     .bind(until)
+    .bind(may_send)
     .execute_deferred()
     .await
     .context("cannot open the link")?;
-    let claimed = tx
-        .query(
-            "update users
-             set reminded_at = $2, reminded_for = $3
-             where id = $1 and (reminded_at is null or reminded_at <= $4 or reminded_for = $3)",
-        )
-        .bind(owner.unwrap_or_default())
-        .bind(now)
-        .bind(id)
-        .bind(now - Duration::from_hours(1))
-        .execute()
-        .await?;
     tx.commit().await?;
-    Ok(claimed == 1 || owner.is_none())
+    Ok(may_send)
 }
 
 /// Records how far the mail has come, and appends the event, if there is one, when that is a change. A mail that was sent

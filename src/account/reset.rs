@@ -10,7 +10,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::budget::{MAILS_TO_ADDRESS_DAY, MAILS_TO_ADDRESS_HOUR, MAILS_TO_NOBODY};
+use crate::account::budget::{self, MAILS_TO_NOBODY};
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::{LinkToken, link_token};
 use crate::account::credentials::policy::Weakness;
@@ -204,11 +204,8 @@ pub async fn open(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Opened
         // of those who have an account a budget that is never used up, so that it takes as long
         let own = id.to_string();
         let once = if matches!(recipient, Recipient::Nobody) { to } else { &own };
-        let mut may_send = MAILS_TO_NOBODY.take(&mut tx, accounts, once).await?;
-        for budget in [MAILS_TO_ADDRESS_HOUR, MAILS_TO_ADDRESS_DAY] {
-            may_send &= budget.take(&mut tx, accounts, to).await?;
-        }
-        may_send
+        let once = MAILS_TO_NOBODY.take(&mut tx, accounts, once).await?;
+        budget::may_mail(&mut tx, accounts, to).await? && once
     };
     tx.query(
         "update resets

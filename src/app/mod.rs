@@ -99,6 +99,7 @@ impl App {
             hasher: Hasher::start(hash_threads, hash_queue, cost, hash_kernel)?,
             keys: Arc::new(keys),
             password_check: Arc::new(PasswordCheck::new(hash_threads.get(), hash_queue, breached, Arc::clone(&site))),
+            limits: config.http.limits,
             site,
             db,
             clock,

@@ -55,6 +55,9 @@ pub enum PasswordError {
 /// Why a password may not be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Weakness {
+    /// Nothing was typed.
+    #[error("there is no password")]
+    Missing,
     /// Fewer code points than `min`.
     #[error("the password is shorter than {min} characters")]
     TooShort {
@@ -125,7 +128,7 @@ impl Password {
     /// The [`Weakness`] of [`check_new`], or the one that matches what [`Password::normalise`] refuses; empty is too short.
     pub fn choose(typed: &str, min: usize, context: &Context<'_>) -> Result<Self, Weakness> {
         let password = Self::normalise(typed).map_err(|error| match error {
-            PasswordError::Empty => Weakness::TooShort { min },
+            PasswordError::Empty => Weakness::Missing,
             PasswordError::TooLong => Weakness::TooLong,
             PasswordError::Nul => Weakness::Nul,
         })?;

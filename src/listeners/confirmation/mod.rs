@@ -65,8 +65,8 @@ async fn compose(context: &ListenerContext, event: Uuid, pending: &Pending) -> a
     let accounts = &context.accounts;
     let site = accounts.site.to_string();
     let owner = user::by_canonical(&accounts.db, &pending.email_canonical).await?;
-    let may_send = register::open(accounts, pending.id, owner.as_ref().map(|owner| owner.id)).await?;
-    // the owner was told lately: the server is asked all the same, or what is shown would tell who has an account
+    let may_send = register::open(accounts, pending).await?;
+    // over its budget the server is asked all the same: what is shown must not change with it
     let handover = if may_send { Handover::Whole } else { Handover::KeptBack };
     let (template, to, text) = if let Some(user) = owner {
         let locale = Locale::from_tag(&user.locale).unwrap_or_default();

@@ -82,7 +82,7 @@ async fn compose(context: &ListenerContext, event: Uuid, reset: Uuid, opened: Op
         (_, Some(pending)) => {
             let locale = Locale::from_tag(&pending.locale).unwrap_or_default();
             if may_send {
-                register::open(accounts, pending.id, None).await?;
+                register::open(accounts, &pending).await?;
             }
             let text = confirmation::link_mail(context, &pending)?;
             ("confirmation", delivery::Recipient { email: pending.email, name: None, locale }, text)

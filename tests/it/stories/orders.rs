@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use bellhop::account::credentials::keys::Purpose;
 use bellhop::account::credentials::link;
 use futures_util::StreamExt as _;
 use reqwest::{Method, RequestBuilder};
@@ -19,7 +20,7 @@ const PASSWORDS: [&str; 2] = [PASSWORD, OTHER_PASSWORD];
 const BROWSERS: usize = 3;
 
 /// What can be done, how often in relation to the rest, and which routes it asks.
-const STEPS: [(Step, u64, &[&str]); 15] = [
+const STEPS: [(Step, u64, &[&str]); 19] = [
     (Step::Register, 2, &["POST /register", "POST /api/v1/register"]),
     (Step::Login, 6, &["POST /login", "POST /api/v1/login"]),
     (Step::LoginWithPlantedCookie, 2, &["POST /login", "POST /api/v1/login"]),
@@ -33,8 +34,31 @@ const STEPS: [(Step, u64, &[&str]); 15] = [
     (Step::GarbledCookie, 2, &["GET /api/v1/me"]),
     (Step::Waiting, 3, &["GET /register/sent", "GET /register/status"]),
     (Step::Language, 1, &["POST /language"]),
+    (Step::Reset, 4, &RESET),
+    (Step::ChangePassword, 3, &["GET /account/password", "POST /account/password", "POST /api/v1/me/password"]),
+    (Step::Sessions, 3, &SESSIONS),
+    (Step::Profile, 2, &["GET /account/profile", "POST /account/profile", "PATCH /api/v1/me", "GET /account/activity"]),
     (Step::Open, 2, &OPEN),
     (Step::Admin, 2, &ADMIN),
+];
+
+const RESET: [&str; 7] = [
+    "POST /forgot",
+    "POST /api/v1/forgot",
+    "GET /forgot/sent",
+    "GET /forgot/status",
+    "GET /reset",
+    "POST /reset",
+    "POST /api/v1/reset",
+];
+
+const SESSIONS: [&str; 6] = [
+    "GET /account/sessions",
+    "POST /account/sessions/{id}/end",
+    "POST /account/sessions/end-others",
+    "GET /api/v1/me/sessions",
+    "DELETE /api/v1/me/sessions",
+    "DELETE /api/v1/me/sessions/{id}",
 ];
 
 /// What administrators alone may see and do, whom nobody here makes one.
@@ -47,10 +71,11 @@ const ADMIN: [&str; 5] = [
 ];
 
 /// What anybody may see, signed in or not.
-const OPEN: [&str; 17] = [
+const OPEN: [&str; 18] = [
     "GET /",
     "GET /register",
     "GET /login",
+    "GET /forgot",
     "GET /mailbox",
     "GET /mailbox.json",
     "GET /mailbox/{id}",
@@ -82,6 +107,10 @@ enum Step {
     GarbledCookie,
     Waiting,
     Language,
+    Reset,
+    ChangePassword,
+    Sessions,
+    Profile,
     Open,
     Admin,
 }
@@ -255,6 +284,10 @@ impl World<'_> {
                 let answer = self.send(request.form(&[("locale", "en"), ("next", "/")])).await;
                 same("choosing a language", answer.status, 303)
             }
+            Step::Reset => self.reset(browser, address, password).await,
+            Step::ChangePassword => self.change_password(at, password).await,
+            Step::Sessions => self.sessions(browser).await,
+            Step::Profile => self.profile(browser).await,
             Step::Open => self.open(browser).await,
         }
     }
@@ -394,6 +427,110 @@ impl World<'_> {
         same("the status", status.status, 200)
     }
 
+    fn all_end(&mut self, address: usize) {
+        self.sessions.iter_mut().filter(|session| session.address == address).for_each(|session| session.live = false);
+    }
+
+    /// Asks for a new password and, where there is somebody to get the mail, sets it by the link: once.
+    async fn reset(&mut self, browser: Browser, address: usize, password: usize) -> Checked {
+        let email = self.addresses[address].clone();
+        let (page, asked) = self.post("forgot", browser, &[("email", &email)]).await;
+        same("asking for a new password", asked.status, if page { 303 } else { 202 })?;
+        for path in ["/forgot/sent", "/forgot/status"] {
+            same(path, self.get(path, browser).await.status, 200)?;
+        }
+        if self.users[address].is_none() {
+            return Ok(());
+        }
+        let made_of = "select r.id, u.id, u.password_hash from resets r join users u using (email_canonical)
+                       where r.email_canonical = $1 and r.link_expires_at is not null order by r.created_at desc limit 1";
+        let mut found: Option<(Uuid, Uuid, String)> = None;
+        within("a link", async || {
+            found = self.app.db().query(made_of).bind(email.clone()).optional().await.unwrap();
+            found.is_some()
+        })
+        .await;
+        let (id, user, hash) = found.unwrap();
+        let keys = &self.app.app.accounts.keys;
+        let token = link::link_token(keys, Purpose::ResetLink, id, &[user.as_bytes(), hash.as_bytes()]);
+        let garbled = self.garble(&token);
+        same("a garbled link", self.get(&format!("/reset?token={garbled}"), browser).await.status, 404)?;
+        same("the page of a link", self.get(&format!("/reset?token={token}"), browser).await.status, 200)?;
+        let fields = [("token", token.as_str()), ("password", PASSWORDS[password])];
+        let (page, set) = self.post("reset", browser, &fields).await;
+        same("setting a password", set.status, if page { 303 } else { 204 })?;
+        self.users[address] = Some(password);
+        self.all_end(address);
+        let (_, again) = self.post("reset", browser, &fields).await;
+        same("a link that was used", again.status, 422)
+    }
+
+    async fn change_password(&mut self, at: usize, password: usize) -> Checked {
+        let (browser, current) = (self.browsers[at], self.pick(2));
+        let form = self.get("/account/password", browser).await;
+        let owner = self.is_live(browser);
+        same("the form", form.status, if owner.is_some() { 200 } else { 303 })?;
+        let fields = [("current_password", PASSWORDS[current]), ("password", PASSWORDS[password])];
+        let page = self.coin();
+        let request = if page {
+            self.request(Method::POST, "/account/password", browser).form(&fields)
+        } else {
+            let body: serde_json::Map<_, _> =
+                fields.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+            self.request(Method::POST, "/api/v1/me/password", browser).json(&body)
+        };
+        let answer = self.send(request).await;
+        let Some(owner) = owner else {
+            return same("changing nobody's password", answer.status, if page { 303 } else { 401 });
+        };
+        if self.users[owner] != Some(current) {
+            return same("changing a password without it", answer.status, 422);
+        }
+        same("changing a password", answer.status, if page { 303 } else { 204 })?;
+        self.users[owner] = Some(password);
+        self.all_end(owner);
+        self.signs_in(at, owner, &answer)
+    }
+
+    async fn sessions(&mut self, browser: Browser) -> Checked {
+        let (page, list) =
+            (self.get("/account/sessions", browser).await, self.get("/api/v1/me/sessions", browser).await);
+        let nobodys = format!("sessions/{}", Uuid::nil());
+        let one = self.request(Method::POST, &format!("/account/{nobodys}/end"), browser);
+        let one = self.send(one.form::<[(&str, &str); 0]>(&[])).await;
+        let of_api = self.send(self.request(Method::DELETE, &format!("/api/v1/me/{nobodys}"), browser)).await;
+        let all_others = if self.coin() {
+            self.request(Method::POST, "/account/sessions/end-others", browser).form::<[(&str, &str); 0]>(&[])
+        } else {
+            self.request(Method::DELETE, "/api/v1/me/sessions", browser)
+        };
+        let ended = self.send(all_others).await.status;
+        let Some(owner) = self.is_live(browser) else {
+            same("nobody's sessions", (page.status, list.status), (303, 401))?;
+            same("ending none", (one.status, of_api.status), (303, 401))?;
+            return same("ending nobody's", [303, 401].contains(&ended), true);
+        };
+        same("the sessions", (page.status, list.status), (200, 200))?;
+        let live = self.sessions.iter().filter(|session| session.live && session.address == owner).count();
+        same("how many there are", list.json()["items"].as_array().map(Vec::len), Some(live))?;
+        same("ending one that is none", (one.status, of_api.status), (303, 404))?;
+        same("ending the others", [303, 204].contains(&ended), true)?;
+        self.all_end(owner);
+        self.sessions[browser.session.unwrap()].live = true;
+        Ok(())
+    }
+
+    async fn profile(&mut self, browser: Browser) -> Checked {
+        let is_live = self.is_live(browser).is_some();
+        for path in ["/account/profile", "/account/activity"] {
+            same(path, self.get(path, browser).await.status, if is_live { 200 } else { 303 })?;
+        }
+        let form = self.request(Method::POST, "/account/profile", browser).form(&[("name", "Ann"), ("locale", "en")]);
+        same("changing the profile", self.send(form).await.status, 303)?;
+        let patch = self.request(Method::PATCH, "/api/v1/me", browser).json(&json!({ "name": "Ann Lee" }));
+        same("changing the name", self.send(patch).await.status, if is_live { 200 } else { 401 })
+    }
+
     async fn open(&mut self, browser: Browser) -> Checked {
         let route = OPEN[self.pick(OPEN.len())].trim_start_matches("GET ");
         if route.starts_with("/mailbox") && self.pick(20) > 0 {
@@ -491,7 +628,9 @@ fn every_route_has_a_step() {
     for source in [
         include_str!("../../../src/http/api/registration.rs"),
         include_str!("../../../src/http/api/session.rs"),
+        include_str!("../../../src/http/api/recovery.rs"),
         include_str!("../../../src/http/api/me.rs"),
+        include_str!("../../../src/http/api/me_sessions.rs"),
         include_str!("../../../src/http/api/admin.rs"),
     ] {
         for call in source.split("#[utoipa::path(").skip(1) {
