@@ -82,10 +82,26 @@ pub fn mailbox_mail(id: &str) -> String {
     format!("{MAILBOX}/{id}")
 }
 
-/// The path of an asset. A new version of the program is a new path, so the old one may be cached for ever.
+/// The path of an asset. Another content is another path, so that the old one may be cached for ever.
 #[must_use]
 pub fn asset(name: &str) -> String {
-    format!("{STATIC}{name}?v={}", env!("CARGO_PKG_VERSION"))
+    format!("{STATIC}{name}?v={ASSETS:016x}")
+}
+
+/// Changes with whatever pages load.
+const ASSETS: u64 = {
+    let hash = fnv(0xcbf2_9ce4_8422_2325, include_bytes!("../static/style.css"));
+    let hash = fnv(hash, include_bytes!("../static/page.js"));
+    fnv(hash, include_bytes!("../static/icon.svg"))
+};
+
+/// The hash of Fowler, Noll and Vo (FNV-1a): it need withstand nobody.
+const fn fnv(mut hash: u64, mut bytes: &[u8]) -> u64 {
+    while let [byte, rest @ ..] = bytes {
+        hash = (hash ^ *byte as u64).wrapping_mul(0x0100_0000_01b3);
+        bytes = rest;
+    }
+    hash
 }
 
 /// The page of a link, for whoever is on it already.

@@ -91,7 +91,6 @@ delivery-confirmed = Your address is confirmed. We are taking you to your accoun
 sent-mailbox = Open the local mailbox
 sent-wrong = Is the address wrong?
 sent-correct = Correct the address
-sent-resend = Send the mail again
 
 # confirming an address
 
@@ -214,7 +213,7 @@ mailbox-back = All mails
 # the page of the API
 
 api-title = API
-api-lead = Everything the pages do, a program can do too: JSON in, JSON out, mistakes as problem details (RFC 9457).
+api-lead = What the pages do with an account, a program can do too: JSON in, JSON out, mistakes as problem details (RFC 9457).
 api-document = OpenAPI 3.1 document
 api-path = Path
 api-summary = What it does

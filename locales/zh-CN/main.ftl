@@ -91,7 +91,6 @@ delivery-confirmed = 邮箱已确认，正在前往您的账号。
 sent-mailbox = 打开本地邮箱
 sent-wrong = 邮箱填错了？
 sent-correct = 更正邮箱
-sent-resend = 再发一次
 
 # 确认邮箱
 

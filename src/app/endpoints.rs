@@ -40,6 +40,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
 /// When the setting is none of the forms we know; the URL, which holds a password, is not repeated.
 pub(super) fn database(config: &Config) -> Result<Location, ConfigError> {
     let Some(url) = &config.data.database_url else {
+        if config.data.database_direct_url.is_some() {
+            return Err(ConfigError::new(
+                "DATABASE_DIRECT_URL",
+                "leads past a pooler: set BELLHOP_DATABASE_URL to the pooler",
+            ));
+        }
         return Ok(Location::Sqlite(config.data.data_dir.join(SQLITE_FILE)));
     };
     let url = url.expose_secret();

@@ -47,7 +47,7 @@ impl Server {
             Some(_) => options.statement_cache_capacity(0).extra_float_digits(None),
         };
         let health = Health::default();
-        let trusted = health.clone();
+        let (trusted, once) = (health.clone(), options.clone());
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -61,7 +61,13 @@ impl Server {
             .await;
         let pool = match pool {
             Err(error) if error.to_string().contains(UNSUPPORTED) => bail!(POOLED),
-            pool => pool.context("cannot connect to PostgreSQL")?,
+            Ok(pool) => pool,
+            // the pool says only that it has waited
+            Err(waited) => {
+                let attempt = tokio::time::timeout(DIAGNOSIS_TIMEOUT, PgConnection::connect_with(&once)).await;
+                let cause = attempt.ok().and_then(Result::err).unwrap_or(waited);
+                return Err(cause).context("cannot connect to PostgreSQL");
+            }
         };
         let server = Server { pool, health, direct: direct.map(Arc::new) };
         server.check_settings().await?;

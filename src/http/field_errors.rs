@@ -58,6 +58,7 @@ fn display_name(error: NameError) -> &'static str {
 #[must_use]
 pub fn of_new_password(error: Weakness) -> &'static str {
     match error {
+        Weakness::Missing => "mistake-password-missing",
         Weakness::TooShort { .. } => "mistake-password-short",
         Weakness::TooLong => "mistake-password-long",
         Weakness::Nul => "mistake-password-characters",

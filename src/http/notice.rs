@@ -35,28 +35,34 @@ impl Notice {
     const ALL: [Self; 5] =
         [Self::PasswordReset, Self::PasswordChanged, Self::ProfileChanged, Self::SessionEnded, Self::SessionsEnded];
 
-    /// Its text's key, and the cookie's value.
-    fn key(self) -> &'static str {
+    /// The cookie's value.
+    fn word(self) -> &'static str {
         match self {
-            Self::PasswordReset => "notice-password-reset",
-            Self::PasswordChanged => "notice-password-changed",
-            Self::ProfileChanged => "notice-profile-changed",
-            Self::SessionEnded => "notice-session-ended",
-            Self::SessionsEnded => "notice-sessions-ended",
+            Self::PasswordReset => "password-reset",
+            Self::PasswordChanged => "password-changed",
+            Self::ProfileChanged => "profile-changed",
+            Self::SessionEnded => "session-ended",
+            Self::SessionsEnded => "sessions-ended",
         }
     }
 
     /// As the page says it.
     #[must_use]
     pub fn text(self, t: Text) -> String {
-        t.get(self.key())
+        match self {
+            Self::PasswordReset => t.get("notice-password-reset"),
+            Self::PasswordChanged => t.get("notice-password-changed"),
+            Self::ProfileChanged => t.get("notice-profile-changed"),
+            Self::SessionEnded => t.get("notice-session-ended"),
+            Self::SessionsEnded => t.get("notice-sessions-ended"),
+        }
     }
 
     /// What the request was sent with.
     #[must_use]
     pub fn read(headers: &HeaderMap, https: bool) -> Option<Self> {
         let value = Cookie::Notice.read(headers, https)?;
-        Self::ALL.into_iter().find(|notice| notice.key() == value)
+        Self::ALL.into_iter().find(|notice| notice.word() == value)
     }
 
     /// The cookie that brings it to the next page.
@@ -64,7 +70,7 @@ impl Notice {
     /// # Errors
     /// Never for a word of ours.
     pub fn cookie(self, https: bool) -> anyhow::Result<HeaderValue> {
-        Cookie::Notice.set(self.key(), LIFETIME, https)
+        Cookie::Notice.set(self.word(), LIFETIME, https)
     }
 }
 

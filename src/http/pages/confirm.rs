@@ -100,7 +100,7 @@ async fn page(
     (step, next): (ConfirmStep, Option<String>),
     form: FormState,
 ) -> Result<Response, Problem> {
-    let signed_in = if step == ConfirmStep::Confirmed { visitor.signed_in(state).await? } else { None };
+    let signed_in = visitor.signed_in(state).await?;
     let mut page = Page::of(state, visitor, links::CONFIRM, signed_in.as_ref());
     page.here = Target::parse(&links::token_path(links::CONFIRM, form.value("token")));
     let next = Target::optional(next.as_deref());

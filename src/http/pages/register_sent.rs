@@ -26,8 +26,6 @@ pub(super) struct RegisterSentPage {
     pub(super) address: Option<String>,
     /// How far the mail has come.
     pub(super) delivery: Delivery,
-    /// Whether to offer POST /register/resend.
-    pub(super) resend: bool,
 }
 
 /// GET /register/sent: where the mail is, or 303 to `/account` for somebody who has confirmed.
@@ -43,7 +41,7 @@ pub async fn sent(State(state): State<Arc<AppState>>, visitor: Visitor) -> Resul
     }
     let page = Page::of(&state, &visitor, links::REGISTER, signed_in.as_ref());
     let delivery = Delivery::new(&state, &visitor, page.t, links::REGISTER_STATUS, status);
-    html(StatusCode::OK, &RegisterSentPage { page, address, delivery, resend: false })
+    html(StatusCode::OK, &RegisterSentPage { page, address, delivery })
 }
 
 /// GET /register/status: `{"status": "queued|sent|delayed|rejected|confirmed|unknown"}` of this browser's registration.

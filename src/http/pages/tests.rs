@@ -102,9 +102,8 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
     for status in DELIVERIES {
         let address = status.map(|_| some("ada@example.org"));
         let delivery = Delivery { t, url: "/register/status", status, mail_server: true, mailbox: true };
-        let resend = status == Some(DeliveryStatus::Sent);
         let page = frame(locale, "/register/sent", false);
-        let sent = RegisterSentPage { page, address, delivery, resend };
+        let sent = RegisterSentPage { page, address, delivery };
         hang(&format!("sent-{}", status_text(status)), sent.render());
     }
 

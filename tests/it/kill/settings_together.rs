@@ -238,3 +238,18 @@ async fn a_cluster_may_call_it_bellhop_and_a_host_that_does_not_fit_is_told_once
     assert_eq!(app.log().matches("requests for another host are refused").count(), 1, "{}", app.log());
     assert!(app.log().contains("id.example.org") && app.log().contains(&app.url), "{}", app.log());
 }
+
+/// It started on SQLite, in silence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_way_past_a_pooler_without_a_pooler_stops_the_start() {
+    let said = refused(&Bellhop::new().await.with("DATABASE_DIRECT_URL", "postgres://localhost/x").call(&[]).await, 78);
+    assert!(said.contains("BELLHOP_DATABASE_DIRECT_URL") && said.contains("BELLHOP_DATABASE_URL"), "{said}");
+}
+
+/// "pool timed out" said nothing of the cause.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_be_reached_at_the_start_is_said_with_its_cause() {
+    let nobody = Bellhop::new().await.with("DATABASE_URL", "postgres://x@127.0.0.1:1/x");
+    let said = refused(&nobody.call(&[]).await, 1);
+    assert!(said.contains("Connection refused"), "{said}");
+}

@@ -241,6 +241,28 @@ async fn a_registration_takes_the_same_time_for_a_new_and_a_taken_address_howeve
     found.must_be_nothing();
 }
 
+/// Who asks for a new password learns nothing by how long that takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asking_for_a_new_password_takes_the_same_time_for_every_address_however_the_mail_server_does() {
+    let mut chance = Chance::new();
+    let [healthy, hanging] = healthy_and(Step::hang()).await;
+    let apps = [("healthy", &healthy), ("hanging", &hanging)];
+    let forgot = |email: &str| -> Request { ("/forgot", vec![("email", email.to_owned())], 303) };
+    let mut found = Found::default();
+    while found.is_to_be_looked_into() {
+        let (samples, hash) = sample(&mut chance, &healthy, &apps, 40, Duration::from_secs(20), |_| {
+            vec![
+                ("known", forgot("ann@example.org")),
+                ("waiting", forgot("waits@example.org")),
+                ("unknown", forgot("nobody@example.org")),
+            ]
+        })
+        .await;
+        found.add(differences(&samples, hash));
+    }
+    found.must_be_nothing();
+}
+
 /// Shows that the alarm rings, at builds of our own program: one whose dummy hash costs next to nothing, which is a build
 /// without one in all but its source, and one whose dummy hash is half as dear as a stored hash, which is a build that forgot
 /// it when the parameters rose. The same statistics with far fewer samples must tell the unknown address from the known
