@@ -56,7 +56,6 @@ async fn sample(chance: &mut Chance, down: bool, script: &Script) -> BTreeMap<St
     .await
     .unfinished();
     app.signed_in_client("taken@example.org").await;
-    // its owner has just been told: from now on nothing is sent to them for an hour
     app.client().register("taken@example.org", PASSWORD, "Eve").await;
     app.client().register("pending@example.org", PASSWORD, "Ann").await;
     app.settle().await;
