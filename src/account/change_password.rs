@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use uuid::Uuid;
 
 use crate::account::Accounts;
+use crate::account::confirm;
 use crate::account::credentials::policy::{Password, Weakness};
 use crate::account::identity::address::Address;
 use crate::account::identity::name::DisplayName;
@@ -72,6 +73,7 @@ pub async fn change_password(
         // somebody else was quicker: what was typed is not the present password any more
         return Err(wrong.into());
     }
+    confirm::forget_browser(&mut tx, user.id).await?;
     let ended = session::end_all(&mut tx, accounts, user.id, None).await?;
     let new = session::begin(&mut tx, accounts, user.id, &origin, None).await?;
     let event =

@@ -13,9 +13,10 @@ use crate::account::Accounts;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::LinkToken;
 use crate::account::credentials::policy::Password;
-use crate::account::credentials::token::TokenHash;
+use crate::account::credentials::token::{Token, TokenHash};
 use crate::account::session::{self, NewSession};
 use crate::clock::Timestamp;
+use crate::db::Tx;
 use crate::event::{Event, Origin};
 use crate::messaging::outbox;
 
@@ -175,6 +176,19 @@ pub async fn confirm(
         (ConfirmStep::Confirmed, _) => Err(ConfirmRefused::Confirmed.into()),
         _ => Err(ConfirmRefused::Invalid.into()),
     }
+}
+
+/// A password was set anew: no browser's press on an old link begins a session any more.
+pub(in crate::account) async fn forget_browser(tx: &mut Tx, user: Uuid) -> anyhow::Result<()> {
+    tx.query(
+        "update registrations set browser_hash = $2
+         where email_canonical = (select email_canonical from users where id = $1) and confirmed_user = $1",
+    )
+    .bind(user)
+    .bind(Token::new()?.hash().to_vec())
+    .execute_deferred()
+    .await
+    .context("cannot forget the browser that registered")
 }
 
 /// None if somebody has the address by now.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::budget::{self, MAILS_TO_NOBODY};
+use crate::account::confirm;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::{LinkToken, link_token};
 use crate::account::credentials::policy::Weakness;
@@ -301,6 +302,7 @@ pub async fn reset(accounts: &Accounts, token: &str, password: &str, origin: Ori
     if changed == 0 {
         return Err(ResetRefused::Invalid.into());
     }
+    confirm::forget_browser(&mut tx, user.id).await?;
     let ended = session::end_all(&mut tx, accounts, user.id, None).await?;
     let event = Event::PasswordChanged { user: user.id, by: PasswordChange::Reset, session: None, origin };
     outbox::append(&mut tx, &accounts.clock, &event).await?;

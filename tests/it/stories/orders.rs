@@ -431,6 +431,11 @@ impl World<'_> {
         self.sessions.iter_mut().filter(|session| session.address == address).for_each(|session| session.live = false);
     }
 
+    /// A second press of the browser that registered is none any more.
+    fn forget_browsers(&mut self, address: usize) {
+        self.registrations.iter_mut().filter(|one| one.address == address).for_each(|one| one.used = false);
+    }
+
     /// Asks for a new password and, where there is somebody to get the mail, sets it by the link: once.
     async fn reset(&mut self, browser: Browser, address: usize, password: usize) -> Checked {
         let email = self.addresses[address].clone();
@@ -461,6 +466,7 @@ impl World<'_> {
         same("setting a password", set.status, if page { 303 } else { 204 })?;
         self.users[address] = Some(password);
         self.all_end(address);
+        self.forget_browsers(address);
         let (_, again) = self.post("reset", browser, &fields).await;
         same("a link that was used", again.status, 422)
     }
@@ -489,6 +495,7 @@ impl World<'_> {
         same("changing a password", answer.status, if page { 303 } else { 204 })?;
         self.users[owner] = Some(password);
         self.all_end(owner);
+        self.forget_browsers(owner);
         self.signs_in(at, owner, &answer)
     }
 
