@@ -242,29 +242,3 @@ pub async fn open(accounts: &Accounts, pending: &Pending) -> anyhow::Result<bool
     tx.commit().await?;
     Ok(may_send)
 }
-
-/// Records how far the mail has come, and appends the event, if there is one, when that is a change. A mail that was sent
-/// stays sent.
-///
-/// # Errors
-/// When the database is away.
-pub async fn record_delivery(
-    accounts: &Accounts,
-    id: Uuid,
-    delivery: DeliveryStatus,
-    event: Option<&Event>,
-) -> anyhow::Result<()> {
-    let mut tx = accounts.db.begin().await?;
-    let changed = tx
-        .query("update registrations set delivery = $2 where id = $1 and delivery <> $2 and delivery <> 'sent'")
-        .bind(id)
-        .bind(delivery.as_str())
-        .execute()
-        .await?;
-    if changed == 1
-        && let Some(event) = event
-    {
-        outbox::append(&mut tx, &accounts.clock, event).await?;
-    }
-    accounts.commit(tx).await
-}

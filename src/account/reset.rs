@@ -223,32 +223,6 @@ pub async fn open(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Opened
     Ok(Some(Opened { email: found.email, locale: found.locale, recipient, may_send }))
 }
 
-/// Records how far the mail has come, and appends the event, if there is one, when that is a change. A mail that was sent
-/// stays sent.
-///
-/// # Errors
-/// When the database is away.
-pub async fn record_delivery(
-    accounts: &Accounts,
-    id: Uuid,
-    delivery: DeliveryStatus,
-    event: Option<&Event>,
-) -> anyhow::Result<()> {
-    let mut tx = accounts.db.begin().await?;
-    let changed = tx
-        .query("update resets set delivery = $2 where id = $1 and delivery <> $2 and delivery <> 'sent'")
-        .bind(id)
-        .bind(delivery.as_str())
-        .execute()
-        .await?;
-    if changed == 1
-        && let Some(event) = event
-    {
-        outbox::append(&mut tx, &accounts.clock, event).await?;
-    }
-    accounts.commit(tx).await
-}
-
 /// Why a password was not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResetRefused {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::components::App;
-use super::parts::Parts;
+use super::parts::{Parts, queue_names};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::failpoint;
@@ -45,6 +45,13 @@ pub(super) struct Monitor {
 }
 
 impl App {
+    /// What somebody must do for everything to happen.
+    pub(super) fn needs(&self) -> Needs {
+        let listeners = queue_names().map(|queue| format!("listener:{queue}"));
+        let parts = listeners.chain(["relay".to_owned()]).collect();
+        Needs { parts, since: self.accounts.clock.now() }
+    }
+
     /// Counts what this process needs from outside among its parts, and watches over it.
     pub(super) fn monitor(&self, parts: &Parts) -> Monitor {
         let clock = self.accounts.clock.clone();

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::components::App;
-use super::parts::queue_names;
 use super::transports;
 use crate::http::middleware::MiddlewareConfig;
 use crate::http::middleware::body_limit::BodyLimits;
@@ -16,7 +15,6 @@ use crate::http::readiness::{Readiness, Sources};
 use crate::http::router;
 use crate::http::server::limits::ConnectionLimits;
 use crate::http::state::AppState;
-use crate::processes::Needs;
 
 impl App {
     /// What `/readyz` asks.
@@ -30,13 +28,6 @@ impl App {
             process: self.process,
             needs: self.needs(),
         }))
-    }
-
-    /// What somebody must do for everything to happen.
-    pub(super) fn needs(&self) -> Needs {
-        let listeners = queue_names().map(|queue| format!("listener:{queue}"));
-        let parts = listeners.chain(["relay".to_owned()]).collect();
-        Needs { parts, since: self.accounts.clock.now() }
     }
 
     /// The router, and the limits of a connection, which may take `drain` to finish when stopping.

@@ -64,8 +64,7 @@ impl Server {
             Ok(pool) => pool,
             // the pool says only that it has waited
             Err(waited) => {
-                let attempt = tokio::time::timeout(DIAGNOSIS_TIMEOUT, PgConnection::connect_with(&once)).await;
-                let cause = attempt.ok().and_then(Result::err).unwrap_or(waited);
+                let cause = refusal(&once).await.unwrap_or(waited);
                 return Err(cause).context("cannot connect to PostgreSQL");
             }
         };
@@ -133,15 +132,17 @@ impl Server {
 
     /// Why no connection was to be had: the pool waits for one without telling what it waited for.
     pub(super) async fn diagnose(&self) -> Option<Outage> {
-        let options = self.pool.connect_options();
-        let attempt = tokio::time::timeout(DIAGNOSIS_TIMEOUT, PgConnection::connect_with(&options)).await;
-        match attempt {
-            Ok(Ok(connection)) => {
-                let _ = connection.close().await;
-                None
-            }
-            Ok(Err(error)) => outage(&error),
-            Err(_) => None,
+        outage(&refusal(&self.pool.connect_options()).await?)
+    }
+}
+
+/// What the server says to a new connection, where it says no in time.
+async fn refusal(options: &PgConnectOptions) -> Option<sqlx::Error> {
+    match tokio::time::timeout(DIAGNOSIS_TIMEOUT, PgConnection::connect_with(options)).await.ok()? {
+        Ok(connection) => {
+            let _ = connection.close().await;
+            None
         }
+        Err(error) => Some(error),
     }
 }

@@ -1,6 +1,7 @@
 //! Hands a mail over and records what became of it: the same for every listener that sends mails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::ListenerContext;
 use super::mail_layout::RenderedMail;
@@ -9,9 +10,26 @@ use crate::event::{Event, MailFact, MailRefusal};
 use crate::failpoint;
 use crate::locale::Locale;
 use crate::mail::{Handover, Mail, SendError, Trouble};
-use crate::messaging::consumer::layers::{Answer, retry_until_recorded};
+use crate::messaging::consumer::layers::{self, Answer, LeasedMessage, Stack, retry_until_recorded};
 use crate::messaging::consumer::lease::{EVENT_LEASE, Lease};
 use crate::messaging::message::Outcome;
+
+/// A server may take ten minutes to reply to a mail's final dot (RFC 5321 section 4.5.3.2.6).
+const TIME_LIMIT: Duration = Duration::from_mins(15);
+
+/// The stack around a listener that sends mails.
+pub(super) fn stack<A>(
+    queue: &'static str,
+    context: &ListenerContext,
+    handle: fn(ListenerContext, LeasedMessage) -> A,
+) -> Stack
+where
+    A: Future<Output = Answer> + Send + 'static,
+{
+    let inbox = (context.accounts.db.clone(), context.accounts.clock.clone());
+    let (rate, context) = (context.mail_rate.clone(), context.clone());
+    layers::after_success(queue, inbox, rate, TIME_LIMIT, move |message| handle(context.clone(), message))
+}
 
 /// A mail that is ready.
 pub(super) struct Composed {

@@ -2,13 +2,11 @@
 
 mod mails;
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use self::mails::PasswordChanged;
 use super::context::{Listener, ListenerContext};
-use super::delivery::{Composed, Recipient, deliver};
+use super::delivery::{self, Composed, Recipient, deliver};
 use crate::account::delivery::DeliveryStatus;
 use crate::account::user::{self, User};
 use crate::clock::Timestamp;
@@ -16,7 +14,7 @@ use crate::event::{self, Event, MailFact};
 use crate::links;
 use crate::locale::Locale;
 use crate::mail::Handover;
-use crate::messaging::consumer::layers::{self, Answer, LeasedMessage, Stack};
+use crate::messaging::consumer::layers::{Answer, LeasedMessage, Stack};
 use crate::messaging::message::Outcome;
 use crate::messaging::outbox;
 
@@ -27,13 +25,8 @@ pub const QUEUE: &str = "notices";
 pub const LISTENER: Listener =
     Listener { queue: QUEUE, purpose: "the mails that warn a person", keys: &["password.changed"], batch: None, stack };
 
-/// A server may take ten minutes to reply to a mail's final dot (RFC 5321 section 4.5.3.2.6).
-const TIME_LIMIT: Duration = Duration::from_mins(15);
-
 fn stack(context: &ListenerContext) -> Stack {
-    let inbox = (context.accounts.db.clone(), context.accounts.clock.clone());
-    let (rate, context) = (context.mail_rate.clone(), context.clone());
-    layers::after_success(QUEUE, inbox, rate, TIME_LIMIT, move |message| handle(context.clone(), message))
+    delivery::stack(QUEUE, context, handle)
 }
 
 async fn handle(context: ListenerContext, LeasedMessage { message, lease }: LeasedMessage) -> Answer {

@@ -6,21 +6,20 @@
 
 mod mails;
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use self::mails::{NoAccount, PasswordReset};
 use super::confirmation;
 use super::context::{Listener, ListenerContext};
 use super::delivery::{self, Composed, deliver};
+use crate::account::delivery::{Awaited, record};
 use crate::account::register;
 use crate::account::reset::{self, LINK_LIFETIME, Opened, Recipient};
 use crate::event::{self, Event, MailFact};
 use crate::links;
 use crate::locale::Locale;
 use crate::mail::Handover;
-use crate::messaging::consumer::layers::{self, Answer, LeasedMessage, Stack};
+use crate::messaging::consumer::layers::{Answer, LeasedMessage, Stack};
 use crate::messaging::message::Outcome;
 
 /// Short name of the queue.
@@ -35,13 +34,8 @@ pub const LISTENER: Listener = Listener {
     stack,
 };
 
-/// A server may take ten minutes to reply to a mail's final dot (RFC 5321 section 4.5.3.2.6).
-const TIME_LIMIT: Duration = Duration::from_mins(15);
-
 fn stack(context: &ListenerContext) -> Stack {
-    let inbox = (context.accounts.db.clone(), context.accounts.clock.clone());
-    let (rate, context) = (context.mail_rate.clone(), context.clone());
-    layers::after_success(QUEUE, inbox, rate, TIME_LIMIT, move |message| handle(context.clone(), message))
+    delivery::stack(QUEUE, context, handle)
 }
 
 async fn handle(context: ListenerContext, LeasedMessage { message, lease }: LeasedMessage) -> Answer {
@@ -56,7 +50,7 @@ async fn handle(context: ListenerContext, LeasedMessage { message, lease }: Leas
     let Some(opened) = reset::open(&context.accounts, reset).await? else { return Ok(Outcome::Ack) };
     let composed = compose(&context, received.id, reset, opened).await?;
     deliver(&context, lease, composed, async |delivery, event: Option<Event>| {
-        reset::record_delivery(&context.accounts, reset, delivery, event.as_ref()).await
+        record(&context.accounts, Awaited::Reset(reset), delivery, event.as_ref()).await
     })
     .await
 }
