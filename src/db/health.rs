@@ -46,8 +46,12 @@ impl Health {
     pub(super) fn proven(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.proven = Some(Instant::now());
-        if state.outage.take().is_some() {
+        if let Some(outage) = state.outage.take() {
             tracing::info!("the database is well again");
+            if outage == Outage::ReadOnly {
+                // another one may have led to the old primary meanwhile, and not have said so yet
+                state.stale = Some(Instant::now());
+            }
         }
     }
 
