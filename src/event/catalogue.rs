@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::bounds::{ATTEMPTED, CLASS, ENHANCED_CODE, MESSAGE_ID, REASON, TEMPLATE, TextBound, USER_AGENT};
 
-/// Every type, as [`OutboxEvent::kind`] returns it.
+/// Every type, which is the routing key too.
 pub const TYPES: [&str; 11] = [
     "user.registered",
     "user.confirmed",
