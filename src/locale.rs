@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 
 use fluent_langneg::{NegotiationStrategy, convert_vec_str_to_langids_lossy, negotiate_languages};
 use fluent_templates::fluent_bundle::FluentValue;
@@ -124,6 +125,24 @@ impl Text {
     pub fn args<'a>(self, key: &str, values: &[(&'static str, impl Into<Value<'a>> + Copy)]) -> String {
         let arguments = values.iter().map(|&(name, value)| (Cow::Borrowed(name), value.into().0)).collect();
         self.look_up(key, &arguments)
+    }
+
+    /// How long something lasts, in the largest unit that leaves nothing over; from three days on in whole days, from two minutes
+    /// on in whole minutes.
+    #[must_use]
+    pub fn span(self, span: Duration) -> String {
+        let (t, seconds) = (self, span.as_secs());
+        let number = |unit: u64| u32::try_from(seconds / unit).unwrap_or(u32::MAX);
+        let is_whole = |unit: u64| seconds >= unit && seconds.is_multiple_of(unit);
+        if seconds >= 72 * 3_600 {
+            t.args("span-days", &[("number", number(86_400))])
+        } else if is_whole(3_600) {
+            t.args("span-hours", &[("number", number(3_600))])
+        } else if is_whole(60) || seconds >= 120 {
+            t.args("span-minutes", &[("number", number(60))])
+        } else {
+            t.args("span-seconds", &[("number", number(1))])
+        }
     }
 
     fn look_up(self, key: &str, arguments: &HashMap<Cow<'static, str>, FluentValue<'_>>) -> String {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bellhop::account::Accounts;
 use bellhop::app::{App, maintenance};
 use bellhop::db::{Db, Sql};
 use bellhop::messaging::consumer::inbox;
@@ -62,8 +63,8 @@ async fn of(name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Row>> {
 
 /// Deletes what may go, and the log, which stays otherwise.
 async fn purge(app: &App) -> anyhow::Result<()> {
-    let (db, clock) = (&app.accounts.db, &app.accounts.clock);
-    maintenance::purge(db, clock, Duration::ZERO).await;
+    let Accounts { db, clock, lifetimes, .. } = &app.accounts;
+    maintenance::purge(db, clock, lifetimes, Duration::ZERO).await;
     let mut tx = db.begin().await?;
     tx.query("delete from login_log").execute().await?;
     Ok(tx.commit().await?)

@@ -15,6 +15,25 @@ error-title = Please correct: { $title }
 errors-heading = Something here needs another look
 language-own-name = English
 
+# spans
+
+span-seconds = { $number ->
+    [one] { $number } second
+   *[other] { $number } seconds
+}
+span-minutes = { $number ->
+    [one] { $number } minute
+   *[other] { $number } minutes
+}
+span-hours = { $number ->
+    [one] { $number } hour
+   *[other] { $number } hours
+}
+span-days = { $number ->
+    [one] { $number } day
+   *[other] { $number } days
+}
+
 # fields
 
 field-name = Your name
@@ -123,7 +142,7 @@ forgot-title = Forgotten your password?
 forgot-lead = Tell us your address, and we write to it with a link to choose a new one.
 forgot-submit = Send me a link
 forgot-other = It came back to you?
-forgot-sent-lead = We are writing to this address. If you have an account here, the mail has a link that works for 30 minutes.
+forgot-sent-lead = We are writing to this address. If you have an account here, the mail has a link that works for { $lifetime }.
 reset-title = Choose a new password
 reset-lead = When it is set, you are signed out everywhere, and sign in with the new one.
 reset-submit = Set the password
@@ -252,19 +271,13 @@ mail-confirmation-preview = One press of a button, and your account is ready.
 mail-confirmation-lead = Your account is nearly ready. Please confirm that this address is yours:
 mail-confirmation-button = Confirm my address
 mail-confirmation-paste = If the button does nothing, copy this address into your browser:
-mail-confirmation-expiry = { $hours ->
-    [one] The link works for { $hours } hour, and only once.
-   *[other] The link works for { $hours } hours, and only once.
-}
+mail-confirmation-expiry = The link works for { $lifetime }, and only once.
 mail-confirmation-not-you = If you did not register, ignore this mail: no account is created unless the link is used.
 mail-reset-subject = Your link to a new password
 mail-reset-preview = It works for half an hour.
 mail-reset-lead = Somebody, you we hope, has forgotten the password of your account. Choose a new one here:
 mail-reset-button = Choose a new password
-mail-reset-expiry = { $minutes ->
-    [one] The link works for { $minutes } minute, and only once.
-   *[other] The link works for { $minutes } minutes, and only once.
-}
+mail-reset-expiry = The link works for { $lifetime }, and only once.
 mail-reset-not-you = If it was somebody else, ignore this mail: your password has not changed.
 mail-no-account-subject = There is no account with this address
 mail-no-account-preview = Somebody asked for a new password.

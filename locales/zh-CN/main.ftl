@@ -15,6 +15,13 @@ error-title = 请修改：{ $title }
 errors-heading = 有些内容需要修改
 language-own-name = 简体中文
 
+# 时长
+
+span-seconds = { $number } 秒
+span-minutes = { $number } 分钟
+span-hours = { $number } 小时
+span-days = { $number } 天
+
 # 表单字段
 
 field-name = 姓名
@@ -123,7 +130,7 @@ forgot-title = 忘记密码？
 forgot-lead = 请填写您的邮箱，我们会把设置新密码的链接发过去。
 forgot-submit = 发送链接
 forgot-other = 又想起来了？
-forgot-sent-lead = 我们正在给这个邮箱发邮件。如果您在这里有账号，邮件中会有一个 30 分钟内有效的链接。
+forgot-sent-lead = 我们正在给这个邮箱发邮件。如果您在这里有账号，邮件中会有一个 { $lifetime }内有效的链接。
 reset-title = 设置新密码
 reset-lead = 设置后，您会在所有设备上退出，请用新密码登录。
 reset-submit = 设置密码
@@ -252,15 +259,13 @@ mail-confirmation-preview = 点一下按钮，账号就可以使用了。
 mail-confirmation-lead = 您的账号就快准备好了。请确认这个邮箱属于您：
 mail-confirmation-button = 确认我的邮箱
 mail-confirmation-paste = 如果按钮没有反应，请把下面的地址复制到浏览器：
-mail-confirmation-expiry = { $hours ->
-   *[other] 链接在 { $hours } 小时内有效，只能使用一次。
-}
+mail-confirmation-expiry = 链接在 { $lifetime }内有效，只能使用一次。
 mail-confirmation-not-you = 如果不是您注册的，无需理会。不打开链接，账号就不会建立。
 mail-reset-subject = 设置新密码的链接
 mail-reset-preview = 半小时内有效。
 mail-reset-lead = 有人（希望是您本人）忘记了您账号的密码。请在这里设置新密码：
 mail-reset-button = 设置新密码
-mail-reset-expiry = 链接在 { $minutes } 分钟内有效，且只能使用一次。
+mail-reset-expiry = 链接在 { $lifetime }内有效，且只能使用一次。
 mail-reset-not-you = 如果不是您本人，请忽略这封邮件：您的密码没有改变。
 mail-no-account-subject = 这个邮箱没有账号
 mail-no-account-preview = 有人要求设置新密码。

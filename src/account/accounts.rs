@@ -8,6 +8,7 @@ use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::keys::Keys;
 use crate::account::credentials::password_check::PasswordCheck;
 use crate::clock::Clock;
+use crate::config::LifetimeConfig;
 use crate::db::{Db, Tx};
 use crate::messaging::notify::Notifier;
 
@@ -28,6 +29,8 @@ pub struct Accounts {
     pub password_check: Arc<PasswordCheck>,
     /// Whether budgets are counted.
     pub limits: bool,
+    /// How long links, sessions and registrations last.
+    pub lifetimes: LifetimeConfig,
     /// The site's name as people know it, the host of the public URL.
     pub site: Arc<str>,
 }

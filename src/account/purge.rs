@@ -3,35 +3,38 @@
 use std::time::Duration;
 
 use crate::account::budget::LONGEST_SPAN;
-use crate::account::session::IDLE_TIMEOUT;
+use crate::config::LifetimeConfig;
 use crate::db::purge::Purge;
 
 /// Which rows are deleted, and when.
-pub const PURGES: [Purge; 5] = [
-    Purge {
-        name: "registrations past their time",
-        statement: "delete from registrations
+#[must_use]
+pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 5] {
+    [
+        Purge {
+            name: "registrations past their time",
+            statement: "delete from registrations
                     where id in (select id from registrations where expires_at <= $1 limit $2)",
-        keep: Duration::ZERO,
-    },
-    Purge {
-        name: "sessions past their lifetime",
-        statement: "delete from sessions where id in (select id from sessions where expires_at <= $1 limit $2)",
-        keep: Duration::ZERO,
-    },
-    Purge {
-        name: "sessions without use",
-        statement: "delete from sessions where id in (select id from sessions where last_seen_at <= $1 limit $2)",
-        keep: IDLE_TIMEOUT,
-    },
-    Purge {
-        name: "forgotten passwords past their time",
-        statement: "delete from resets where id in (select id from resets where expires_at <= $1 limit $2)",
-        keep: Duration::ZERO,
-    },
-    Purge {
-        name: "budgets that are full again",
-        statement: "delete from budgets where key in (select key from budgets where used_at <= $1 limit $2)",
-        keep: LONGEST_SPAN,
-    },
-];
+            keep: Duration::ZERO,
+        },
+        Purge {
+            name: "sessions past their lifetime",
+            statement: "delete from sessions where id in (select id from sessions where expires_at <= $1 limit $2)",
+            keep: Duration::ZERO,
+        },
+        Purge {
+            name: "sessions without use",
+            statement: "delete from sessions where id in (select id from sessions where last_seen_at <= $1 limit $2)",
+            keep: lifetimes.session_idle,
+        },
+        Purge {
+            name: "forgotten passwords past their time",
+            statement: "delete from resets where id in (select id from resets where expires_at <= $1 limit $2)",
+            keep: Duration::ZERO,
+        },
+        Purge {
+            name: "budgets that are full again",
+            statement: "delete from budgets where key in (select key from budgets where used_at <= $1 limit $2)",
+            keep: LONGEST_SPAN,
+        },
+    ]
+}

@@ -5,7 +5,6 @@
 
 use anyhow::Context as _;
 use sqlx::FromRow;
-use std::time::Duration;
 use uuid::Uuid;
 
 use crate::account::Accounts;
@@ -21,12 +20,6 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Origin};
 use crate::failpoint;
 use crate::messaging::outbox;
-
-/// How long a registration waits for its confirmation.
-pub const REGISTRATION_LIFETIME: Duration = Duration::from_hours(72);
-
-/// How long a link works after its mail was sent.
-pub const LINK_LIFETIME: Duration = Duration::from_hours(24);
 
 /// What a person typed to register.
 #[derive(Clone)]
@@ -128,7 +121,7 @@ async fn write(
         .bind(new.locale)
         .bind(browser.to_vec())
         .bind(now)
-        .bind(now + REGISTRATION_LIFETIME)
+        .bind(now + accounts.lifetimes.purge_after)
         .bind(DeliveryStatus::Queued.as_str())
         .bind(new.next.map(str::to_owned));
     if new.form.is_none() {
@@ -212,7 +205,7 @@ pub async fn pending(accounts: &Accounts, id: Uuid) -> sqlx::Result<Option<Pendi
         .await
 }
 
-/// Makes the link of a registration valid for [`LINK_LIFETIME`] from now, and the registration at least as long. False means that
+/// Makes the link of a registration valid from now on, for its lifetime, and the registration at least as long. False means that
 /// its address has had its mails for now; that is asked once, so that a redelivered event gets the same answer.
 ///
 /// The same whoever has the address: what the browser that registered is shown tells nothing of that. The link of an address
@@ -221,7 +214,7 @@ pub async fn pending(accounts: &Accounts, id: Uuid) -> sqlx::Result<Option<Pendi
 /// # Errors
 /// When the database is away.
 pub async fn open(accounts: &Accounts, pending: &Pending) -> anyhow::Result<bool> {
-    let until: Timestamp = accounts.clock.now() + LINK_LIFETIME;
+    let until: Timestamp = accounts.clock.now() + accounts.lifetimes.confirm;
     let mut tx = accounts.db.begin().await?;
     let may_send = match pending.within_budget {
         Some(asked_before) => asked_before,

@@ -26,9 +26,6 @@ use crate::event::{Event, Origin, PasswordChange};
 use crate::failpoint;
 use crate::messaging::outbox;
 
-/// How long the link works after its mail was sent.
-pub const LINK_LIFETIME: Duration = Duration::from_mins(30);
-
 /// How long the browser that asked can see what became of the mail, at the least.
 pub const REQUEST_LIFETIME: Duration = Duration::from_hours(24);
 
@@ -170,7 +167,7 @@ pub struct Opened {
     pub may_send: bool,
 }
 
-/// Makes the link of a request valid for [`LINK_LIFETIME`] from now, and says who gets which mail; none for a request that is gone.
+/// Makes the link of a request valid from now on, for its lifetime, and says who gets which mail; none for a request that is gone.
 /// The budgets are asked once: a redelivered event gets the same answer. The statements are the same whoever has the address.
 ///
 /// # Errors
@@ -214,7 +211,7 @@ pub async fn open(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Opened
          where id = $1",
     )
     .bind(id)
-    .bind(now + LINK_LIFETIME)
+    .bind(now + accounts.lifetimes.reset)
     .bind(may_send)
     .execute_deferred()
     .await

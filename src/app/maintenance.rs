@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::account;
+use crate::account::{self, Accounts};
 use crate::clock::Clock;
+use crate::config::LifetimeConfig;
 use crate::db::purge::Purge;
 use crate::db::{self, Db};
 use crate::failpoint;
@@ -26,13 +27,18 @@ const VACUUM_AFTER: u64 = 10_000;
 const VACUUM: &str = "vacuum (skip_locked) outbox, inbox, broker_message";
 
 /// Every kind of row that expires.
-pub fn purges() -> impl Iterator<Item = Purge> {
-    account::purge::PURGES.into_iter().chain([outbox::PURGE]).chain(processes::PURGES).chain(consumer::PURGES)
+pub fn purges(lifetimes: &LifetimeConfig) -> impl Iterator<Item = Purge> + use<> {
+    account::purge::purges(lifetimes)
+        .into_iter()
+        .chain([outbox::PURGE])
+        .chain(processes::PURGES)
+        .chain(consumer::PURGES)
 }
 
 /// Purges until `stop`.
-pub(super) async fn run(db: Db, clock: Clock, stop: CancellationToken) {
-    while stop.run_until_cancelled(purge(&db, &clock, BATCH_PAUSE)).await.is_some() {
+pub(super) async fn run(accounts: Accounts, stop: CancellationToken) {
+    let Accounts { db, clock, lifetimes, .. } = accounts;
+    while stop.run_until_cancelled(purge(&db, &clock, &lifetimes, BATCH_PAUSE)).await.is_some() {
         failpoint::reach("maintenance.turn");
         stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await;
     }
@@ -40,11 +46,11 @@ pub(super) async fn run(db: Db, clock: Clock, stop: CancellationToken) {
 
 /// Deletes all expired rows, with a `pause` between batches, and vacuums after many. A kind that fails does not stop the
 /// others.
-pub async fn purge(db: &Db, clock: &Clock, pause: Duration) {
+pub async fn purge(db: &Db, clock: &Clock, lifetimes: &LifetimeConfig, pause: Duration) {
     let mut gone = 0;
     loop {
         let before = gone;
-        for purge in purges() {
+        for purge in purges(lifetimes) {
             match purge.run(db, clock, BATCH).await {
                 Ok(rows) => gone += rows,
                 Err(error) => db::report_failed_poll(&format!("deleting old {}", purge.name), &error.into()),

@@ -100,6 +100,7 @@ impl App {
             keys: Arc::new(keys),
             password_check: Arc::new(PasswordCheck::new(hash_threads.get(), hash_queue, breached, Arc::clone(&site))),
             limits: config.http.limits,
+            lifetimes: config.lifetimes,
             site,
             db,
             clock,
@@ -155,8 +156,8 @@ impl App {
             tasks.spawn("relay", move || relay.clone().run(stop.clone()));
             let stop = until();
             tasks.spawn("reconciler", move || reconciler.clone().run(stop.clone()));
-            let (db, clock, stop) = (db.clone(), clock.clone(), until());
-            tasks.spawn("maintenance", move || maintenance::run(db.clone(), clock.clone(), stop.clone()));
+            let (accounts, stop) = (self.accounts.clone(), until());
+            tasks.spawn("maintenance", move || maintenance::run(accounts.clone(), stop.clone()));
         }
         for consumer in self.consumers(&parts) {
             let (name, stop) = (format!("listener:{}", consumer.queue), until());

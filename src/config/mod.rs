@@ -11,6 +11,7 @@
 
 mod data;
 mod http;
+mod lifetimes;
 mod log;
 mod mail;
 mod messaging;
@@ -26,6 +27,7 @@ use std::path::Path;
 
 pub use self::data::DataConfig;
 pub use self::http::HttpConfig;
+pub use self::lifetimes::LifetimeConfig;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::mail::{MailConfig, MailboxPages};
 pub use self::messaging::{MessagingConfig, PerQueue, RetryPolicy, TopologyMode};
@@ -42,6 +44,7 @@ pub const SECTIONS: &[Section] = &[
     mail::SECTION,
     secrets::SECTION,
     passwords::SECTION,
+    lifetimes::SECTION,
     log::SECTION,
 ];
 
@@ -65,6 +68,8 @@ pub struct Config {
     pub secrets: SecretsConfig,
     /// How passwords are hashed, and which may be chosen.
     pub passwords: PasswordConfig,
+    /// How long links, sessions and registrations last.
+    pub lifetimes: LifetimeConfig,
     /// What is written to standard error.
     pub log: LogConfig,
     /// Variables that look like settings and are none: those that a cluster sets for a service of our name.
@@ -133,6 +138,7 @@ impl Config {
             mail: MailConfig::parse(values)?,
             secrets: SecretsConfig::parse(values)?,
             passwords: PasswordConfig::parse(values)?,
+            lifetimes: LifetimeConfig::parse(values)?,
             log: LogConfig::parse(values)?,
             service_links: Vec::new(),
         })

@@ -7,9 +7,7 @@ use url::Url;
 
 use crate::account::Accounts;
 use crate::account::credentials::token::{Token, TokenHash};
-use crate::account::register::REGISTRATION_LIFETIME;
 use crate::account::reset::REQUEST_LIFETIME;
-use crate::account::session::ABSOLUTE_LIFETIME;
 use crate::account::session::cache::SessionCache;
 use crate::http::cookies::Cookie;
 use crate::http::rate_limit::RateLimits;
@@ -61,7 +59,7 @@ impl AppState {
         if let Some(replaced) = replaced {
             self.sessions.forget_token(replaced);
         }
-        Cookie::Session.set(&token.reveal(), ABSOLUTE_LIFETIME, self.https)
+        Cookie::Session.set(&token.reveal(), self.accounts.lifetimes.session, self.https)
     }
 
     /// The cookie of a browser that has just asked for a new password.
@@ -77,6 +75,6 @@ impl AppState {
     /// # Errors
     /// Never for a token of ours.
     pub fn registration_cookie(&self, token: &Token) -> anyhow::Result<HeaderValue> {
-        Cookie::Registration.set(&token.reveal(), REGISTRATION_LIFETIME, self.https)
+        Cookie::Registration.set(&token.reveal(), self.accounts.lifetimes.purge_after, self.https)
     }
 }

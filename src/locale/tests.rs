@@ -128,3 +128,24 @@ fn a_tag_names_its_language_and_nothing_else_does() {
     }
     assert_eq!(Locale::from_tag("zh"), None);
 }
+
+#[test]
+fn a_span_is_said_in_its_unit() {
+    for (seconds, english, chinese) in [
+        (1, "1 second", "1 秒"),
+        (90, "90 seconds", "90 秒"),
+        (60, "1 minute", "1 分钟"),
+        (1_800, "30 minutes", "30 分钟"),
+        (3_601, "60 minutes", "60 分钟"),
+        (3_600, "1 hour", "1 小时"),
+        (86_400, "24 hours", "24 小时"),
+        (259_200, "3 days", "3 天"),
+        (1_209_600, "14 days", "14 天"),
+    ] {
+        let span = Duration::from_secs(seconds);
+        assert_eq!(
+            (Locale::En.text().span(span).as_str(), Locale::ZhCn.text().span(span).as_str()),
+            (english, chinese)
+        );
+    }
+}

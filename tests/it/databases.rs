@@ -1,10 +1,12 @@
 //! What a database must do, asked of both.
 
+use std::collections::BTreeMap;
 use std::task::Poll;
 use std::time::Duration;
 
 use bellhop::app::maintenance;
 use bellhop::clock::{Clock, Timestamp};
+use bellhop::config::{Config, LifetimeConfig};
 use bellhop::db::{Db, Location, Outage, Sql, outage};
 use bellhop::messaging::consumer::inbox;
 use bellhop::progress::Progress;
@@ -12,6 +14,11 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::support::postgres::database;
+
+/// The defaults.
+fn lifetimes() -> LifetimeConfig {
+    Config::from_sources(BTreeMap::new(), []).unwrap().lifetimes
+}
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -285,7 +292,7 @@ async fn a_purge_of_many_rows_leaves_the_young_ones_and_gives_the_room_back(setu
     .await
     .unwrap();
     tx.commit().await.unwrap();
-    maintenance::purge(&setup.db, &clock, Duration::ZERO).await;
+    maintenance::purge(&setup.db, &clock, &lifetimes(), Duration::ZERO).await;
     assert_eq!(setup.count().await, 1);
     if let Db::Postgres(_) = setup.db {
         // what is behind the last row that lives goes back to the file system
@@ -380,7 +387,7 @@ async fn a_purge_takes_what_is_over_and_nothing_that_is_still_of_use(setup: Setu
         .unwrap();
     }
     tx.commit().await.unwrap();
-    maintenance::purge(&setup.db, &clock, Duration::ZERO).await;
+    maintenance::purge(&setup.db, &clock, &lifetimes(), Duration::ZERO).await;
     let numbers = |numbers: &[u128]| numbers.iter().copied().map(Uuid::from_u128).collect::<Vec<_>>();
     assert_eq!(ids("select id from outbox order by id").await, numbers(&[1, 3]), "events");
     assert_eq!(ids("select event_id from setback order by event_id").await, numbers(&[1, 2]), "retry state");

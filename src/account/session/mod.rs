@@ -2,8 +2,6 @@
 
 pub mod cache;
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -16,10 +14,6 @@ use crate::db::{self, Tx};
 use crate::event::{Event, Origin};
 use crate::messaging::outbox;
 
-/// A session ends when it was not used for this long (OWASP ASVS 7.3.1) …
-pub const IDLE_TIMEOUT: Duration = Duration::from_hours(12);
-/// … and after this long in any case (OWASP ASVS 7.3.2).
-pub const ABSOLUTE_LIFETIME: Duration = Duration::from_hours(720);
 /// How stale `last_seen_at` may be: a write for every read would make reading as slow as writing.
 const LAST_SEEN_GRANULARITY: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
 
@@ -66,7 +60,7 @@ pub(in crate::account) async fn begin(
     .bind(token.hash().to_vec())
     .bind(user)
     .bind(now)
-    .bind(now + ABSOLUTE_LIFETIME)
+    .bind(now + accounts.lifetimes.session)
     .bind(origin.ip.to_string())
     .bind(origin.user_agent.clone())
     .execute_deferred()
@@ -99,7 +93,7 @@ pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Optio
         )
         .bind(token.to_vec())
         .bind(now)
-        .bind(now - IDLE_TIMEOUT)
+        .bind(now - accounts.lifetimes.session_idle)
         .optional()
         .await
         .context("cannot look the session up")?;
@@ -113,7 +107,11 @@ pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Optio
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Some(SignedIn { session: found.session, user: found.user, until: found.expires_at.min(seen + IDLE_TIMEOUT) }))
+    Ok(Some(SignedIn {
+        session: found.session,
+        user: found.user,
+        until: found.expires_at.min(seen + accounts.lifetimes.session_idle),
+    }))
 }
 
 async fn touch(accounts: &Accounts, session: Uuid, now: Timestamp) -> sqlx::Result<()> {
@@ -171,7 +169,7 @@ pub async fn of_user(accounts: &Accounts, user: Uuid) -> sqlx::Result<Vec<Sessio
         )
         .bind(user)
         .bind(now)
-        .bind(now - IDLE_TIMEOUT)
+        .bind(now - accounts.lifetimes.session_idle)
         .all()
         .await
 }

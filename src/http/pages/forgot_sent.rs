@@ -24,6 +24,8 @@ pub(super) struct ForgotSentPage {
     pub(super) page: Page,
     /// The address that is written to, if this browser asked.
     pub(super) address: Option<String>,
+    /// How long the link in the mail works, in words.
+    pub(super) lifetime: String,
     /// How far the mail has come.
     pub(super) delivery: Delivery,
 }
@@ -37,7 +39,10 @@ pub async fn sent(State(state): State<Arc<AppState>>, visitor: Visitor) -> Resul
     let (address, status) = delivery_of(&state, &visitor).await?.unzip();
     let page = Page::of(&state, &visitor, links::FORGOT, signed_in.as_ref());
     let delivery = Delivery::new(&state, &visitor, page.t, links::FORGOT_STATUS, status);
-    html(StatusCode::OK, &ForgotSentPage { page, address, delivery })
+    html(
+        StatusCode::OK,
+        &ForgotSentPage { lifetime: page.t.span(state.accounts.lifetimes.reset), page, address, delivery },
+    )
 }
 
 /// GET /forgot/status: `{"status": "queued|sent|delayed|rejected|unknown"}` of this browser's request.

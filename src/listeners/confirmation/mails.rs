@@ -13,8 +13,8 @@ pub(super) struct Confirmation {
     pub t: Text,
     /// The absolute address of the confirmation page, with the token.
     pub link: String,
-    /// How long the link works from now, in hours.
-    pub hours: u32,
+    /// How long the link works from now, in words.
+    pub lifetime: String,
     /// The name of the site, or its host, as the recipient knows it.
     pub site: String,
 }

@@ -13,7 +13,7 @@ use super::delivery::{self, Composed, Recipient, deliver};
 use super::mail_layout::RenderedMail;
 use crate::account::credentials::link;
 use crate::account::delivery::{Awaited, record};
-use crate::account::register::{self, LINK_LIFETIME, Pending};
+use crate::account::register::{self, Pending};
 use crate::account::user;
 use crate::event::{self, Event, MailFact};
 use crate::links;
@@ -86,6 +86,6 @@ pub(super) fn link_mail(context: &ListenerContext, pending: &Pending) -> anyhow:
     let token = link::confirm_token(&accounts.keys, pending.id, &pending.email_canonical);
     let link = links::token_url(&context.public_url, links::CONFIRM, &token)?.into();
     let t = Locale::from_tag(&pending.locale).unwrap_or_default().text();
-    let hours = u32::try_from(LINK_LIFETIME.as_secs() / 3_600)?;
-    Ok(Confirmation { t, link, hours, site: accounts.site.to_string() }.render()?)
+    let lifetime = t.span(accounts.lifetimes.confirm);
+    Ok(Confirmation { t, link, lifetime, site: accounts.site.to_string() }.render()?)
 }

@@ -14,8 +14,8 @@ pub(super) struct PasswordReset {
     pub name: String,
     /// The absolute address of the page, with the token.
     pub link: String,
-    /// How long the link works from now, in minutes.
-    pub minutes: u32,
+    /// How long the link works from now, in words.
+    pub lifetime: String,
     /// The name of the site, or its host, as the recipient knows it.
     pub site: String,
 }

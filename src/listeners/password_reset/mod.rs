@@ -14,7 +14,7 @@ use super::context::{Listener, ListenerContext};
 use super::delivery::{self, Composed, deliver};
 use crate::account::delivery::{Awaited, record};
 use crate::account::register;
-use crate::account::reset::{self, LINK_LIFETIME, Opened, Recipient};
+use crate::account::reset::{self, Opened, Recipient};
 use crate::event::{self, Event, MailFact};
 use crate::links;
 use crate::locale::Locale;
@@ -69,8 +69,9 @@ async fn compose(context: &ListenerContext, event: Uuid, reset: Uuid, opened: Op
         (Recipient::User(user, token), _) => {
             let locale = Locale::from_tag(&user.locale).unwrap_or_default();
             let link = links::token_url(&context.public_url, links::RESET, &token)?.into();
-            let minutes = u32::try_from(LINK_LIFETIME.as_secs() / 60)?;
-            let text = PasswordReset { t: locale.text(), name: user.name.clone(), link, minutes, site }.render()?;
+            let t = locale.text();
+            let lifetime = t.span(accounts.lifetimes.reset);
+            let text = PasswordReset { t, name: user.name.clone(), link, lifetime, site }.render()?;
             ("password_reset", delivery::Recipient { email: user.email, name: Some(user.name), locale }, text)
         }
         (_, Some(pending)) => {

@@ -3,7 +3,6 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use bellhop::account::register;
 use bellhop::app::Parts;
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
@@ -201,7 +200,7 @@ async fn a_mail_that_leaves_late_holds_a_link_that_lives() {
     sink.restart().await;
     app.sink = Some(sink);
     app.settle().await;
-    app.clock().advance(register::LINK_LIFETIME.checked_sub(Duration::from_mins(1)).unwrap());
+    app.clock().advance(app.app.accounts.lifetimes.confirm.checked_sub(Duration::from_mins(1)).unwrap());
     let token = app.mails_to("ann@example.org").await[0].token().unwrap();
     assert_eq!(client.post("/confirm", &[("token", &token)]).await.status, 303);
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bellhop::account::reset::LINK_LIFETIME;
 use bellhop::app::Parts;
 use serde_json::json;
 
@@ -120,7 +119,7 @@ async fn who_asks_learns_nothing_about_the_address(app: TestApp) {
 async fn a_link_ends_with_its_time_and_with_the_password_that_it_replaces(app: TestApp) {
     let ann = app.signed_in_client("ann@example.org").await;
     let late = reset_token(&app, "ann@example.org").await;
-    app.clock().advance(LINK_LIFETIME);
+    app.clock().advance(app.app.accounts.lifetimes.reset);
     assert_eq!(app.client().get(&format!("/reset?token={late}")).await.status, 404);
     assert_eq!(app.client().post("/reset", &[("token", &late), ("password", OTHER_PASSWORD)]).await.status, 422);
     let outdated = reset_token(&app, "ann@example.org").await;

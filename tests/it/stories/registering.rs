@@ -206,7 +206,7 @@ async fn a_mistake_is_shown_beside_its_field_with_what_was_typed(app: TestApp) {
 }
 
 async fn purge(app: &TestApp) {
-    for purge in bellhop::account::purge::PURGES {
+    for purge in bellhop::account::purge::purges(&app.app.accounts.lifetimes) {
         purge.run(app.db(), app.clock(), 100).await.unwrap();
     }
 }

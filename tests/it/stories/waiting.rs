@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bellhop::account::register::REGISTRATION_LIFETIME;
-use bellhop::app::{Parts, maintenance};
+use bellhop::app::Parts;
 
 use crate::support::app::{HttpClient, Letter, OTHER_PASSWORD, PASSWORD, Stack, TestApp, within};
 use crate::support::smtp::{Phase, Script, Step};
@@ -48,12 +47,12 @@ async fn who_registered_somebodys_address_cannot_see_the_owner_confirm() {
         let tried = [("token", stranger_link.as_str()), ("password", OTHER_PASSWORD)];
         let tried = stranger.post("/confirm", &tried).await;
         assert_eq!((tried.status, tried.headers.contains_key("set-cookie")), (200, false), "it opens nothing");
-        app.clock().advance(REGISTRATION_LIFETIME.checked_sub(Duration::from_secs(30)).unwrap());
-        maintenance::purge(app.db(), app.clock(), Duration::ZERO).await;
+        app.clock().advance(app.app.accounts.lifetimes.purge_after.checked_sub(Duration::from_secs(30)).unwrap());
+        app.purge().await;
         assert_eq!(alike("before its time is over").await, "sent");
         app.clock().advance(Duration::from_mins(1));
         assert_eq!(alike("after its time").await, "unknown");
-        maintenance::purge(app.db(), app.clock(), Duration::ZERO).await;
+        app.purge().await;
         assert_eq!(alike("when it is gone").await, "unknown");
         let (left,): (i64,) = app.db().query("select count(*) from registrations").one().await.unwrap();
         assert_eq!(left, 0);
@@ -72,10 +71,10 @@ async fn a_confirmation_touches_no_rival() {
         app.signed_in_client("ann@example.org").await;
         let left = async || app.db().query("select count(*) from registrations").one::<(i64,)>().await.unwrap().0;
         assert_eq!(left().await, 6, "the one that was confirmed stays too");
-        app.clock().advance(REGISTRATION_LIFETIME * 2);
-        let purge = bellhop::account::purge::PURGES[0];
+        app.clock().advance(app.app.accounts.lifetimes.purge_after * 2);
+        let purge = bellhop::account::purge::purges(&app.app.accounts.lifetimes)[0];
         assert_eq!(purge.run(app.db(), app.clock(), 2).await.unwrap(), 2, "no more at once than asked for");
-        maintenance::purge(app.db(), app.clock(), Duration::ZERO).await;
+        app.purge().await;
         assert_eq!(left().await, 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bellhop::app::{App, Parts};
+use bellhop::app::{App, Parts, maintenance};
 use bellhop::clock::Clock;
 use bellhop::config::{Config, PerQueue, RetryPolicy};
 use bellhop::db::{Db, Sql};
@@ -168,6 +168,11 @@ impl TestApp {
         if let Some(running) = self.running.take() {
             running.await.unwrap().unwrap();
         }
+    }
+
+    /// Deletes what has expired.
+    pub async fn purge(&self) {
+        maintenance::purge(self.db(), self.clock(), &self.app.accounts.lifetimes, Duration::ZERO).await;
     }
 
     pub fn db(&self) -> &Db {

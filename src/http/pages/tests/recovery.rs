@@ -1,5 +1,7 @@
 //! The pages of a forgotten or changed password, and of sessions, in every state.
 
+use std::time::Duration;
+
 use askama::Template as _;
 
 use super::{DELIVERIES, activity, at, frame};
@@ -22,7 +24,12 @@ pub(super) fn gallery(locale: Locale, said: &str, hang: &mut impl FnMut(&str, as
     for status in DELIVERIES {
         let page = frame(locale, "/forgot/sent", false);
         let delivery = Delivery { t, url: "/forgot/status", status, mail_server: true, mailbox: true };
-        let sent = ForgotSentPage { page, address: status.map(|_| some("ada@example.org")), delivery };
+        let sent = ForgotSentPage {
+            lifetime: t.span(Duration::from_mins(30)),
+            page,
+            address: status.map(|_| some("ada@example.org")),
+            delivery,
+        };
         hang(&format!("forgot-sent-{}", status_text(status)), sent.render());
     }
 
