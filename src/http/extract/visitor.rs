@@ -58,7 +58,7 @@ impl FromRequestParts<Arc<AppState>> for Visitor {
         let chosen_locale = accept::chosen_locale(headers);
         Ok(Visitor {
             client,
-            is_local: client.is_local(headers),
+            is_local: client.is_local(parts.version, headers),
             origin: Origin { ip: client.ip, user_agent: agent.collect() },
             session: token(Cookie::Session),
             registration: token(Cookie::Registration),

@@ -8,16 +8,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::HeaderMap;
-use axum::http::header::HOST;
+use axum::http::header::{HOST, ORIGIN, REFERER};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Version};
 use axum::middleware::Next;
 use axum::response::Response;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use url::Url;
 
+use crate::http::middleware::hints::{Hint, Hints};
 use crate::http::middleware::site::LOOPBACK;
 use crate::http::problem::Problem;
-use crate::text::loggable;
+use crate::net::is_loopback_host;
 
 /// The other end of the socket, put into the request's extensions by [`crate::http::server`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub struct Client {
 pub struct Proxies {
     trusted: Vec<IpNet>,
     v6_prefix: u8,
+    hints: Hints,
 }
 
 impl Default for Proxies {
@@ -49,7 +52,7 @@ impl Proxies {
     /// Trusts `trusted` and nobody else; IPv6 networks are /64.
     #[must_use]
     pub fn new(trusted: Vec<IpNet>) -> Self {
-        Self { trusted: trusted.into_iter().map(unmapped).collect(), v6_prefix: 64 }
+        Self { trusted: trusted.into_iter().map(unmapped).collect(), v6_prefix: 64, hints: Hints::default() }
     }
 
     /// The same with another width for IPv6 networks, in bits; more than 128 counts as 128.
@@ -89,11 +92,7 @@ impl Proxies {
         for value in headers.get_all("x-forwarded-for").iter().rev() {
             for entry in value.as_bytes().rsplit(|&byte| byte == b',') {
                 let Some(ip) = address(entry) else {
-                    let entry = loggable(&String::from_utf8_lossy(entry));
-                    tracing::warn!(
-                        entry,
-                        "an entry of X-Forwarded-For is no address: the request counts for the proxy"
-                    );
+                    self.hints.tell(Hint::ForwardedFor, &String::from_utf8_lossy(entry), "addresses");
                     return None;
                 };
                 farthest = Some(ip);
@@ -123,20 +122,40 @@ fn unmapped(network: IpNet) -> IpNet {
     }
 }
 
-/// What proxies write into a request that they pass on.
-const FORWARDING_HEADERS: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+/// What proxies write into a request that they pass on, by the beginnings of the names.
+const FORWARDING_HEADERS: [&str; 9] = [
+    "forwarded",
+    "via",
+    "x-forwarded",
+    "x-original",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-",
+    "fastly-client-ip",
+];
 
 impl Client {
     /// Whether a person on this machine asks, rather than a stranger through a proxy that runs on it and whom nobody has
     /// named as trusted: such a proxy is on the loopback as well. So the request must have asked for the loopback by name,
-    /// and nobody may have written into it that it was passed on.
+    /// nobody may have written into it that it was passed on, and no page of another host may have led to it. HTTP/1.0 is
+    /// what nginx speaks to a server behind it unless it is told otherwise, and no browser.
     #[must_use]
-    pub fn is_local(&self, headers: &HeaderMap) -> bool {
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    pub fn is_local(&self, version: Version, headers: &HeaderMap) -> bool {
+        let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+        let host = text(HOST).unwrap_or_default();
         let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+        let is_of_loopback =
+            |page: &str| Url::parse(page).is_ok_and(|page| page.host_str().is_some_and(is_loopback_host));
+        let is_passed_on = || {
+            let names = headers.keys().map(HeaderName::as_str);
+            names.into_iter().any(|name| FORWARDING_HEADERS.iter().any(|begins| name.starts_with(begins)))
+        };
         self.ip.is_loopback()
             && LOOPBACK.iter().any(|ours| ours.eq_ignore_ascii_case(name))
-            && !FORWARDING_HEADERS.iter().any(|header| headers.contains_key(*header))
+            && version != Version::HTTP_10
+            && [ORIGIN, REFERER].into_iter().filter_map(text).all(is_of_loopback)
+            && !is_passed_on()
     }
 }
 
@@ -159,7 +178,6 @@ impl<S: Sync> FromRequestParts<S> for Client {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -272,16 +290,56 @@ mod tests {
             }
             headers
         };
+        let is_local = |ip, headers: &HeaderMap| client(ip).is_local(Version::HTTP_11, headers);
         for host in ["127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "[::1]"] {
-            assert!(client("127.0.0.1").is_local(&asking(host, &[])), "{host}");
+            assert!(is_local("127.0.0.1", &asking(host, &[])), "{host}");
         }
-        assert!(client("::ffff:127.0.0.1").is_local(&asking("localhost", &[])));
+        assert!(is_local("::ffff:127.0.0.1", &asking("localhost", &[])));
         for host in ["sign-up.example", "sign-up.example:8080", "localhost.evil.example:80", ""] {
-            assert!(!client("127.0.0.1").is_local(&asking(host, &[])), "{host}");
+            assert!(!is_local("127.0.0.1", &asking(host, &[])), "{host}");
         }
-        for header in FORWARDING_HEADERS {
-            assert!(!client("127.0.0.1").is_local(&asking("localhost:8080", &[header])), "{header}");
+        for header in
+            ["forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-ssl", "x-real-ip", "cf-ray"]
+        {
+            assert!(!is_local("127.0.0.1", &asking("localhost:8080", &[header])), "{header}");
         }
-        assert!(!client("203.0.113.7").is_local(&asking("localhost:8080", &[])));
+        assert!(!is_local("203.0.113.7", &asking("localhost:8080", &[])));
+        assert!(!client("127.0.0.1").is_local(Version::HTTP_10, &asking("localhost:8080", &[])));
+    }
+
+    /// F22: a proxy that sends the address it forwards to as `Host`, and nothing about whom it forwards for.
+    #[test]
+    fn who_comes_from_a_page_of_another_host_is_not_here() {
+        let client = Proxies::default().client("127.0.0.1".parse().unwrap(), &HeaderMap::new());
+        for (page, here) in [
+            ("http://localhost:8080/register/sent", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://[::1]:3000/", true),
+            ("https://sign-up.example/register/sent", false),
+            ("https://sign-up.example", false),
+            ("https://localhost.evil.example", false),
+            ("null", false),
+            ("", false),
+        ] {
+            for name in [ORIGIN, REFERER] {
+                let mut headers = HeaderMap::new();
+                headers.insert(HOST, "localhost:8080".parse().unwrap());
+                headers.insert(&name, page.parse().unwrap());
+                assert_eq!(client.is_local(Version::HTTP_11, &headers), here, "{name}: {page}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_passes_rubbish_on_is_told_of_in_a_few_lines() {
+        let proxies = proxies();
+        for number in 0..50 {
+            let headers = HeaderMap::from_iter([(
+                "x-forwarded-for".parse().unwrap(),
+                HeaderValue::from_str(&format!("rubbish-{number}")).unwrap(),
+            )]);
+            assert_eq!(proxies.client("10.0.0.1".parse().unwrap(), &headers).ip.to_string(), "10.0.0.1");
+        }
+        assert_eq!(proxies.hints.told().len(), 10);
     }
 }

@@ -157,6 +157,20 @@ async fn the_mailbox_is_for_this_machine_and_for_nothing_configured(app: TestApp
             assert!(page.status == 200 && page.body.contains("/confirm?token="), "{}", page.body);
             assert_eq!(client.get("/mailbox.json?to=bob@example.org").await.body, "[]");
             assert_eq!(client.get("/mailbox/..%2fsecret.key").await.status, 404);
+            // F22: by way of a proxy on this machine that asks for the loopback by name
+            for (name, value) in [
+                ("x-forwarded-proto", "https"),
+                ("via", "1.1 proxy"),
+                ("referer", "https://sign-up.example/register/sent"),
+                ("origin", "https://sign-up.example"),
+            ] {
+                for path in ["/mailbox", "/mailbox.json"] {
+                    let request = client.http.get(format!("{}{path}", app.url)).header(name, value);
+                    assert_eq!(client.send(request).await.status, 404, "{path} with {name}: {value}");
+                }
+            }
+            let own = client.http.get(format!("{}/mailbox", app.url)).header("referer", format!("{}/", app.url));
+            assert_eq!(client.send(own).await.status, 200);
         }
         Stack::Large => assert_eq!((list.status, json.status), (404, 404)),
     }
