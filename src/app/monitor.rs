@@ -94,16 +94,21 @@ impl Monitor {
             }
             failpoint::reach("health.turn");
             self.look().await;
+            self.look_at_database().await;
             let parts = self.health.parts();
             let is_news = told.as_ref().is_none_or(|(at, told)| at.elapsed() >= HEARTBEAT || *told != parts);
             if is_news {
                 let report = processes::report(&self.db, &self.clock, self.process, &parts);
                 match tokio::time::timeout(REPORT_TIMEOUT, report).await {
                     Ok(Ok(())) => {
-                        self.database.recover();
+                        if self.db.known_outage().is_none() {
+                            self.database.recover();
+                        }
                         self.look_for_others(&parts, &mut missed).await;
                         told = Some((Instant::now(), parts));
                     }
+                    // the next look says why, unless it is no outage
+                    Ok(Err(error)) if self.db.known_outage().is_some() => tracing::debug!(%error, "cannot report"),
                     Ok(Err(error)) => self.database.degrade(&error.to_string()),
                     Err(_) => self.database.degrade("it does not answer in time"),
                 }
@@ -128,6 +133,18 @@ impl Monitor {
             tracing::info!(part, "this work is done again");
         }
         *missed = now;
+    }
+
+    /// Looks at a database that somebody found not to do its work, until it does.
+    async fn look_at_database(&self) {
+        match self.db.known_outage() {
+            None => {}
+            Some(passes) if passes.is_ready() => self.database.degrade(passes.as_str()),
+            Some(_) => match self.db.check().await {
+                Ok(()) => self.database.recover(),
+                Err(outage) => self.database.degrade(outage.as_str()),
+            },
+        }
     }
 
     async fn look(&self) {

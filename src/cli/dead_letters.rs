@@ -88,11 +88,11 @@ impl DeadLetters {
                 DeadLetters::Show { id, of } => show(app, id, of).await,
                 DeadLetters::Redrive(which) => {
                     let redrive = async |operator: Operator, filter| operator.redrive(&filter).await;
-                    decide(app, which, ["putting back", "put back"], redrive).await
+                    Box::pin(decide(app, which, ["putting back", "put back"], redrive)).await
                 }
                 DeadLetters::Discard(which) => {
                     let discard = async |operator: Operator, filter| operator.discard(&filter).await;
-                    decide(app, which, ["discarding", "discarded"], discard).await
+                    Box::pin(decide(app, which, ["discarding", "discarded"], discard)).await
                 }
             }
         });

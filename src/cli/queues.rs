@@ -67,7 +67,7 @@ impl Queues {
     pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
         let work = with_app(config, async |app| match self.command {
             None => show(app, self.json).await,
-            Some(Command::RetryNow(RetryNow { queue })) => retry_now(app, queue, self.json).await,
+            Some(Command::RetryNow(RetryNow { queue })) => Box::pin(retry_now(app, queue, self.json)).await,
         });
         Box::pin(work).await
     }
@@ -127,7 +127,7 @@ async fn retry_now(app: &App, queue: Option<String>, json: bool) -> anyhow::Resu
     app.depths().await?;
     let progress = Progress::default();
     let operator = Operator { progress: progress.clone(), ..app.operator() };
-    let hurried = with_progress("back in their queues:", &progress, operator.retry_now(queue)).await?;
+    let hurried = with_progress("back in their queues:", &progress, Box::pin(operator.retry_now(queue))).await?;
     let mut out = Output::new();
     if json {
         output::json(&mut out, hurried.into_iter().map(|(queue, messages)| Hurried { queue, messages }))?;

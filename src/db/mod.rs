@@ -5,9 +5,9 @@
 //! dialects truly differ, both texts stand side by side in one [`Sql`].
 
 mod batch;
+mod condition;
 mod deferred;
 mod error;
-mod health;
 mod limits;
 mod postgres;
 mod postgres_tx;
@@ -27,9 +27,9 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 pub use self::batch::{BatchWrite, WriteBatcher};
+use self::condition::Condition;
 pub use self::deferred::{DeferredTx, Writer};
 pub use self::error::{Outage, is_protocol_error, is_unavailable, outage, report_failed_poll};
-use self::health::Health;
 use self::limits::{ACQUIRE_TIMEOUT, STATEMENT_CACHE_CAPACITY};
 pub use self::postgres::Server;
 pub use self::postgres_tx::{Binds, PostgresTx};
@@ -128,10 +128,11 @@ impl Db {
         let context = || format!("cannot open the database {}", path.display());
         // SQLite would make it readable to everybody; what it puts beside it (-wal, -shm) follows this file
         std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).with_context(context)?;
-        let write = Pool::open(options.clone(), 1, BUSY_TIMEOUT, Health::default()).await.with_context(context)?;
+        let write = Pool::open(options.clone(), 1, BUSY_TIMEOUT, Condition::default()).await.with_context(context)?;
         let options = options.read_only(true).create_if_missing(false).pragma("cache_size", READER_CACHE_SIZE);
-        let health = write.health.clone();
-        let read = Pool::open(options, connections.clamp(1, 4), ACQUIRE_TIMEOUT, health).await.with_context(context)?;
+        let condition = write.condition.clone();
+        let read =
+            Pool::open(options, connections.clamp(1, 4), ACQUIRE_TIMEOUT, condition).await.with_context(context)?;
         Ok(Db::Sqlite { read, write: Writer::new(write), path: path.to_owned() })
     }
 
@@ -142,7 +143,7 @@ impl Db {
     /// When the server is away or takes longer.
     pub async fn vacuum(&self, statement: &'static str) -> sqlx::Result<()> {
         if let Db::Postgres(server) = self {
-            server.pool.execute(statement).await?;
+            server.acquire().await?.execute(statement).await?;
         }
         Ok(())
     }
@@ -279,10 +280,10 @@ impl Db {
         }
     }
 
-    fn health(&self) -> &Health {
+    fn condition(&self) -> &Condition {
         match self {
-            Db::Sqlite { read, .. } => read.health(),
-            Db::Postgres(server) => &server.health,
+            Db::Sqlite { read, .. } => read.condition(),
+            Db::Postgres(server) => &server.condition,
         }
     }
 

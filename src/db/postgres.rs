@@ -1,14 +1,15 @@
 //! The connections to a server.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _, Postgres, Row as _, Transaction};
 
+use super::condition::Condition;
 use super::error::{Outage, outage};
-use super::health::Health;
 use super::limits::{ACQUIRE_TIMEOUT, STATEMENT_CACHE_CAPACITY};
 
 /// How long a server that gave no connection is asked why.
@@ -18,7 +19,7 @@ const DIAGNOSIS_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Server {
     pub(super) pool: PgPool,
-    pub(super) health: Health,
+    pub(super) condition: Condition,
     /// The server itself, where the pool's connections lead to a pooler that lends one for a transaction at a time: nothing
     /// of a session holds there, no prepared statement, no time limit, no LISTEN and no lock.
     direct: Option<Arc<PgConnectOptions>>,
@@ -46,8 +47,8 @@ impl Server {
             // floats are of no table of ours
             Some(_) => options.statement_cache_capacity(0).extra_float_digits(None),
         };
-        let health = Health::default();
-        let (trusted, once) = (health.clone(), options.clone());
+        let condition = Condition::default();
+        let (trusted, once) = (condition.clone(), options.clone());
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -68,7 +69,7 @@ impl Server {
                 return Err(cause).context("cannot connect to PostgreSQL");
             }
         };
-        let server = Server { pool, health, direct: direct.map(Arc::new) };
+        let server = Server { pool, condition, direct: direct.map(Arc::new) };
         server.check_settings().await?;
         Ok(server)
     }
@@ -98,10 +99,35 @@ impl Server {
     /// to the pool inside an open transaction, and what is written on it afterwards is seen by nobody (sqlx 0.9).
     #[expect(clippy::disallowed_methods, reason = "it ends with the statement that it sends")]
     pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        let (pool, pooled) = (self.pool.clone(), self.is_pooled());
+        self.require_reachable()?;
+        let (pool, pooled, since) = (self.pool.clone(), self.is_pooled(), Instant::now());
         let opening = async move { if pooled { pool.begin_with(BEGIN_LIMITED).await } else { pool.begin().await } };
         let begun = tokio::spawn(opening).await.map_err(|_| sqlx::Error::WorkerCrashed)?;
-        self.health.note(begun)
+        self.condition.gave(since, &begun);
+        self.condition.note(begun)
+    }
+
+    /// A connection of the pool.
+    pub(super) async fn acquire(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        self.require_reachable()?;
+        let since = Instant::now();
+        let given = self.pool.acquire().await;
+        self.condition.gave(since, &given);
+        self.condition.note(given)
+    }
+
+    /// While the server gives no connection, nobody waits for one in vain: an error at once, and one task that tries.
+    #[expect(clippy::disallowed_methods, reason = "it ends with the pool's time limit")]
+    fn require_reachable(&self) -> sqlx::Result<()> {
+        let Err((error, trial)) = self.condition.is_reachable() else { return Ok(()) };
+        if let Some(trial) = trial {
+            let (pool, condition, since) = (self.pool.clone(), self.condition.clone(), Instant::now());
+            tokio::spawn(async move {
+                condition.gave(since, &condition.note(pool.acquire().await));
+                drop(trial);
+            });
+        }
+        Err(error)
     }
 
     fn session_options(&self) -> PgConnectOptions {
@@ -127,7 +153,7 @@ impl Server {
 
     /// Whether a connection answers.
     pub(super) async fn ping(&self) -> sqlx::Result<()> {
-        self.health.note(self.pool.acquire().await)?.ping().await
+        self.acquire().await?.ping().await
     }
 
     /// Why no connection was to be had: the pool waits for one without telling what it waited for.

@@ -11,8 +11,8 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, Executor as _, Postgres, Transaction, Type};
 
+use super::condition::Condition;
 use super::deferred::push_renumbered;
-use super::health::Health;
 use super::postgres::Server;
 
 /// A value on its way into the arguments of a statement, at whatever place that has by then.
@@ -65,8 +65,8 @@ impl PostgresTx {
     }
 
     /// What its results say about the server is remembered there.
-    pub(super) fn health(&self) -> &Health {
-        &self.server.health
+    pub(super) fn condition(&self) -> &Condition {
+        &self.server.condition
     }
 
     /// Whether a statement that is prepared in it can be run again after it.
@@ -84,7 +84,7 @@ impl PostgresTx {
         for (sql, binds) in unsent.drain(..) {
             let query = sqlx::query_with(sql, binds.into_arguments()?).persistent(!server.is_pooled());
             let done = open.execute(query).await;
-            server.health.note(done)?;
+            server.condition.note(done)?;
         }
         Ok(open)
     }
@@ -94,15 +94,16 @@ impl PostgresTx {
         if self.open.is_none() && !self.server.is_pooled() && are_independent(&self.unsent) {
             let Some((text, arguments)) = as_one(self.unsent)? else { return Ok(()) };
             // safe: texts of the program alone, with nothing added but numbers and names of its own
-            let done = self.server.pool.execute(sqlx::query_with(AssertSqlSafe(text), arguments)).await;
-            return self.server.health.note(done).map(drop);
+            let mut connection = self.server.acquire().await?;
+            let done = connection.execute(sqlx::query_with(AssertSqlSafe(text), arguments)).await;
+            return self.server.condition.note(done).map(drop);
         }
         if self.open.is_none() && self.unsent.is_empty() {
             return Ok(());
         }
         self.connection().await?;
         match self.open {
-            Some(open) => self.server.health.note(open.commit().await),
+            Some(open) => self.server.condition.note(open.commit().await),
             None => Ok(()),
         }
     }

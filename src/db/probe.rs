@@ -19,12 +19,14 @@ impl Db {
     /// Why it cannot do its work.
     pub async fn check(&self) -> Result<(), Outage> {
         let check = async {
-            let error = match if self.health().wants_proof() { self.prove().await } else { self.ping().await } {
+            let error = match if self.condition().wants_proof() { self.prove().await } else { self.ping().await } {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             if let (Db::Postgres(server), sqlx::Error::PoolTimedOut) = (self, &error) {
-                return Err(server.diagnose().await.unwrap_or(Outage::Away));
+                let outage = server.diagnose().await.unwrap_or(Outage::Away);
+                self.condition().fell_out(outage, true);
+                return Err(outage);
             }
             // one that is ours means that its tables are not what they should be
             match outage(&error).unwrap_or(Outage::Failing) {
@@ -33,6 +35,13 @@ impl Db {
             }
         };
         tokio::time::timeout(CHECK_TIMEOUT, check).await.unwrap_or(Err(Outage::Away))
+    }
+
+    /// What the last answers say is wrong with it, without asking.
+    #[must_use]
+    pub fn known_outage(&self) -> Option<Outage> {
+        let condition = self.condition();
+        condition.outage().or_else(|| condition.is_busy().then_some(Outage::Busy))
     }
 
     async fn ping(&self) -> sqlx::Result<()> {
@@ -44,7 +53,7 @@ impl Db {
 
     /// Writes, and as much as others do when a write has failed: a little may still find its place.
     async fn prove(&self) -> sqlx::Result<()> {
-        let size = if self.health().outage().is_some() { PROOF_SIZE } else { 1 };
+        let size = if self.condition().outage().is_some() { PROOF_SIZE } else { 1 };
         for value in ["x".repeat(size), String::new()] {
             let mut tx = self.begin().await?;
             tx.query(
@@ -56,7 +65,7 @@ impl Db {
             .await?;
             tx.commit().await?;
         }
-        self.health().proven();
+        self.condition().proven();
         Ok(())
     }
 }

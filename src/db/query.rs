@@ -66,17 +66,20 @@ macro_rules! run {
             Query::Postgres { sql, arguments, on, .. } if on.is_pooled() => {
                 let apart = async {
                     let mut tx = on.begin().await?;
-                    let result = on.health.note($make(sql, arguments).persistent(false).$run(&mut *tx).await)?;
-                    on.health.note(tx.commit().await)?;
+                    let result = on.condition.note($make(sql, arguments).persistent(false).$run(&mut *tx).await)?;
+                    on.condition.note(tx.commit().await)?;
                     Ok(result)
                 };
                 Box::pin(apart).await
             }
-            Query::Postgres { sql, arguments, on, .. } => on.health.note($make(sql, arguments).$run(&on.pool).await),
+            Query::Postgres { sql, arguments, on, .. } => {
+                let mut connection = on.acquire().await?;
+                on.condition.note($make(sql, arguments).$run(&mut *connection).await)
+            }
             Query::PostgresTx { sql, binds, tx } => {
                 let query = $make(sql, binds.into_arguments()?).persistent(tx.keeps_statements());
                 let result = query.$run(tx.connection().await?).await;
-                tx.health().note(result)
+                tx.condition().note(result)
             }
         }
     };
@@ -164,19 +167,20 @@ impl Query<'_> {
                 if on.is_pooled() {
                     let apart = async {
                         let mut tx = on.begin().await?;
-                        let done = on.health.note(query.persistent(false).execute(&mut *tx).await)?;
-                        on.health.note(tx.commit().await)?;
+                        let done = on.condition.note(query.persistent(false).execute(&mut *tx).await)?;
+                        on.condition.note(tx.commit().await)?;
                         Ok(done)
                     };
                     Box::pin(apart).await
                 } else {
-                    on.health.note(query.execute(&on.pool).await)
+                    let mut connection = on.acquire().await?;
+                    on.condition.note(query.execute(&mut *connection).await)
                 }
             }
             Query::PostgresTx { sql, binds, tx } => {
                 let query = sqlx::query_with(sql, binds.into_arguments()?).persistent(tx.keeps_statements());
                 let done = query.execute(tx.connection().await?).await;
-                tx.health().note(done)
+                tx.condition().note(done)
             }
         };
         done.map(|done| done.rows_affected())

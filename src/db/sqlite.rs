@@ -12,8 +12,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::condition::Condition;
 use super::error::outage;
-use super::health::Health;
 
 /// The pause before a file that another process has locked is opened again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
@@ -22,7 +22,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug)]
 pub struct Pool {
     inner: Arc<Inner>,
-    pub(super) health: Health,
+    pub(super) condition: Condition,
 }
 
 #[derive(Debug)]
@@ -43,11 +43,11 @@ impl Pool {
         options: SqliteConnectOptions,
         max_connections: u32,
         acquire_timeout: Duration,
-        health: Health,
+        condition: Condition,
     ) -> sqlx::Result<Self> {
         let permits = Arc::new(Semaphore::new(usize::try_from(max_connections).unwrap_or(1)));
         let inner = Arc::new(Inner { options, max_connections, acquire_timeout, permits, idle: Mutex::default() });
-        let pool = Pool { inner, health };
+        let pool = Pool { inner, condition };
         drop(pool.acquire().await?);
         Ok(pool)
     }
@@ -63,13 +63,13 @@ impl Pool {
         let idle = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => self.health.note(self.inner.connect().await)?,
+            None => self.condition.note(self.inner.connect().await)?,
         };
         Ok(Guard { connection: Some(connection), poisoned: false, pool: self.clone(), _permit: permit })
     }
 
-    pub(super) fn health(&self) -> &Health {
-        &self.health
+    pub(super) fn condition(&self) -> &Condition {
+        &self.condition
     }
 
     /// Closes every connection, waiting for those in use.
@@ -124,7 +124,7 @@ impl Guard {
     pub(super) fn check<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
         let outage = result.as_ref().err().and_then(|error| outage(error));
         self.poisoned |= outage.is_some_and(|outage| !outage.keeps_connection());
-        self.pool.health.note(result)
+        self.pool.condition.note(result)
     }
 }
 

@@ -100,7 +100,9 @@ where
         }
         // the person can correct the address, trying again cannot
         Err(SendError::Rejected(trouble)) => {
-            log(&trouble, "the mail server refuses the address");
+            // for operators: what the server said is nowhere else
+            let (class, said) = (trouble.class.as_str(), Some(&trouble.said).filter(|said| !said.is_empty()));
+            tracing::warn!(class, reason = %trouble, said, "the mail server refuses the address");
             let (reason, refusal) = (trouble.to_string(), refusal(&trouble));
             record(DeliveryStatus::Rejected, Event::MailRejected { mail: fact, reason, refusal }).await?;
             Ok(Outcome::Ack)
@@ -108,19 +110,12 @@ where
         Err(SendError::Withdrawn) => Ok(Outcome::Snooze(EVENT_LEASE)),
         // it passes, or an operator can mend it (a wrong login, a policy), and then it is sent
         Err(SendError::Temporary(trouble)) => {
-            log(&trouble, "a mail has to wait");
             let (reason, refusal) = (trouble.to_string(), refusal(&trouble));
             let delayed = Event::MailDelayed { mail: fact, reason: reason.clone(), refusal };
             record(DeliveryStatus::Delayed, delayed).await?;
-            Ok(Outcome::RetryLater(reason))
+            Ok(Outcome::RetryLater { reason, said: trouble.said })
         }
     }
-}
-
-/// For operators: what the server said is nowhere else.
-fn log(trouble: &Trouble, what: &'static str) {
-    let (class, said) = (trouble.class.as_str(), &trouble.said);
-    tracing::warn!(class, reason = %trouble, said, "{what}");
 }
 
 fn refusal(trouble: &Trouble) -> MailRefusal {

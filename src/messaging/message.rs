@@ -67,7 +67,12 @@ pub enum Outcome {
     Reject(String),
     /// It is not its turn: the message comes back to this queue after about this long. That counts as no failure.
     Snooze(Duration),
-    /// It failed for this reason, and to try again at once would not help: the message comes back when the retry policy
-    /// says so, or becomes a dead letter when it has been failing for too long.
-    RetryLater(String),
+    /// It failed, and to try again at once would not help: the message comes back when the retry policy says so, or becomes a
+    /// dead letter when it has been failing for too long.
+    RetryLater {
+        /// Why; it goes with the message.
+        reason: String,
+        /// What another server said about it, for the log alone; empty if there is nothing.
+        said: String,
+    },
 }

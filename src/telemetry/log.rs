@@ -22,9 +22,11 @@ pub const REQUESTS: &str = "bellhop::request";
 /// The target of the lines about requests that were refused.
 pub const REFUSED: &str = "bellhop::refused";
 
-/// What is not said by itself, unless the settings ask for it: lapin says everything that goes wrong, twice and before we do, and
+/// What is not said by itself, unless the settings ask for it: lapin says everything that goes wrong, twice and before we do, the
+/// pool of a database that is away does so for each of its connections, and
 /// `PostgreSQL` that a table which is made if it is missing is there.
-const QUIET: &str = "lapin=off,lapin::returned_messages=off,sqlx::postgres::notice=warn,bellhop::request=off";
+const QUIET: &str =
+    "lapin=off,lapin::returned_messages=off,sqlx_core::pool=off,sqlx::postgres::notice=warn,bellhop::request=off";
 
 /// Crates that have the login to the broker in their hands, and write whole frames at their finest level.
 const SEES_LOGINS: [&str; 4] = ["lapin", "amq_protocol", "async_rs", "tcp_stream"];
@@ -39,7 +41,7 @@ const MAX_PANIC_CHARS: usize = 1_000;
 /// one counts.
 fn filter(asked: Option<&str>, default: &str) -> Result<EnvFilter, ConfigError> {
     let asked = asked.map(|asked| format!(",{asked}")).unwrap_or_default();
-    EnvFilter::try_new(format!("{default},{QUIET}{asked}")).map_err(|error| ConfigError::new("LOG", error))
+    EnvFilter::try_new(format!("{default},{QUIET}{asked}")).map_err(|_| ConfigError::value("LOG", "is no filter"))
 }
 
 /// Starts the log on standard error, at the level `default` where the settings do not say otherwise.

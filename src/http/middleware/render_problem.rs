@@ -49,7 +49,7 @@ struct Details<'a> {
     request_id: Option<String>,
 }
 
-/// The layer that writes problems out, and logs the ones that are ours.
+/// The layer that writes problems out, and logs the ones that are faults of ours.
 ///
 /// It also takes over answers that axum itself gives (no route, wrong method, an extractor's refusal): errors without a
 /// body or with a plain text one. A handler's own error answer in HTML or JSON passes as it is.
@@ -68,7 +68,13 @@ pub async fn render_problem(State(page): State<RenderPage>, request: Request, ne
     };
     if let Some(cause) = &problem.cause {
         let request_id = request_id.map(|RequestId(id)| tracing::field::display(id));
-        tracing::error!(request_id, error = format!("{cause:#}"), "a request failed");
+        let error = format!("{cause:#}");
+        if problem.status == StatusCode::SERVICE_UNAVAILABLE {
+            // what is away is said once, by who watches over it, and not by each who meets it
+            tracing::debug!(request_id, error, "a request could not be served");
+        } else {
+            tracing::error!(request_id, error, "a request failed");
+        }
     }
 
     let told_id = request_id.filter(|_| problem.status.is_server_error());

@@ -184,7 +184,8 @@ where
     for pause in Backoff::new(Duration::from_millis(50), Duration::from_secs(10)).take(8) {
         match write().await {
             Ok(()) => return Ok(()),
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "done, but cannot write it down; trying again"),
+            // the last one is the caller's, who says so
+            Err(error) => tracing::debug!(error = format!("{error:#}"), "done, but cannot write it down; trying again"),
         }
         tokio::time::sleep(pause).await;
     }
@@ -314,7 +315,7 @@ mod tests {
     async fn who_fails_keeps_nobody_waiting() {
         let mails = Mails::new().await;
         mails.may_end.add_permits(9);
-        let later = Outcome::RetryLater("451".to_owned());
+        let later = Outcome::RetryLater { reason: "451".to_owned(), said: String::new() };
         *mails.answer.lock().unwrap() = later.clone();
         assert_eq!((mails.deliver().await, mails.deliver().await), (later.clone(), later));
         *mails.answer.lock().unwrap() = Outcome::Ack;

@@ -124,11 +124,12 @@ impl Consumer {
             // that is no failure of this message: how long one waits depends on how often it has failed, and three short
             // outages in a minute are no reason to keep a mail back for ten
             Err(error) => match db::outage(&*error) {
+                // who watches over the database says so, once
                 Some(outage) => {
-                    tracing::warn!(queue = self.queue, error = describe(&*error), "{}; later", outage.as_str());
+                    tracing::debug!(queue = self.queue, error = describe(&*error), "{}; later", outage.as_str());
                     Outcome::Snooze(Duration::ZERO)
                 }
-                None => Outcome::RetryLater(describe(&*error)),
+                None => Outcome::RetryLater { reason: describe(&*error), said: String::new() },
             },
         };
         self.settle(delivery, outcome).await;
@@ -141,9 +142,11 @@ impl Consumer {
         let (exchange, message) = match outcome {
             Outcome::Ack => return self.ack(&delivery).await,
             Outcome::Snooze(wait) => (self.topology.tier(wait), message.clone()),
-            Outcome::RetryLater(reason) => {
+            Outcome::RetryLater { reason, said } => {
                 if let Some(wait) = self.next_wait(message, now) {
-                    tracing::warn!(queue = self.queue, event = %message.id, attempt = message.attempt, reason, "parked");
+                    let said = Some(said).filter(|said| !said.is_empty());
+                    let (event, attempt, wait_seconds) = (message.id, message.attempt, wait.as_secs());
+                    tracing::warn!(queue = self.queue, %event, attempt, wait_seconds, reason, said, "parked");
                     (self.topology.tier(wait), self.failed(message, reason, now))
                 } else {
                     let reason = format!("gave up after {} attempts: {reason}", message.attempt.saturating_add(1));
@@ -175,7 +178,7 @@ impl Consumer {
         let due = (exchange != DEAD).then(|| self.clock.now() + self.topology.wait(&exchange));
         // known beside the message, not instead of it: without it, it may be missed too early, and come twice
         if let Err(error) = retries::record(&self.db, &self.clock, self.queue, &message, due).await {
-            tracing::warn!(queue = self.queue, %error, "cannot write retry state down");
+            self.report(&error.into(), "cannot write retry state down");
         }
         let publication = Publication { exchange, routing_key: self.queue.to_owned(), message };
         match self.broker.publish(vec![publication]).await.as_slice() {
@@ -225,7 +228,17 @@ impl Consumer {
             Ok(true) => failpoint::reach("consumer.acked"),
             Ok(false) => tracing::warn!(queue = self.queue, "done, but somebody else has the message by now"),
             // it comes again, and the inbox knows it
-            Err(error) => tracing::warn!(queue = self.queue, error = format!("{error:#}"), "done, but cannot say so"),
+            Err(error) => self.report(&error, "done, but cannot say so"),
+        }
+    }
+
+    /// Says what did not work, unless that is because the database is away: who watches over it says so, once.
+    fn report(&self, error: &anyhow::Error, what: &'static str) {
+        let (queue, said) = (self.queue, format!("{error:#}"));
+        if db::is_unavailable(error) {
+            tracing::debug!(queue, error = said, "{what}");
+        } else {
+            tracing::warn!(queue, error = said, "{what}");
         }
     }
 }

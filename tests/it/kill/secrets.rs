@@ -143,6 +143,9 @@ async fn what_a_mail_server_repeats_of_a_mail_is_in_no_log() {
     let token = Letter::from(&sink.mails()[0]).token().expect("a link");
     let log = app.log();
     assert!(log.contains("(554 5.7.1)") && log.contains("is listed by"), "the operator is told: {log}");
+    let about_it = |line: &&str| line.contains("WARN") && line.contains("(554 5.7.1)") && !line.contains("degraded");
+    let lines: Vec<&str> = log.lines().filter(about_it).collect();
+    assert!(matches!(lines[..], [line] if line.contains("parked")), "once: {lines:#?}");
     for private in ["canary.lovelace", "canary.example", "confirm?token", &token, &token[20..44]] {
         assert!(!log.contains(private), "{private} is in {log}");
     }
