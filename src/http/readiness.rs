@@ -63,6 +63,25 @@ pub struct Report {
     pub elsewhere: Vec<OtherPart>,
 }
 
+/// As much of it as anybody may know: nothing of processes, times and restarts.
+#[derive(Clone, Debug, Serialize)]
+pub struct StrangersReport {
+    ready: bool,
+    degraded: BTreeSet<String>,
+}
+
+impl Report {
+    /// What is told to who does not sit at this machine.
+    #[must_use]
+    pub fn for_strangers(self) -> StrangersReport {
+        let mut degraded = self.degraded;
+        if !self.ready {
+            degraded.insert("database".to_owned());
+        }
+        StrangersReport { ready: self.ready, degraded }
+    }
+}
+
 /// A part of another process.
 #[derive(Clone, Debug, Serialize)]
 pub struct OtherPart {

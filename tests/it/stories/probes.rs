@@ -43,6 +43,28 @@ async fn probes_are_answered_whatever_they_call_us_and_nobody_else_is() {
     }
 }
 
+/// Strangers were told of processes, times and restarts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_sit_at_this_machine_is_told_no_more_than_what_is_degraded() {
+    let app = TestApp::start(Stack::Small).await;
+    let host = app.url.trim_start_matches("http://");
+    for (by, of_parts) in [
+        (format!("Host: {host}\r\n"), true),
+        (format!("Host: {host}\r\nX-Forwarded-For: 192.0.2.7\r\n"), false),
+        ("Host: 10.244.0.17:8080\r\n".to_owned(), false),
+        ("Host: sign-up.example\r\n".to_owned(), false),
+    ] {
+        let answer = ask(&app, format!("GET /readyz HTTP/1.1\r\n{by}Connection: close\r\n\r\n").as_bytes()).await;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let said: serde_json::Value = serde_json::from_str(body).unwrap();
+        let mut names: Vec<&str> = said.as_object().unwrap().keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let expected = if of_parts { &["degraded", "elsewhere", "parts", "ready"][..] } else { &["degraded", "ready"] };
+        assert_eq!(names, expected, "{by}{answer}");
+        assert_eq!(said["ready"], true);
+    }
+}
+
 /// F59.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_header_that_nobody_reads_is_nobodys_affair() {
