@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bellhop::app::{App, Parts};
+use bellhop::app::{App, Parts, Sockets};
 use bellhop::clock::Clock;
 use bellhop::config::Config;
 use tempfile::TempDir;
@@ -38,7 +38,7 @@ impl Stack {
     pub async fn start(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let (dir, app) = build(settings).await?;
         let (stop, mut running) = (CancellationToken::new(), JoinSet::new());
-        running.spawn(app.clone().run(Parts::only(["relay", "listener:login-log"])?, None, stop.clone()));
+        running.spawn(app.clone().run(Parts::only(["relay", "listener:login-log"])?, Sockets::default(), stop.clone()));
         let stack = Stack { app, stop, running, _dir: dir };
         stack.rate(2_000).await?;
         Ok(stack)

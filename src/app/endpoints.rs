@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::db::Location;
 use crate::net::is_loopback_host;
 
@@ -49,11 +49,10 @@ pub(super) fn database(config: &Config) -> Result<Location, ConfigError> {
         return Ok(Location::Sqlite(config.data.data_dir.join(SQLITE_FILE)));
     };
     let url = url.expose_secret();
-    let wrong = |problem| ConfigError::new("DATABASE_URL", problem);
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.trim_start_matches("//");
         if path.is_empty() || path == ":memory:" || path.contains('?') {
-            return Err(wrong("is not sqlite:path/of/the/file"));
+            return Err(ConfigError::new("DATABASE_URL", "is not sqlite:path/of/the/file"));
         }
         return Ok(Location::Sqlite(path.into()));
     }
@@ -65,8 +64,8 @@ pub(super) fn database(config: &Config) -> Result<Location, ConfigError> {
 
 /// The options of a `postgres://` URL.
 fn postgres(setting: &str, url: &str) -> Result<PgConnectOptions, ConfigError> {
-    let wrong = |problem: &str| ConfigError::new(setting, problem);
-    let form = "is not postgres://user:password@host:port/database";
+    let wrong = |problem: &str| config::explained(ConfigError::value(setting, problem));
+    let form = "is neither a postgres:// nor a sqlite: URL";
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
         return Err(wrong(form));
     }
@@ -74,7 +73,7 @@ fn postgres(setting: &str, url: &str) -> Result<PgConnectOptions, ConfigError> {
     let parameters = || form_urlencoded::parse(query.as_bytes());
     for (_, mode) in parameters().filter(|(key, _)| SSLMODE_NAMES.contains(&&**key)) {
         if !SSLMODES.contains(&&*mode.to_ascii_lowercase()) {
-            return Err(wrong(&not_a_mode(&mode)));
+            return Err(ConfigError::new(setting, not_a_mode(&mode)));
         }
     }
     let options: PgConnectOptions = url.parse().map_err(|_| wrong(form))?;

@@ -35,7 +35,7 @@ use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::password_check::PasswordCheck;
 use crate::account::session::cache::SessionCache;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, PasswordConfig};
+use crate::config::{self, Config, ConfigError, PasswordConfig};
 use crate::db::{Db, Location};
 use crate::health::Health;
 use crate::http::health;
@@ -74,7 +74,7 @@ impl App {
     async fn build_for(config: Config, clock: Clock, work: Work) -> anyhow::Result<Self> {
         // all settings are checked before anything is created
         consumers::check_queues(&config)?;
-        let (sender, smtp) = transports::mail_settings(&config)?;
+        let (sender, smtp) = transports::mail_settings(&config).map_err(config::explained)?;
         let breached = breached_passwords(&config)?;
         endpoints::check(&config)?;
         secret_key::check(&config)?;
@@ -128,13 +128,13 @@ impl App {
         })
     }
 
-    /// Runs the parts until `stop`, then finishes what has begun within ten seconds. `socket` is where HTTP listens.
+    /// Runs the parts until `stop`, then finishes what has begun within ten seconds.
     ///
     /// # Errors
-    /// When HTTP is to be served and the public URL cannot be used for it, or `BELLHOP_METRICS_LISTEN` is taken.
-    pub async fn run(self, parts: Parts, socket: Option<TcpListener>, stop: CancellationToken) -> anyhow::Result<()> {
+    /// When HTTP is to be served and the public URL cannot be used for it.
+    pub async fn run(self, parts: Parts, sockets: Sockets, stop: CancellationToken) -> anyhow::Result<()> {
         let Accounts { db, clock, notifier, .. } = self.accounts.clone();
-        let health_socket = self.config.http.metrics_listen.map(bind_health).transpose()?;
+        let Sockets { web: web_socket, health: health_socket } = sockets;
         let monitor = self.monitor(&parts);
         let tasks = Tasks {
             tracker: self.tasks.clone(),
@@ -173,7 +173,7 @@ impl App {
             let limits = ConnectionLimits { proxies, drain, ..ConnectionLimits::default() };
             sockets.push(listen(&requests, "health", socket, health::router(Arc::clone(&readiness)), limits));
         }
-        if let Some(socket) = socket.filter(|_| parts.web) {
+        if let Some(socket) = web_socket.filter(|_| parts.web) {
             self.accounts.hasher.log_kernel();
             let (broker, sessions, stop) = (self.broker.clone(), Arc::clone(&self.sessions), until());
             tasks.spawn("revocations", move || revocations::run(broker.clone(), Arc::clone(&sessions), stop.clone()));
@@ -263,9 +263,36 @@ fn listen(
     socket
 }
 
-fn bind_health(address: SocketAddr) -> Result<TcpListener, ConfigError> {
-    let wrong = |error| ConfigError::new("METRICS_LISTEN", format!("cannot listen on {address}: {error}"));
-    server::bind(address).map_err(wrong)
+/// Where a process listens.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// `BELLHOP_LISTEN`, where the web is one of its parts.
+    pub web: Option<TcpListener>,
+    /// `BELLHOP_METRICS_LISTEN`, where it is set.
+    pub health: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// Listens where the settings say, and has them say where that is in truth: port 0 is any free one.
+    ///
+    /// # Errors
+    /// The setting whose address is taken or is none of this machine.
+    pub fn bind(config: &mut Config, parts: &Parts) -> anyhow::Result<Self> {
+        let bind = |setting, address: SocketAddr| {
+            let wrong = |error| ConfigError::new(setting, format!("cannot listen on {address}: {error}"));
+            server::bind(address).map_err(wrong)
+        };
+        let http = &mut config.http;
+        let web = parts.web.then(|| bind("LISTEN", http.listen)).transpose()?;
+        if let Some(socket) = &web {
+            http.listens_on(socket.local_addr()?)?;
+        }
+        let health = http.metrics_listen.map(|address| bind("METRICS_LISTEN", address)).transpose()?;
+        if let Some(socket) = &health {
+            http.metrics_listen = Some(socket.local_addr()?);
+        }
+        Ok(Sockets { web, health })
+    }
 }
 
 /// What an app is built for.

@@ -20,9 +20,9 @@ use crate::net::is_loopback_host;
 
 /// The sender of all mails, and the mail server if there is one.
 pub(super) fn mail_settings(config: &Config) -> Result<(Sender, Option<SmtpSettings>), ConfigError> {
-    let sender = Sender::parse(&config.mail.from).map_err(|error| ConfigError::new("MAIL_FROM", error))?;
+    let sender = Sender::parse(&config.mail.from).map_err(|error| ConfigError::value("MAIL_FROM", error))?;
     let smtp = config.mail.smtp_url.as_ref().map(|url| SmtpSettings::parse(url.expose_secret())).transpose();
-    let mut smtp = smtp.map_err(|error| ConfigError::new("SMTP_URL", error))?;
+    let mut smtp = smtp.map_err(|error| ConfigError::value("SMTP_URL", error))?;
     if let Some(path) = &config.mail.smtp_ca {
         let authorities = read_authorities(path)
             .map_err(|error| ConfigError::new("SMTP_CA", format!("{}: {error}", path.display())))?;

@@ -6,10 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::output;
 use super::settings::ShownFlags;
-use crate::app::{App, Parts};
+use crate::app::{App, Parts, Sockets};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
-use crate::http::server;
+use crate::config::Config;
 use crate::telemetry;
 
 /// What is run.
@@ -53,16 +52,8 @@ impl Serve {
         if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
-        let listen = config.http.listen;
-        let socket = if parts.web {
-            let bound = server::bind(listen);
-            let socket =
-                bound.map_err(|error| ConfigError::new("LISTEN", format!("cannot listen on {listen}: {error}")))?;
-            config.http.listens_on(socket.local_addr()?)?;
-            Some(socket)
-        } else {
-            None
-        };
+        // before anything is opened or printed
+        let sockets = Sockets::bind(&mut config, &parts)?;
         let app = App::build(config, Clock::default()).await?;
         let title = format!("Bellhop {}", env!("CARGO_PKG_VERSION"));
         let lines = telemetry::start_lines(app.config.log.format, &title, &app.describe(&parts));
@@ -70,7 +61,7 @@ impl Serve {
         if let Err(error) = output::write(&lines) {
             tracing::debug!(%error, "cannot say on standard output what has started");
         }
-        app.run(parts, socket, stop).await
+        app.run(parts, sockets, stop).await
     }
 }
 

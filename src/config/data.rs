@@ -16,13 +16,15 @@ pub(super) const SECTION: Section = Section {
             Fallback::Described("SQLite in the data directory"),
             "postgres://…; off this machine ?sslmode=verify-full unless the URL says otherwise",
         )
-        .secret(),
+        .secret()
+        .example("postgres://user:password@localhost:5432/bellhop"),
         Setting::new(
             "DATABASE_DIRECT_URL",
             Fallback::Described("DATABASE_URL"),
             "where DATABASE_URL leads to a pooler (PgBouncer, transaction mode): PostgreSQL itself, for migrations and LISTEN",
         )
-        .secret(),
+        .secret()
+        .example("postgres://user:password@localhost:5432/bellhop"),
         Setting::new("MIGRATE", Fallback::Value("true"), "whether serve brings the schema up to date: true or false"),
     ],
 };

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::setting::{ConfigError, Fallback, Section, Setting};
 use super::values::Values;
+use crate::text::loggable;
 
 pub(super) const SECTION: Section = Section {
     title: "HTTP",
@@ -16,12 +17,14 @@ pub(super) const SECTION: Section = Section {
             "PUBLIC_URL",
             Fallback::Described("http://<listen>"),
             "base of every link in a mail; https turns on Secure, __Host- and HSTS",
-        ),
+        )
+        .example("https://id.example.org"),
         Setting::new(
             "TRUSTED_PROXIES",
             Fallback::Described("none"),
             "networks whose X-Forwarded-For counts, separated by commas",
-        ),
+        )
+        .example("10.0.0.0/8,fd00::/8"),
         Setting::new(
             "PROXY_CONNECTIONS",
             Fallback::Value("8192"),
@@ -36,12 +39,14 @@ pub(super) const SECTION: Section = Section {
             "METRICS_LISTEN",
             Fallback::Described("off"),
             "an address of its own for /livez and /readyz of this process, with or without the web",
-        ),
+        )
+        .example("127.0.0.1:9090"),
         Setting::new(
             "SITE_SECURITY_CONTACT",
             Fallback::Described("none"),
             "mailto: or https: address for reports of weaknesses, told at /.well-known/security.txt",
-        ),
+        )
+        .example("mailto:security@example.org"),
         Setting::new("LIMITS", Fallback::Value("on"), "on, or off: no limits on requests (load tests)"),
     ],
 };
@@ -80,7 +85,7 @@ impl HttpConfig {
             hsts_subdomains: values.take_word("HSTS", &[("host", false), ("subdomains", true)])?,
             trusted_proxies: trusted_proxies(values.take_text("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
             proxy_connections: values.take_in("PROXY_CONNECTIONS", 1..=10_000, "")?,
-            metrics_listen: values.take_optional("METRICS_LISTEN")?,
+            metrics_listen: metrics_listen(values.take_optional("METRICS_LISTEN")?, listen)?,
             security_contact: security_contact(values.take_text("SITE_SECURITY_CONTACT"))?,
             limits: values.take_word("LIMITS", &[("on", true), ("off", false)])?,
         })
@@ -106,7 +111,7 @@ impl HttpConfig {
 }
 
 fn public_url(value: Option<String>, listen: SocketAddr) -> Result<Url, ConfigError> {
-    let wrong = |problem: String| ConfigError::new("PUBLIC_URL", problem);
+    let wrong = |problem: &str| ConfigError::value("PUBLIC_URL", problem);
     let own = || {
         // every address is none that a link could lead to
         if listen.ip().is_unspecified() {
@@ -117,23 +122,33 @@ fn public_url(value: Option<String>, listen: SocketAddr) -> Result<Url, ConfigEr
     };
     let text = value.unwrap_or_else(own);
     // what was typed is not repeated: there may be a password in it
-    let url = Url::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    let form = "is not http:// or https:// with a host";
+    let url = Url::parse(&text).map_err(|_| wrong(form))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(wrong("is not an http:// or https:// address".to_owned()));
+        return Err(wrong(form));
     }
     let bare = url.username().is_empty() && url.password().is_none();
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !bare {
-        return Err(wrong("must be scheme, host and port alone".to_owned()));
+        return Err(wrong("must be scheme, host and port alone"));
     }
     Ok(url)
+}
+
+/// The health's address, which is another one than the web's; two ports that the system chooses are different.
+fn metrics_listen(address: Option<SocketAddr>, web: SocketAddr) -> Result<Option<SocketAddr>, ConfigError> {
+    if address.is_some_and(|address| address == web && web.port() != 0) {
+        let problem =
+            "is where BELLHOP_LISTEN is, which answers /livez and /readyz too: leave it out, or take another port";
+        return Err(ConfigError::value("METRICS_LISTEN", problem));
+    }
+    Ok(address)
 }
 
 fn security_contact(value: Option<String>) -> Result<Option<Url>, ConfigError> {
     let Some(text) = value else { return Ok(None) };
     // RFC 9116 section 2.5.3 lets no other web address than https
     let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "mailto" | "https" | "tel"));
-    let wrong =
-        || ConfigError::new("SITE_SECURITY_CONTACT", "is no address such as mailto:security@example.org".to_owned());
+    let wrong = || ConfigError::value("SITE_SECURITY_CONTACT", "is not mailto:, https:// or tel: with an address");
     url.map(Some).ok_or_else(wrong)
 }
 
@@ -142,7 +157,7 @@ fn trusted_proxies(value: &str) -> Result<Vec<IpNet>, ConfigError> {
     entries
         .map(|entry| {
             entry.parse::<IpNet>().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
-                ConfigError::new("TRUSTED_PROXIES", format!("{entry:?} is not a network such as 10.0.0.0/8"))
+                ConfigError::value("TRUSTED_PROXIES", format!("{:?} is not a network or an address", loggable(entry)))
             })
         })
         .collect()

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::setting::{ConfigError, Fallback, Section, Setting};
-use super::values::Values;
+use super::values::{Readable, Values};
 
 pub(super) const SECTION: Section = Section {
     title: "Lifetimes (90s, 15m, 24h, 7d)",
@@ -81,7 +81,7 @@ impl LifetimeConfig {
             fresh_for: take("FRESH_FOR")?,
         };
         if lifetimes.reminder_after >= lifetimes.purge_after {
-            return Err(ConfigError::new("REMINDER_AFTER", "must be shorter than BELLHOP_PURGE_AFTER"));
+            return Err(ConfigError::value("REMINDER_AFTER", "is not shorter than BELLHOP_PURGE_AFTER"));
         }
         Ok(lifetimes)
     }
@@ -92,9 +92,12 @@ impl LifetimeConfig {
 pub(super) struct Span(pub(super) Duration);
 
 /// A text that is no span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no span; write 90s, 15m, 24h or 7d")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoSpan;
+
+impl Readable for Span {
+    const FORM: &str = "a number of seconds, minutes, hours or days (90s, 15m, 24h, 7d)";
+}
 
 const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
 

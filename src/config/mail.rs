@@ -16,23 +16,27 @@ pub(super) const SECTION: Section = Section {
             Fallback::Described("the local mailbox"),
             "smtp://user:pass@host:port or smtps://…, ?tls=required|opportunistic|none",
         )
-        .secret(),
+        .secret()
+        .example("smtp://user:password@mail.example.org:587"),
         Setting::new(
             "SMTP_CA",
             Fallback::Described("none"),
             "PEM file of certificates that are believed beside the usual ones",
-        ),
+        )
+        .example("/etc/ssl/our-ca.pem"),
         Setting::new(
             "MAILBOX",
             Fallback::Value("auto"),
             "the local mailbox's pages, without a mail server: auto (while the public URL is on the loopback), on, off",
         ),
-        Setting::new("MAIL_FROM", Fallback::Value("Bellhop <no-reply@localhost>"), "sender of the mails"),
+        Setting::new("MAIL_FROM", Fallback::Value("Bellhop <no-reply@localhost>"), "sender of the mails")
+            .example("Example <no-reply@example.org>"),
         Setting::new(
             "MAIL_RATE",
             Fallback::Described("no limit"),
             "mails a minute that a process sends at most, evenly; one network may cause a quarter of them",
-        ),
+        )
+        .example("60"),
     ],
 };
 

@@ -11,19 +11,24 @@ use super::values::Values;
 pub(super) const SECTION: Section = Section {
     title: "Messages",
     settings: &[
-        Setting::new("BROKER_URL", Fallback::Described("queues in the database"), "amqp://… or amqps://…").secret(),
+        Setting::new("BROKER_URL", Fallback::Described("queues in the database"), "amqp://… or amqps://…")
+            .secret()
+            .example("amqp://user:password@localhost:5672/vhost"),
         Setting::new(
             "TOPOLOGY",
             Fallback::Value("apply"),
             "apply, or verify: only check the broker's exchanges, queues and bindings",
         ),
-        Setting::new("PREFETCH", Fallback::Described("1; login-log 200"), "messages a consumer may hold").per_queue(),
+        Setting::new("PREFETCH", Fallback::Described("1; login-log 200"), "messages a consumer may hold")
+            .per_queue()
+            .example("10"),
         Setting::new(
             "LISTENER_CONCURRENCY",
             Fallback::Described("4; login-log 1"),
             "consumers of a queue in this process",
         )
-        .per_queue(),
+        .per_queue()
+        .example("4"),
         Setting::new(
             "RETRY_HOURS",
             Fallback::Value("48"),
@@ -83,7 +88,7 @@ impl PerQueue {
 
     fn parse(values: &mut Values, name: &str) -> Result<Self, ConfigError> {
         let at_least_one = |name: &str, number: u16| {
-            if number == 0 { Err(ConfigError::new(name, "must be at least 1")) } else { Ok(number) }
+            if number == 0 { Err(ConfigError::value(name, "0 is not at least 1")) } else { Ok(number) }
         };
         let all = values.take_optional(name)?.map(|number| at_least_one(name, number)).transpose()?;
         let mut queues = BTreeMap::new();

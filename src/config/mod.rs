@@ -53,6 +53,12 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
     SECTIONS.iter().flat_map(|section| section.settings)
 }
 
+/// The error with an example of a right value, where it is about a value.
+#[must_use]
+pub fn explained(error: ConfigError) -> ConfigError {
+    Values::new(SECTIONS).explained(error)
+}
+
 /// What the settings say, checked as far as they can be without opening anything.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -127,7 +133,8 @@ impl Config {
         for (name, value) in named.into_iter().chain(flags) {
             values.set(&name, value)?;
         }
-        Ok(Config { service_links, ..Self::parse(&mut values)? })
+        let config = Self::parse(&mut values).map_err(|error| values.explained(error))?;
+        Ok(Config { service_links, ..config })
     }
 
     fn parse(values: &mut Values) -> Result<Self, ConfigError> {

@@ -9,12 +9,13 @@ use super::values::Values;
 pub(super) const SECTION: Section = Section {
     title: "Passwords",
     settings: &[
-        Setting::new("HASH_THREADS", Fallback::Described("one a core"), "threads that hash passwords"),
+        Setting::new("HASH_THREADS", Fallback::Described("one a core"), "threads that hash passwords").example("2"),
         Setting::new(
             "HASH_QUEUE",
             Fallback::Described("64 a thread"),
             "passwords that may wait for a thread; past that the answer is 503",
-        ),
+        )
+        .example("128"),
         Setting::new("HASH_MEMORY", Fallback::Value("19456"), "Argon2id memory in KiB, at least 19456"),
         Setting::new("HASH_PASSES", Fallback::Value("2"), "Argon2id passes, at least 2"),
         Setting::new(
@@ -26,7 +27,8 @@ pub(super) const SECTION: Section = Section {
             "BREACHED_PASSWORDS",
             Fallback::Described("only the built-in list"),
             "file of passwords that may not be chosen: sorted SHA-1 hashes, as Have I Been Pwned publishes them",
-        ),
+        )
+        .example("/var/lib/bellhop/pwned-passwords.txt"),
     ],
 };
 
@@ -61,7 +63,7 @@ impl PasswordConfig {
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let hash_threads = values.take_optional("HASH_THREADS")?.unwrap_or(cores);
         if hash_threads.get() > 1_024 {
-            return Err(ConfigError::new("HASH_THREADS", "must be at most 1024"));
+            return Err(ConfigError::value("HASH_THREADS", format!("{hash_threads} is more than 1024")));
         }
         Ok(PasswordConfig {
             hash_threads,

@@ -14,7 +14,8 @@ pub(super) const SECTION: Section = Section {
         Fallback::Described("made once in the data directory"),
         "signs links, at least 32 characters",
     )
-    .secret()],
+    .secret()
+    .example("64 characters of: openssl rand -hex 32")],
 };
 
 /// What signs links.

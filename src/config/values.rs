@@ -2,33 +2,82 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use secrecy::SecretString;
+use toml::de::DeTable;
 
 use super::setting::{ConfigError, Fallback, PREFIX, Section, Setting};
+use crate::text::loggable;
 
 /// Values by setting name.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
     table: &'static [Section],
     given: BTreeMap<String, String>,
+    /// Where in the settings file those stand that came from it.
+    places: BTreeMap<String, Place>,
+}
+
+/// A line of the settings file.
+#[derive(Clone, Debug)]
+struct Place {
+    file: PathBuf,
+    line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}", self.file.display(), self.line)
+    }
+}
+
+/// What a value can be read as, and what is said of one that cannot.
+pub(super) trait Readable: FromStr {
+    /// What it is not.
+    const FORM: &str;
+}
+
+macro_rules! readable {
+    ($($form:literal: $($type:ty),+;)+) => { $($(impl Readable for $type { const FORM: &str = $form; })+)+ };
+}
+
+readable! {
+    "an address and a port": SocketAddr;
+    "a whole number": u16, u32, usize;
+    "a whole number from 1": NonZeroU32, NonZeroUsize;
+    "true or false": bool;
+    "a text": String, PathBuf;
 }
 
 impl Values {
     /// None yet, for the settings of this table.
     pub(super) fn new(table: &'static [Section]) -> Self {
-        Values { table, given: BTreeMap::new() }
+        Values { table, given: BTreeMap::new(), places: BTreeMap::new() }
     }
 
     pub(super) fn from_file(table: &'static [Section], path: &Path) -> Result<Self, ConfigError> {
-        let wrong = |problem: String| ConfigError::new("CONFIG", format!("{}: {problem}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let keys: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(error.message().to_owned()))?;
+        let wrong = |problem: String| ConfigError::new("CONFIG", format!("{}{problem}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(format!(": {error}")))?;
+        let line = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+        let malformed = |error: toml::de::Error| {
+            let line = error.span().map(|span| format!(", line {}", line(span.start))).unwrap_or_default();
+            wrong(format!("{line}: {}", error.message().replace('\n', ", ")))
+        };
+        let lines: BTreeMap<String, usize> = DeTable::parse(&text)
+            .map_err(malformed)?
+            .get_ref()
+            .keys()
+            .map(|key| (key.get_ref().to_string(), line(key.span().start)))
+            .collect();
+        let keys: toml::Table = text.parse().map_err(malformed)?;
         let mut values = Values::new(table);
         for (key, value) in keys {
+            let place = Place { file: path.to_owned(), line: lines.get(&key).copied().unwrap_or(1) };
             let text = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Array(items) => {
@@ -37,12 +86,13 @@ impl Values {
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(yes) => yes.to_string(),
                 _ => {
-                    return Err(wrong(format!(
-                        "{key}: must be a text, a whole number, true, false or a list of texts"
-                    )));
+                    let problem = "must be a text, a whole number, true, false or a list of texts";
+                    return Err(ConfigError::new(&key.to_uppercase(), problem).at(place));
                 }
             };
-            values.set(&key.to_uppercase(), text).map_err(|error| wrong(error.to_string()))?;
+            let name = key.to_uppercase();
+            values.set(&name, text).map_err(|error| error.at(&place))?;
+            values.places.insert(name, place);
         }
         Ok(values)
     }
@@ -54,11 +104,9 @@ impl Values {
         if name == "FAILPOINT" {
             return crate::failpoint::arm(&value).map_err(|problem| ConfigError::new(name, problem));
         }
-        let is_named = |setting: &Setting| {
-            let rest = name.strip_prefix(setting.name);
-            rest.is_some_and(|rest| rest.is_empty() || setting.per_queue && rest.len() > 1 && rest.starts_with('_'))
-        };
-        if self.settings().any(is_named) {
+        // a stronger source than the file's
+        self.places.remove(name);
+        if self.settings().any(|setting| setting.is_named(name)) {
             if value.is_empty() {
                 self.given.remove(name);
             } else {
@@ -82,7 +130,7 @@ impl Values {
     }
 
     /// What was given, or the default of its row.
-    pub(super) fn take<T: FromStr<Err: fmt::Display>>(&mut self, name: &str) -> Result<T, ConfigError> {
+    pub(super) fn take<T: Readable>(&mut self, name: &str) -> Result<T, ConfigError> {
         let text = self.take_text(name).or_else(|| self.default_of(name).map(str::to_owned));
         parse(name, &text.ok_or_else(|| ConfigError::new(name, "must be set"))?)
     }
@@ -90,13 +138,13 @@ impl Values {
     /// As [`Values::take`], within bounds.
     pub(super) fn take_in<T>(&mut self, name: &str, bounds: RangeInclusive<T>, unit: &str) -> Result<T, ConfigError>
     where
-        T: FromStr<Err: fmt::Display> + PartialOrd + fmt::Display,
+        T: Readable + PartialOrd + fmt::Display,
     {
         let value = self.take(name)?;
         if bounds.contains(&value) {
             return Ok(value);
         }
-        Err(ConfigError::new(name, format!("must be from {} to {}{unit}", bounds.start(), bounds.end())))
+        Err(ConfigError::value(name, format!("{value} is not from {} to {}{unit}", bounds.start(), bounds.end())))
     }
 
     /// One of a few words.
@@ -104,15 +152,12 @@ impl Values {
         let value: String = self.take(name)?;
         words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning).ok_or_else(|| {
             let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            ConfigError::new(name, format!("{value:?} is not one of {}", words.join(", ")))
+            ConfigError::value(name, format!("{value:?} is not one of {}", words.join(", ")))
         })
     }
 
     /// What was given, if anything was.
-    pub(super) fn take_optional<T: FromStr<Err: fmt::Display>>(
-        &mut self,
-        name: &str,
-    ) -> Result<Option<T>, ConfigError> {
+    pub(super) fn take_optional<T: Readable>(&mut self, name: &str) -> Result<Option<T>, ConfigError> {
         self.take_text(name).map(|text| parse(name, &text)).transpose()
     }
 
@@ -132,6 +177,18 @@ impl Values {
             Some((key.clone(), queue.to_lowercase().replace('_', "-")))
         };
         self.given.keys().filter_map(of_queue).collect()
+    }
+
+    /// The error with an example of a right value, and with the place in the settings file of the wrong one.
+    pub(super) fn explained(&self, mut error: ConfigError) -> ConfigError {
+        let Some(name) = error.take_value_of() else { return error };
+        if let Some(setting) = self.settings().find(|setting| setting.is_named(&name)) {
+            error = error.with_example(setting.sample());
+        }
+        match self.places.get(&name) {
+            Some(place) => error.at(place),
+            None => error,
+        }
     }
 
     /// What nobody has taken.
@@ -163,6 +220,7 @@ impl Values {
     }
 }
 
-fn parse<T: FromStr<Err: fmt::Display>>(name: &str, text: &str) -> Result<T, ConfigError> {
-    text.trim().parse().map_err(|error| ConfigError::new(name, format!("{text:?}: {error}")))
+fn parse<T: Readable>(name: &str, text: &str) -> Result<T, ConfigError> {
+    let wrong = |_| ConfigError::value(name, format!("{:?} is not {}", loggable(text), T::FORM));
+    text.trim().parse().map_err(wrong)
 }

@@ -71,7 +71,7 @@ impl Sender {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MailError {
     /// The sender is not an address.
-    #[error("the sender is not an address like `Bellhop <no-reply@example.org>`")]
+    #[error("the sender is not a mail address, with or without a name before it")]
     Sender,
     /// The recipient is not an ASCII address.
     #[error("the recipient is not an ASCII mail address")]

@@ -53,9 +53,7 @@ pub struct Login {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Not a URL.
-    #[error(
-        "not a URL of the form smtp://user:password@host:port (reserved characters in the password must be percent-encoded)"
-    )]
+    #[error("not a URL (reserved characters in the password must be percent-encoded)")]
     Malformed,
     /// Another scheme.
     #[error("the scheme must be smtp or smtps")]

@@ -79,12 +79,14 @@ async fn a_wrong_setting_ends_the_start_with_one_line_that_names_it() {
 async fn a_port_that_is_taken_ends_the_start_before_anything_is_made() {
     let mut first = Bellhop::new().await;
     first.start().await;
-    let second = Bellhop::new().await.with("LISTEN", first.url.trim_start_matches("http://"));
-    let output = second.call(&[]).await;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!((output.status.code(), said.matches('\n').count()), (Some(78), 1), "{said}");
-    assert!(said.contains("BELLHOP_LISTEN") && said.contains("in use"), "{said}");
-    assert!(!second.data().exists(), "nothing was begun");
+    for setting in ["LISTEN", "METRICS_LISTEN"] {
+        let second = Bellhop::new().await.with(setting, first.url.trim_start_matches("http://"));
+        let output = second.call(&[]).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.matches('\n').count()), (Some(78), 1), "{said}");
+        assert!(said.contains(&format!("BELLHOP_{setting}: ")) && said.contains("in use"), "{said}");
+        assert!(!second.data().exists() && output.stdout.is_empty(), "nothing was begun");
+    }
 }
 
 #[tokio::test]

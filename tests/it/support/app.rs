@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bellhop::app::{App, Parts, maintenance};
+use bellhop::app::{App, Parts, Sockets, maintenance};
 use bellhop::clock::Clock;
 use bellhop::config::{Config, PerQueue, RetryPolicy};
 use bellhop::db::{Db, Sql};
@@ -128,7 +128,8 @@ impl TestApp {
         }
         let app = App::build(config, clock).await.unwrap();
         let stop = CancellationToken::new();
-        let running = Some(tokio::spawn(app.clone().run(parts, Some(socket), stop.clone())));
+        let running =
+            Some(tokio::spawn(app.clone().run(parts, Sockets { web: Some(socket), health: None }, stop.clone())));
         TestApp { app, url: format!("http://{address}"), stack, sink, data, stop, running, settled: true }
     }
 
