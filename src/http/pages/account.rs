@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::SecondsFormat;
+use chrono::{SecondsFormat, TimeDelta};
 
 use crate::account::login_log::{self, Filter};
 use crate::account::session::{self, Beginning};
@@ -55,7 +55,10 @@ pub async fn account(State(state): State<Arc<AppState>>, visitor: Visitor) -> Re
         && let Some(begun) = session::beginning(&state.accounts, signed_in.session).await?
     {
         let at = rows.iter().position(|(at, _)| *at <= begun.created_at).unwrap_or(rows.len());
-        rows.insert(at, (begun.created_at, present(page.t, begun)));
+        // confirming makes the account and its first session in one transaction
+        let is_first = begun.created_at - signed_in.user.created_at < TimeDelta::seconds(1);
+        let kind = if is_first { "user.confirmed" } else { "login.succeeded" };
+        rows.insert(at, (begun.created_at, present(page.t, kind, begun)));
     }
     let account = AccountPage {
         name: signed_in.user.name,
@@ -69,9 +72,9 @@ pub async fn account(State(state): State<Arc<AppState>>, visitor: Visitor) -> Re
 }
 
 /// The session that looks at the page, while the log does not have it.
-fn present(t: Text, begun: Beginning) -> ActivityRow {
+fn present(t: Text, kind: &str, begun: Beginning) -> ActivityRow {
     ActivityRow {
-        what: format::event(t, "login.succeeded", None),
+        what: format::event(t, kind, None),
         ok: true,
         at: format::moment(t, begun.created_at),
         at_iso: begun.created_at.to_rfc3339_opts(SecondsFormat::Micros, true),
