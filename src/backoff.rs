@@ -56,7 +56,8 @@ impl Iterator for Backoff {
 }
 
 /// A random part of `span`; all of it where the system has no randomness to give.
-fn jitter(span: Duration) -> Duration {
+#[must_use]
+pub fn jitter(span: Duration) -> Duration {
     let nanoseconds = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX).max(1);
     getrandom::u64().map_or(span, |random| Duration::from_nanos(random % nanoseconds))
 }

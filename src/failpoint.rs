@@ -42,7 +42,7 @@ pub const PANICS: &[&str] = &[
     "maintenance.turn",
     "queues.turn",
     "consumer.turn",
-    "revocations.turn",
+    "node.turn",
     "batch.collected",
     "broker.connected",
     "subscription.turn",

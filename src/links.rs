@@ -13,6 +13,12 @@ pub const REGISTER: &str = "/register";
 pub const REGISTER_SENT: &str = "/register/sent";
 /// How far that mail has come, for the page's script.
 pub const REGISTER_STATUS: &str = "/register/status";
+/// The same as a stream.
+pub const REGISTER_EVENTS: &str = "/register/sent/events";
+/// Asks for that mail again.
+pub const REGISTER_RESEND: &str = "/register/resend";
+/// Corrects the address that it goes to.
+pub const REGISTER_CORRECT: &str = "/register/correct";
 /// The page behind the link in that mail.
 pub const CONFIRM: &str = "/confirm";
 /// The form to sign in.
@@ -27,10 +33,14 @@ pub const FORGOT: &str = "/forgot";
 pub const FORGOT_SENT: &str = "/forgot/sent";
 /// How far that mail has come, for the page's script.
 pub const FORGOT_STATUS: &str = "/forgot/status";
+/// The same as a stream.
+pub const FORGOT_EVENTS: &str = "/forgot/sent/events";
 /// The page behind the link in that mail.
 pub const RESET: &str = "/reset";
 /// The page of who is signed in.
 pub const ACCOUNT: &str = "/account";
+/// Sign-ins and ends of sessions, as a stream for the pages of who is signed in.
+pub const ACCOUNT_EVENTS: &str = "/account/events";
 /// The form that changes the password.
 pub const ACCOUNT_PASSWORD: &str = "/account/password";
 /// The form that changes name and language.

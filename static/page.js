@@ -33,47 +33,83 @@ function rest(button) {
   button.ariaBusy = null;
 }
 
-const delivery = document.querySelector("[data-delivery]");
-const isFinal = (status) => !["queued", "sent", "delayed"].includes(status);
+// How long until a stream is asked for again that was refused.
+const PAUSE = 1000;
+const LONGEST_PAUSE = 15_000;
 
-/** Asks once; resolves to the status, or to null when there is no answer to be had just now. */
-async function ask() {
+/** Hears what a stream tells while the page is looked at. Where there is no stream to be had, `ask` is called now and then. The first
+ * thing that a stream tells is how things are, so nothing is missed while it is not heard. */
+function follow(address, events, ask) {
+  let source = null;
+  let timer;
+  let pause = PAUSE;
+  const rest = () => {
+    source?.close();
+    clearTimeout(timer);
+  };
+  const hear = () => {
+    rest();
+    const opened = new EventSource(address());
+    source = opened;
+    for (const [name, react] of Object.entries(events)) {
+      opened.addEventListener(name, (event) => {
+        pause = PAUSE;
+        react(JSON.parse(event.data));
+      });
+    }
+    opened.addEventListener("error", async () => {
+      // after a cut the browser comes back by itself
+      if (opened.readyState === EventSource.CLOSED && opened === source) {
+        await ask();
+        clearTimeout(timer);
+        timer = setTimeout(hearIfSeen, pause);
+        pause = Math.min(pause * 1.5, LONGEST_PAUSE);
+      }
+    });
+  };
+  const hearIfSeen = () => (document.hidden ? rest() : hear());
+  document.addEventListener("visibilitychange", hearIfSeen);
+  addEventListener("pagehide", rest);
+  // where a form leads, no news leads away from
+  document.addEventListener("submit", (event) => {
+    if (!event.defaultPrevented) {
+      rest();
+      timer = setTimeout(hearIfSeen, PATIENCE);
+    }
+  });
+  hearIfSeen();
+}
+
+const delivery = document.querySelector("[data-delivery]");
+
+/** Shows how far the mail has come. */
+function show({ state, text }) {
+  const words = delivery.querySelector("[aria-live]");
+  if (words.textContent !== text) {
+    words.textContent = text;
+  }
+  const before = delivery.dataset.delivery;
+  delivery.dataset.delivery = state;
+  // the page moves on, or has a form to correct the address
+  if (state === "confirmed" || (state === "rejected" && before !== state && document.querySelector("[data-correct]"))) {
+    location.reload();
+  }
+}
+
+/** Asks once; nothing comes of it when there is no answer to be had just now. */
+async function askOnce() {
   try {
     const response = await fetch(delivery.dataset.url, { headers: { accept: "application/json" }, cache: "no-store" });
-    return response.ok ? (await response.json()).status : null;
+    if (response.ok) {
+      show(await response.json());
+    }
   } catch {
-    return null;
+    // it is asked again
   }
 }
 
-/** Shows the status; true when nothing more will come. */
-function show(status) {
-  const words = delivery.dataset[status];
-  if (words !== undefined && status !== delivery.dataset.delivery) {
-    delivery.dataset.delivery = status;
-    delivery.querySelector("[aria-live]").textContent = words;
-  }
-  if (status === "confirmed") {
-    location.assign("/account");
-  }
-  return isFinal(status);
-}
-
-if (delivery && !isFinal(delivery.dataset.delivery)) {
-  let pause = 1000;
-  const follow = async () => {
-    // a page in the background asks again when it is looked at
-    if (document.hidden) {
-      document.addEventListener("visibilitychange", follow, { once: true });
-      return;
-    }
-    const status = await ask();
-    if (status === null || !show(status)) {
-      setTimeout(follow, pause);
-      pause = Math.min(pause * 1.25, 5000);
-    }
-  };
-  setTimeout(follow, pause);
+if (delivery && delivery.dataset.delivery !== "unknown") {
+  follow(() => delivery.dataset.news, { status: show }, askOnce);
 }
 
 const account = document.documentElement.dataset.account;
@@ -102,8 +138,7 @@ async function leaveUnlessOurs() {
   try {
     const response = await fetch("/api/v1/me", { headers: { accept: "application/json" }, cache: "no-store" });
     if (response.ok ? (await response.json()).user.id !== account : response.status === 401) {
-      document.documentElement.hidden = true;
-      location.reload();
+      leave();
     }
   } catch {
     // nobody knows just now; it is asked again when the page is looked at
@@ -126,4 +161,36 @@ if (account !== undefined) {
       leaveUnlessOurs();
     }
   });
+}
+
+const list = document.querySelector("[data-events]");
+
+/** Brings the list up to date, unless the sign-in is in it. */
+async function addSignIn({ id }) {
+  if (list.querySelector(`[data-session="${CSS.escape(id)}"]`)) {
+    return;
+  }
+  try {
+    const response = await fetch(location.href, { cache: "no-store" });
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const fresh = page.querySelector("[data-events]");
+    if (fresh) {
+      list.querySelector("tbody").replaceWith(fresh.querySelector("tbody"));
+      list.dataset.events = fresh.dataset.events;
+      const told = list.querySelector("[data-told]");
+      told.textContent = told.dataset.told;
+    }
+  } catch {
+    // it is in the list when the page is opened the next time
+  }
+}
+
+function leave() {
+  document.documentElement.hidden = true;
+  location.reload();
+}
+
+if (list) {
+  // where there is no stream, the page asks whose it is when it is looked at
+  follow(() => list.dataset.events, { "sign-in": addSignIn, "session-ended": leave }, () => {});
 }

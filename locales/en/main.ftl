@@ -101,15 +101,23 @@ sent-step-2 = On its way
 sent-step-3 = Handed over
 delivery-unknown = From this browser we cannot see where your mail is. If you have just registered, look in your inbox in a minute or two.
 delivery-queued = Your mail is on its way. It leaves the desk in a moment.
-delivery-sent = Your mail has been handed over to the mail server. Look in your inbox, and in the junk folder if it is not there.
+delivery-sent = Your mail was handed to the mail server at { $time }. Look in your inbox, and in the junk folder if it is not there.
 delivery-sent-here = No mail server is set up, so your mail went to the local mailbox on this machine. Open it there.
 delivery-sent-nowhere = This site has no mail server set up yet, so your mail cannot reach you. Please tell whoever runs it.
-delivery-delayed = The mail server is not taking your mail just now. We keep trying, you need not do anything, and your link stays good while it waits.
-delivery-rejected = The mail server refused this address, so our mail cannot reach you. Please correct the address and register again.
-delivery-confirmed = Your address is confirmed. We are taking you to your account.
+delivery-delayed = { $why } { $next }
+delivery-delayed-unreachable = Our mail server does not answer just now.
+delivery-delayed-later = The mail server asks us to come back later.
+delivery-delayed-ours = The mail server does not take our mails just now. That is for us to mend, and whoever runs this site is told.
+delivery-next-try = We keep trying, next at about { $time }. You need not do anything, and your link stays good while it waits.
+delivery-keep-trying = We keep trying. You need not do anything, and your link stays good while it waits.
+delivery-rejected = The mail server refused this address, so our mail cannot reach you. Please correct it.
+delivery-confirmed = Your address is confirmed. You are on your way in.
 sent-mailbox = Open the local mailbox
 sent-wrong = Is the address wrong?
 sent-correct = Correct the address
+sent-correct-hint = The mail goes there at once, and the link that went to the other address stops working. Your name and password stay.
+sent-keep = The address is right
+sent-again = Send it again
 
 # confirming an address
 
@@ -155,6 +163,9 @@ notice-password-reset = Your new password is set, and you are signed out everywh
 notice-password-changed = Your password is changed. You are signed out everywhere but here.
 notice-session-ended = That session is ended.
 notice-sessions-ended = All other sessions are ended.
+notice-mail-asked-again = We have asked for another mail. One address gets three an hour and ten a day at most.
+notice-address-corrected = The address is corrected. The earlier link does not work any more.
+notice-confirmed = Your address is confirmed. Sign in with the password you chose.
 
 # changing name and language
 
@@ -200,6 +211,7 @@ activity-show-all = Show all
 activity-none = Nothing of this kind has happened.
 activity-older = Older
 activity-newest = Newest
+activity-told = A new sign-in was added to the list.
 activity-when = When
 activity-what = What happened
 activity-device = Device

@@ -89,15 +89,23 @@ sent-step-2 = 寄送中
 sent-step-3 = 已交付
 delivery-unknown = 在这个浏览器里看不到邮件的进度。如果您刚刚注册，请过一两分钟查看收件箱。
 delivery-queued = 邮件正在路上，马上就会发出。
-delivery-sent = 邮件已交给邮件服务器。请查看收件箱；如果没有，再看看垃圾邮件。
+delivery-sent = 邮件已于 { $time } 交给邮件服务器。请查收收件箱；如果没有，请看看垃圾邮件箱。
 delivery-sent-here = 尚未配置邮件服务器，邮件已放入本机的本地邮箱，请在那里打开。
 delivery-sent-nowhere = 本站尚未配置邮件服务器，邮件无法送达您的邮箱。请告知网站管理员。
-delivery-delayed = 邮件服务器暂时没有收下邮件。我们会继续尝试，您无需操作，等待期间链接不会失效。
-delivery-rejected = 邮件服务器拒收了这个地址，我们的邮件无法送达。请更正邮箱后重新注册。
-delivery-confirmed = 邮箱已确认，正在前往您的账号。
+delivery-delayed = { $why }{ $next }
+delivery-delayed-unreachable = 我们的邮件服务器暂时没有响应。
+delivery-delayed-later = 邮件服务器要我们稍后再来。
+delivery-delayed-ours = 邮件服务器暂时不接收我们的邮件。这要由我们解决，网站的管理者已得到通知。
+delivery-next-try = 我们会继续尝试，下一次约在 { $time }。您什么都不必做，等待期间链接一直有效。
+delivery-keep-trying = 我们会继续尝试。您什么都不必做，等待期间链接一直有效。
+delivery-rejected = 邮件服务器拒收这个地址，我们的邮件无法送达。请更正地址。
+delivery-confirmed = 您的邮箱已确认，马上就带您进去。
 sent-mailbox = 打开本地邮箱
 sent-wrong = 邮箱填错了？
 sent-correct = 更正邮箱
+sent-correct-hint = 邮件会马上寄往那里，寄往原地址的链接随即失效。姓名和密码保持不变。
+sent-keep = 地址没有写错
+sent-again = 再发一次
 
 # 确认邮箱
 
@@ -143,6 +151,9 @@ notice-password-reset = 新密码已设置，您已在所有设备上退出。�
 notice-password-changed = 密码已更改。除此处外，您已在所有设备上退出。
 notice-session-ended = 该会话已结束。
 notice-sessions-ended = 其他会话已全部结束。
+notice-mail-asked-again = 已请求再发一封邮件。每个地址每小时最多三封，每天最多十封。
+notice-address-corrected = 地址已更正。原来的链接不再有效。
+notice-confirmed = 您的邮箱已确认。请用您选择的密码登录。
 
 # 更改姓名和语言
 
@@ -188,6 +199,7 @@ activity-show-all = 显示全部
 activity-none = 没有这样的记录。
 activity-older = 更早
 activity-newest = 最新
+activity-told = 列表中新增了一次登录。
 activity-when = 时间
 activity-what = 事件
 activity-device = 设备

@@ -206,13 +206,15 @@ async fn create(
             "insert into users (id, email, email_canonical, name, password_hash, locale, created_at)
              select $1, email, email_canonical, name, password_hash, locale, $3
              from registrations
-             where id = $2 and link_expires_at > $3 and confirmed_user is null
+             where id = $2 and email_canonical = $4 and link_expires_at > $3 and confirmed_user is null
              on conflict (email_canonical) do nothing
              returning id",
         )
         .bind(user)
         .bind(registration.id)
         .bind(now)
+        // the address that the link was for: it may have been corrected since the link was looked at
+        .bind(registration.email_canonical.clone())
         .optional()
         .await
         .context("cannot create the user")?;
@@ -220,13 +222,14 @@ async fn create(
         return Ok(None);
     }
     // what stays says that it was used, and has no password any more
-    tx.query("update registrations set confirmed_user = $2, password_hash = '' where id = $1")
+    tx.query("update registrations set confirmed_user = $2, password_hash = '', delivery_at = $3 where id = $1")
         .bind(registration.id)
         .bind(user)
+        .bind(now)
         .execute_deferred()
         .await
         .context("cannot mark the registration")?;
-    let new = session::begin(&mut tx, accounts, user, origin, replaces).await?;
+    let new = session::begin_confirmed(&mut tx, accounts, (user, registration.id), origin, replaces).await?;
     let confirmed = Event::UserConfirmed {
         user,
         registration: registration.id,

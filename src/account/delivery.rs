@@ -1,8 +1,11 @@
 //! How far a mail has come that a browser waits for.
 
+use anyhow::Context as _;
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
+use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::messaging::outbox;
 
@@ -17,10 +20,12 @@ pub enum DeliveryStatus {
     Delayed,
     /// Refused for good: the address is wrong.
     Rejected,
+    /// Its link was used: there is nothing to wait for any more. Never in the table, where who was confirmed stands beside it.
+    Confirmed,
 }
 
 impl DeliveryStatus {
-    /// As it stands in the table.
+    /// As it stands in the table and in what programs are told.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,6 +33,7 @@ impl DeliveryStatus {
             DeliveryStatus::Sent => "sent",
             DeliveryStatus::Delayed => "delayed",
             DeliveryStatus::Rejected => "rejected",
+            DeliveryStatus::Confirmed => "confirmed",
         }
     }
 
@@ -38,39 +44,106 @@ impl DeliveryStatus {
     }
 }
 
+/// How far a mail has come, since when, and what keeps it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// How far.
+    pub status: DeliveryStatus,
+    /// Since when.
+    pub at: Timestamp,
+    /// What it is about that it is delayed or was rejected: a word of [`crate::event::MailRefusal`]'s `class`.
+    pub trouble: Option<String>,
+    /// About when a delayed one is tried again.
+    pub next_try: Option<Timestamp>,
+}
+
+impl Delivery {
+    /// There is nothing to wait for any more.
+    #[must_use]
+    pub fn confirmed(at: Timestamp) -> Self {
+        Delivery { status: DeliveryStatus::Confirmed, at, trouble: None, next_try: None }
+    }
+}
+
+/// The columns of a row with a mail that is waited for.
+#[derive(Clone, Debug, FromRow)]
+pub(in crate::account) struct DeliveryColumns {
+    delivery: String,
+    delivery_at: Option<Timestamp>,
+    trouble: Option<String>,
+    next_try_at: Option<Timestamp>,
+    created_at: Timestamp,
+}
+
+impl DeliveryColumns {
+    /// None for a status that this program does not know.
+    pub(in crate::account) fn delivery(self) -> Option<Delivery> {
+        let DeliveryColumns { delivery, delivery_at, trouble, next_try_at, created_at } = self;
+        let status = DeliveryStatus::parse(&delivery)?;
+        Some(Delivery { status, at: delivery_at.unwrap_or(created_at), trouble, next_try: next_try_at })
+    }
+}
+
 /// What a browser waits for the mail of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    /// A registration.
-    Registration(Uuid),
+    /// A registration, and which of its mails.
+    Registration(Uuid, u32),
     /// A password that was forgotten.
     Reset(Uuid),
 }
 
-/// Records how far the mail has come, and appends the event, if there is one, when that is a change. A mail that was sent
-/// stays sent.
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// How far the mail has come by it.
+    pub status: DeliveryStatus,
+    /// What it is about, if it failed.
+    pub trouble: Option<&'static str>,
+    /// When the next one will be, as far as is known.
+    pub next_try: Option<Timestamp>,
+}
+
+/// Records how far the mail has come, and appends the event when that is a change. A mail that was sent stays
+/// sent, and of one in whose place another was asked for nothing is recorded any more.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn record(
-    accounts: &Accounts,
-    awaited: Awaited,
-    delivery: DeliveryStatus,
-    event: Option<&Event>,
-) -> anyhow::Result<()> {
-    let (id, update) = match awaited {
-        Awaited::Registration(id) => {
-            (id, "update registrations set delivery = $2 where id = $1 and delivery <> $2 and delivery <> 'sent'")
-        }
-        Awaited::Reset(id) => {
-            (id, "update resets set delivery = $2 where id = $1 and delivery <> $2 and delivery <> 'sent'")
-        }
-    };
+pub async fn record(accounts: &Accounts, awaited: Awaited, attempt: Attempt, event: &Event) -> anyhow::Result<()> {
+    let Attempt { status, trouble, next_try } = attempt;
+    let now = accounts.clock.now();
     let mut tx = accounts.db.begin().await?;
-    let changed = tx.query(update).bind(id).bind(delivery.as_str()).execute().await?;
-    if changed == 1
-        && let Some(event) = event
-    {
+    let update = match awaited {
+        Awaited::Registration(id, mail) => tx
+            .query(
+                "update registrations
+                 set delivery = $2, delivery_at = case when delivery = $2 then delivery_at else $3 end,
+                   trouble = $4, next_try_at = $5
+                 where id = $1 and delivery <> 'sent' and mails = $6
+                 returning delivery_at = $3",
+            )
+            .bind(id)
+            .bind(status.as_str())
+            .bind(now)
+            .bind(trouble)
+            .bind(next_try)
+            .bind(i64::from(mail)),
+        Awaited::Reset(id) => tx
+            .query(
+                "update resets
+                 set delivery = $2, delivery_at = case when delivery = $2 then delivery_at else $3 end,
+                   trouble = $4, next_try_at = $5
+                 where id = $1 and delivery <> 'sent'
+                 returning delivery_at = $3",
+            )
+            .bind(id)
+            .bind(status.as_str())
+            .bind(now)
+            .bind(trouble)
+            .bind(next_try),
+    };
+    let updated: Option<(Option<bool>,)> = update.optional().await.context("cannot record how far a mail has come")?;
+    if let Some((Some(true),)) = updated {
         outbox::append(&mut tx, &accounts.clock, event).await?;
     }
     accounts.commit(tx).await

@@ -1,7 +1,8 @@
 //! The domain: one file per use case, its SQL inside it; one public function that writes is one transaction.
 //!
-//! * [`register`], [`confirm`], [`login`], [`reset`], [`change_password`], [`profile`]: what people do
+//! * [`register`], [`resend`], [`confirm`], [`login`], [`reset`], [`change_password`], [`profile`]: what people do
 //! * [`session`], [`login_log`], [`user`], [`delivery`]: what follows from it and is looked up
+//! * [`watchers`]: who waits for it on this node
 //! * [`budget`]: how often
 //! * [`credentials`]: passwords, tokens, links, keys, and the comparing of passwords
 //! * [`identity`]: the rules for addresses and names
@@ -19,8 +20,10 @@ pub mod login_log;
 pub mod profile;
 pub mod purge;
 pub mod register;
+pub mod resend;
 pub mod reset;
 pub mod session;
 pub mod user;
+pub mod watchers;
 
 pub use self::accounts::Accounts;

@@ -13,7 +13,7 @@ use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::{Password, Weakness};
 use crate::account::credentials::token::Token;
 use crate::account::credentials::token::TokenHash;
-use crate::account::delivery::DeliveryStatus;
+use crate::account::delivery::{Delivery, DeliveryColumns, DeliveryStatus};
 use crate::account::identity::address::{Address, AddressError};
 use crate::account::identity::name::{DisplayName, NameError};
 use crate::clock::Timestamp;
@@ -86,7 +86,7 @@ pub async fn register(accounts: &Accounts, new: NewRegistration<'_>) -> anyhow::
         let code = accounts.keys.code(Purpose::Form, &[form.as_bytes(), address.canonical().as_bytes()]);
         let browser = Token::derived(code);
         let is_new = write(accounts, &new, (&address, &name, &hash), browser.hash()).await?;
-        if is_new || is_repeated(accounts, &new, &name, browser.hash()).await? {
+        if is_new || is_repeated(accounts, &new, (&address, &name), browser.hash()).await? {
             return Ok(browser);
         }
     }
@@ -138,17 +138,22 @@ async fn write(
     Ok(true)
 }
 
-/// Whether the registration of this token is of the same name and password: then the same form has been sent twice.
+/// Whether the registration of this token is of the same name and password, and its address was not corrected: then the same form
+/// has been sent twice.
 async fn is_repeated(
     accounts: &Accounts,
     new: &NewRegistration<'_>,
-    name: &DisplayName,
+    (address, name): (&Address, &DisplayName),
     browser: TokenHash,
 ) -> anyhow::Result<bool> {
     let found: Option<(String, String)> = accounts
         .db
-        .query("select name, password_hash from registrations where browser_hash = $1 and confirmed_user is null")
+        .query(
+            "select name, password_hash from registrations
+             where browser_hash = $1 and email_canonical = $2 and confirmed_user is null",
+        )
         .bind(browser.to_vec())
+        .bind(address.canonical().to_owned())
         .optional()
         .await
         .context("cannot look the registration up")?;
@@ -156,22 +161,57 @@ async fn is_repeated(
     Ok(first_name == name.as_str() && accounts.hasher.verify(password, Some(&hash)).await?.0.right)
 }
 
-/// The registration of a browser that waits: its address and how far the mail has come.
+/// A registration whose browser waits.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The registration.
+    pub id: Uuid,
+    /// Where its mail goes.
+    pub email: String,
+    /// Which of its mails that is, from 1: another one is asked for in the place of this one.
+    pub mail: u32,
+    /// How far the mail has come.
+    pub delivery: Delivery,
+    /// Where the person wants to go once confirmed, a path of ours.
+    pub next: Option<String>,
+}
+
+#[derive(FromRow)]
+struct WaitingRow {
+    id: Uuid,
+    email: String,
+    mails: i64,
+    #[sqlx(flatten)]
+    columns: DeliveryColumns,
+    confirmed_user: Option<Uuid>,
+    next: Option<String>,
+}
+
+/// The registration of a browser, and how far its mail has come: confirmed, once its own link was used. That another one of the
+/// same address was, is no news of this one.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn status(accounts: &Accounts, browser: TokenHash) -> sqlx::Result<Option<(String, DeliveryStatus)>> {
-    let found: Option<(String, String)> = accounts
+pub async fn waiting(accounts: &Accounts, browser: TokenHash) -> sqlx::Result<Option<Waiting>> {
+    let found: Option<WaitingRow> = accounts
         .db
         .query(
-            "select email, delivery from registrations
-             where browser_hash = $1 and expires_at > $2 and confirmed_user is null",
+            "select id, email, mails, delivery, delivery_at, trouble, next_try_at, created_at, confirmed_user, next
+             from registrations
+             where browser_hash = $1 and expires_at > $2",
         )
         .bind(browser.to_vec())
         .bind(accounts.clock.now())
         .optional()
         .await?;
-    Ok(found.and_then(|(email, status)| Some((email, DeliveryStatus::parse(&status)?))))
+    Ok(found.and_then(|row| {
+        let WaitingRow { id, email, mails, columns, confirmed_user, next } = row;
+        let mut delivery = columns.delivery()?;
+        if confirmed_user.is_some() {
+            delivery = Delivery::confirmed(delivery.at);
+        }
+        Some(Waiting { id, email, mail: u32::try_from(mails).ok()?, delivery, next })
+    }))
 }
 
 /// What the mail of a registration needs.
@@ -187,6 +227,8 @@ pub struct Pending {
     pub locale: String,
     /// Whether the mail is within the budgets of its address, once that was asked.
     pub within_budget: Option<bool>,
+    /// How many mails were asked for; the last one counts.
+    pub mails: i64,
 }
 
 /// A registration that is still unconfirmed, or none: confirmed meanwhile, or purged.
@@ -197,7 +239,7 @@ pub async fn pending(accounts: &Accounts, id: Uuid) -> sqlx::Result<Option<Pendi
     accounts
         .db
         .query(
-            "select id, email, email_canonical, locale, within_budget from registrations
+            "select id, email, email_canonical, locale, within_budget, mails from registrations
              where id = $1 and confirmed_user is null",
         )
         .bind(id)
@@ -224,11 +266,12 @@ pub async fn open(accounts: &Accounts, pending: &Pending) -> anyhow::Result<bool
         "update registrations
          set link_expires_at = $2, within_budget = $3,
              expires_at = case when expires_at < $2 then $2 else expires_at end
-         where id = $1",
+         where id = $1 and mails = $4",
     )
     .bind(pending.id)
     .bind(until)
     .bind(may_send)
+    .bind(pending.mails)
     .execute_deferred()
     .await
     .context("cannot open the link")?;

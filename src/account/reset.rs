@@ -16,7 +16,7 @@ use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::{LinkToken, link_token};
 use crate::account::credentials::policy::Weakness;
 use crate::account::credentials::token::{Token, TokenHash};
-use crate::account::delivery::DeliveryStatus;
+use crate::account::delivery::{Delivery, DeliveryColumns, DeliveryStatus};
 use crate::account::identity::address::Address;
 use crate::account::identity::name::DisplayName;
 use crate::account::session;
@@ -83,19 +83,41 @@ pub async fn request(accounts: &Accounts, request: ResetRequest<'_>) -> anyhow::
     Ok(browser)
 }
 
-/// The request of a browser: its address and how far the mail has come.
+/// A request whose browser waits.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The request.
+    pub id: Uuid,
+    /// The address.
+    pub email: String,
+    /// How far the mail has come.
+    pub delivery: Delivery,
+}
+
+/// The request of a browser, and how far its mail has come.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn status(accounts: &Accounts, browser: TokenHash) -> sqlx::Result<Option<(String, DeliveryStatus)>> {
-    let found: Option<(String, String)> = accounts
+pub async fn waiting(accounts: &Accounts, browser: TokenHash) -> sqlx::Result<Option<Waiting>> {
+    let found: Option<WaitingRow> = accounts
         .db
-        .query("select email, delivery from resets where browser_hash = $1 and expires_at > $2")
+        .query(
+            "select id, email, delivery, delivery_at, trouble, next_try_at, created_at from resets
+             where browser_hash = $1 and expires_at > $2",
+        )
         .bind(browser.to_vec())
         .bind(accounts.clock.now())
         .optional()
         .await?;
-    Ok(found.and_then(|(email, status)| Some((email, DeliveryStatus::parse(&status)?))))
+    Ok(found.and_then(|row| Some(Waiting { id: row.id, email: row.email, delivery: row.columns.delivery()? })))
+}
+
+#[derive(FromRow)]
+struct WaitingRow {
+    id: Uuid,
+    email: String,
+    #[sqlx(flatten)]
+    columns: DeliveryColumns,
 }
 
 /// A request with who has its address by now, if anybody has.

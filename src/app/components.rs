@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::session::cache::SessionCache;
+use crate::account::watchers::Watchers;
 use crate::config::Config;
 use crate::health::{Health, Part};
 use crate::mail::Transport;
@@ -34,6 +35,8 @@ pub struct App {
     pub mail: Arc<Transport>,
     /// The sessions that this node has cached.
     pub sessions: Arc<SessionCache>,
+    /// The pages that wait on this node.
+    pub watchers: Arc<Watchers>,
     /// The domain of Message-IDs.
     pub(super) mail_domain: Arc<str>,
     /// How its parts fare.

@@ -21,6 +21,7 @@ impl App {
             accounts: self.accounts.clone(),
             mail: Arc::clone(&self.mail),
             mail_rate: self.config.mail.rate.map(RateLimit::per_minute),
+            retry: self.config.messaging.retry,
             public_url: self.config.http.public_url.clone(),
             health: self.health.clone(),
             mail_domain: Arc::clone(&self.mail_domain),

@@ -34,6 +34,7 @@ use crate::account::credentials::hasher::Cost;
 use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::password_check::PasswordCheck;
 use crate::account::session::cache::SessionCache;
+use crate::account::watchers::Watchers;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, PasswordConfig};
 use crate::db::{Db, Location};
@@ -42,7 +43,7 @@ use crate::http::health;
 use crate::http::middleware::client_ip::Proxies;
 use crate::http::server;
 use crate::http::server::limits::ConnectionLimits;
-use crate::listeners::{self, revocations};
+use crate::listeners::{self, node};
 use crate::messaging::broker::{Broker, QueueDepth};
 use crate::messaging::notify::Notifier;
 use crate::messaging::topology::Topology;
@@ -109,9 +110,10 @@ impl App {
         let mail = Arc::new(transports::mail(&config, sender, smtp, accounts.clock.clone())?);
         let (tasks, stop_connections) = (TaskTracker::new(), CancellationToken::new());
         let tiers = config.messaging.retry.tiers;
-        let topology = Arc::new(Topology::new(listeners::bindings(), &revocations::KEYS, tiers));
+        let topology = Arc::new(Topology::new(listeners::bindings(), &node::KEYS, tiers));
         let broker = transports::broker(&config, &accounts, Arc::clone(&topology), &tasks, &stop_connections).await?;
         let (config, sessions) = (Arc::new(config), Arc::new(SessionCache::default()));
+        let watchers = Arc::new(Watchers::default());
         let (health, process) = (Health::default(), accounts.clock.new_id());
         Ok(App {
             config,
@@ -120,6 +122,7 @@ impl App {
             topology,
             mail,
             sessions,
+            watchers,
             mail_domain,
             health,
             process,
@@ -175,9 +178,12 @@ impl App {
         }
         if let Some(socket) = web_socket.filter(|_| parts.web) {
             self.accounts.hasher.log_kernel();
-            let (broker, sessions, stop) = (self.broker.clone(), Arc::clone(&self.sessions), until());
-            tasks.spawn("revocations", move || revocations::run(broker.clone(), Arc::clone(&sessions), stop.clone()));
-            let (router, limits) = self.web(socket.local_addr()?.port(), DRAIN_TIMEOUT, readiness)?;
+            let (broker, stop) = (self.broker.clone(), until());
+            let (sessions, watchers) = (Arc::clone(&self.sessions), Arc::clone(&self.watchers));
+            tasks.spawn("node", move || {
+                node::run(broker.clone(), Arc::clone(&sessions), Arc::clone(&watchers), stop.clone())
+            });
+            let (router, limits) = self.web(socket.local_addr()?.port(), DRAIN_TIMEOUT, readiness, until())?;
             sockets.push(listen(&requests, "web", socket, router, limits));
         }
         // last, so that it knows all parts from the first

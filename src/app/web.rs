@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::components::App;
 use super::transports;
+use crate::http::live::LivePages;
 use crate::http::middleware::MiddlewareConfig;
 use crate::http::middleware::body_limit::BodyLimits;
 use crate::http::middleware::client_ip::Proxies;
@@ -30,12 +33,13 @@ impl App {
         }))
     }
 
-    /// The router, and the limits of a connection, which may take `drain` to finish when stopping.
+    /// The router, and the limits of a connection, which may take `drain` to finish when `stop` has come.
     pub(super) fn web(
         &self,
         port: u16,
         drain: Duration,
         readiness: Arc<Readiness>,
+        stop: CancellationToken,
     ) -> anyhow::Result<(axum::Router, ConnectionLimits)> {
         let http = &self.config.http;
         let state = AppState {
@@ -47,6 +51,7 @@ impl App {
             https: http.public_url.scheme() == "https",
             security_contact: http.security_contact.clone(),
             rate_limits: RateLimits::new(http.limits, self.config.mail.rate),
+            live: Arc::new(LivePages::new(Arc::clone(&self.watchers), http.limits, stop)),
             operator: self.operator(),
         };
         let site = Site::new(&http.public_url, port)?.with_hsts_subdomains(http.hsts_subdomains);

@@ -123,6 +123,16 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// How long what has just failed waits until it is tried again; none when it has been failing for too long.
+    #[must_use]
+    pub fn next_wait(&self, attempt: u32, failing_for: Duration) -> Option<Duration> {
+        if failing_for >= self.total {
+            return None;
+        }
+        let attempt = usize::try_from(attempt).unwrap_or(usize::MAX);
+        self.tiers.get(attempt).or(self.tiers.last()).copied()
+    }
+
     /// A mail server may be away for a day: to give up sooner would lose mails for nothing. And the inbox must remember for
     /// longer than an event may come again.
     fn parse(values: &mut Values) -> Result<Self, ConfigError> {

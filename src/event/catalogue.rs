@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::bounds::{ATTEMPTED, CLASS, ENHANCED_CODE, MESSAGE_ID, REASON, TEMPLATE, TextBound, USER_AGENT};
 
 /// Every type, which is the routing key too.
-pub const TYPES: [&str; 11] = [
+pub const TYPES: [&str; 14] = [
     "user.registered",
     "user.confirmed",
     "login.succeeded",
@@ -21,6 +21,9 @@ pub const TYPES: [&str; 11] = [
     "password.reset_requested",
     "password.changed",
     "user.updated",
+    "confirmation.requested",
+    "session.begun",
+    "mail.kept_back",
 ];
 
 /// Something that happened.
@@ -118,6 +121,36 @@ pub enum Event {
     UserUpdated {
         /// Whose; the row says what it is now.
         user: Uuid,
+    },
+    /// Somebody who registered asked for the mail again, at the same address or a corrected one.
+    #[serde(rename = "confirmation.requested")]
+    ConfirmationRequested {
+        /// The pending registration.
+        registration: Uuid,
+        /// Which of its mails this is, 2 for the first that was asked for again; none but the last one goes.
+        #[schema(maximum = 4_294_967_295_u32)]
+        mail: u32,
+        /// From where.
+        #[serde(flatten)]
+        origin: Origin,
+    },
+    /// A session began; pages that wait for it are told.
+    #[serde(rename = "session.begun")]
+    SessionBegun {
+        /// Whose.
+        user: Uuid,
+        /// Which.
+        session: Uuid,
+        /// What became the user by it, if that is how it began.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        registration: Option<Uuid>,
+    },
+    /// A mail was kept back, for its address has had as many as it may get; the mail server was asked about the recipient all the same.
+    #[serde(rename = "mail.kept_back")]
+    MailKeptBack {
+        /// The mail.
+        #[serde(flatten)]
+        mail: MailFact,
     },
     /// Somebody has forgotten the password of an address; nobody has looked yet whether anybody has it.
     #[serde(rename = "password.reset_requested")]
@@ -232,16 +265,20 @@ impl Event {
     #[must_use]
     pub fn subject(&self) -> Option<Uuid> {
         match self {
-            Event::UserRegistered { registration, .. } => Some(*registration),
+            Event::UserRegistered { registration, .. } | Event::ConfirmationRequested { registration, .. } => {
+                Some(*registration)
+            }
             Event::UserConfirmed { user, .. }
             | Event::LoginSucceeded { user, .. }
             | Event::SessionRevoked { user, .. }
+            | Event::SessionBegun { user, .. }
             | Event::PasswordChanged { user, .. }
             | Event::UserUpdated { user } => Some(*user),
             Event::LoginFailed { user, .. } => *user,
-            Event::MailSent { mail } | Event::MailDelayed { mail, .. } | Event::MailRejected { mail, .. } => {
-                mail.registration.or(mail.reset).or(mail.user)
-            }
+            Event::MailSent { mail }
+            | Event::MailKeptBack { mail }
+            | Event::MailDelayed { mail, .. }
+            | Event::MailRejected { mail, .. } => mail.registration.or(mail.reset).or(mail.user),
             Event::PasswordResetRequested { reset, .. } => Some(*reset),
         }
     }
@@ -252,6 +289,7 @@ impl Event {
     pub(super) fn texts(&mut self) -> Vec<(TextBound, &mut String)> {
         match self {
             Event::UserRegistered { registration: _, origin }
+            | Event::ConfirmationRequested { registration: _, mail: _, origin }
             | Event::UserConfirmed { user: _, registration: _, session: _, origin }
             | Event::LoginSucceeded { user: _, session: _, origin }
             | Event::PasswordResetRequested { reset: _, origin }
@@ -259,8 +297,10 @@ impl Event {
             Event::LoginFailed { user: _, attempted, reason: _, origin } => {
                 origin.texts().into_iter().chain([(ATTEMPTED, attempted)]).collect()
             }
-            Event::SessionRevoked { user: _, session: _ } | Event::UserUpdated { user: _ } => Vec::new(),
-            Event::MailSent { mail } => mail.texts().into(),
+            Event::SessionRevoked { user: _, session: _ }
+            | Event::SessionBegun { user: _, session: _, registration: _ }
+            | Event::UserUpdated { user: _ } => Vec::new(),
+            Event::MailSent { mail } | Event::MailKeptBack { mail } => mail.texts().into(),
             Event::MailDelayed { mail, reason, refusal } | Event::MailRejected { mail, reason, refusal } => {
                 mail.texts().into_iter().chain([(REASON, reason)]).chain(refusal.texts()).collect()
             }

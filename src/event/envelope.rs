@@ -32,6 +32,9 @@ impl OutboxEvent for Event {
             Event::PasswordResetRequested { .. } => "password.reset_requested",
             Event::PasswordChanged { .. } => "password.changed",
             Event::UserUpdated { .. } => "user.updated",
+            Event::ConfirmationRequested { .. } => "confirmation.requested",
+            Event::SessionBegun { .. } => "session.begun",
+            Event::MailKeptBack { .. } => "mail.kept_back",
         }
     }
 

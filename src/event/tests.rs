@@ -33,10 +33,13 @@ pub(super) fn every() -> Vec<Event> {
         Event::SessionRevoked { user, session },
         Event::MailSent { mail: mail.clone() },
         Event::MailDelayed { mail: mail.clone(), reason: "451 later".into(), refusal: MailRefusal::default() },
-        Event::MailRejected { mail, reason: "550 no".into(), refusal },
+        Event::MailRejected { mail: mail.clone(), reason: "550 no".into(), refusal },
         Event::PasswordResetRequested { reset: registration, origin: origin.clone() },
-        Event::PasswordChanged { user, by: PasswordChange::Account, session: Some(session), origin },
+        Event::PasswordChanged { user, by: PasswordChange::Account, session: Some(session), origin: origin.clone() },
         Event::UserUpdated { user },
+        Event::ConfirmationRequested { registration, mail: 2, origin },
+        Event::SessionBegun { user, session, registration: Some(registration) },
+        Event::MailKeptBack { mail },
     ]
 }
 

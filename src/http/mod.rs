@@ -3,8 +3,8 @@
 //! * [`pages`]: what people see; [`api`]: the same for programs; [`health`]: for whoever runs it
 //! * [`extract`]: what a request says; [`middleware`]: the layers around every route; [`server`]: from sockets to requests,
 //!   with every time and size bounded. None of these sees a page or a call of the API
-//! * [`state`], [`problem`], [`response`], [`cookies`], [`notice`], `accept`, `field_errors`, [`rate_limit`], [`readiness`]: what these
-//!   share
+//! * [`state`], [`problem`], [`response`], [`cookies`], [`notice`], [`live`], [`delivery_state`], `accept`, `field_errors`,
+//!   [`rate_limit`], [`readiness`]: what these share
 //!
 //! This file is the route table: every route once.
 
@@ -17,11 +17,11 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::api::{admin, document, me, me_sessions, recovery, registration, session};
+use self::api::{admin, document, me, me_sessions, recovery, registration, session, waiting};
 use self::middleware::MiddlewareConfig;
 use self::pages::{
-    account, activity, api_index, assets, confirm, forgot, forgot_sent, home, language, login, logout, mail, mailbox,
-    password, profile, register, register_sent, reset, sessions,
+    account, account_events, activity, api_index, assets, confirm, forgot, forgot_sent, home, language, login, logout,
+    mail, mailbox, password, profile, register, register_sent, reset, sessions,
 };
 use self::state::AppState;
 use crate::links;
@@ -29,9 +29,11 @@ use crate::links;
 mod accept;
 pub mod api;
 pub mod cookies;
+pub mod delivery_state;
 pub mod extract;
 mod field_errors;
 pub mod health;
+pub mod live;
 pub mod middleware;
 pub mod notice;
 pub mod pages;
@@ -49,6 +51,9 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::REGISTER, get(register::form).post(register::submit))
         .route(links::REGISTER_SENT, get(register_sent::sent))
         .route(links::REGISTER_STATUS, get(register_sent::status))
+        .route(links::REGISTER_EVENTS, get(register_sent::events))
+        .route(links::REGISTER_RESEND, post(register_sent::resend))
+        .route(links::REGISTER_CORRECT, post(register_sent::correct))
         .route(links::CONFIRM, get(confirm::form).post(confirm::submit))
         .route(links::LOGIN, get(login::form).post(login::submit))
         .route(links::LOGOUT, post(logout::logout))
@@ -56,8 +61,10 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::FORGOT, get(forgot::form).post(forgot::submit))
         .route(links::FORGOT_SENT, get(forgot_sent::sent))
         .route(links::FORGOT_STATUS, get(forgot_sent::status))
+        .route(links::FORGOT_EVENTS, get(forgot_sent::events))
         .route(links::RESET, get(reset::form).post(reset::submit))
         .route(links::ACCOUNT, get(account::account))
+        .route(links::ACCOUNT_EVENTS, get(account_events::events))
         .route(links::ACCOUNT_PROFILE, get(profile::form).post(profile::submit))
         .route(links::ACCOUNT_ACTIVITY, get(activity::activity))
         .route(links::ACCOUNT_PASSWORD, get(password::form).post(password::submit))
@@ -94,6 +101,9 @@ fn api() -> OpenApiRouter<Arc<AppState>> {
     OpenApiRouter::with_openapi(document::without_calls())
         .routes(routes!(registration::register))
         .routes(routes!(registration::confirm))
+        .routes(routes!(waiting::status))
+        .routes(routes!(waiting::resend))
+        .routes(routes!(waiting::correct))
         .routes(routes!(session::login))
         .routes(routes!(session::logout))
         .routes(routes!(recovery::forgot))

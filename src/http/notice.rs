@@ -29,11 +29,25 @@ pub enum Notice {
     SessionEnded,
     /// All other sessions were ended.
     SessionsEnded,
+    /// A mail was asked for again.
+    MailAskedAgain,
+    /// The address of a registration was corrected.
+    AddressCorrected,
+    /// The address of a registration was confirmed, in another browser.
+    Confirmed,
 }
 
 impl Notice {
-    const ALL: [Self; 5] =
-        [Self::PasswordReset, Self::PasswordChanged, Self::ProfileChanged, Self::SessionEnded, Self::SessionsEnded];
+    const ALL: [Self; 8] = [
+        Self::PasswordReset,
+        Self::PasswordChanged,
+        Self::ProfileChanged,
+        Self::SessionEnded,
+        Self::SessionsEnded,
+        Self::MailAskedAgain,
+        Self::AddressCorrected,
+        Self::Confirmed,
+    ];
 
     /// The cookie's value.
     fn word(self) -> &'static str {
@@ -43,6 +57,9 @@ impl Notice {
             Self::ProfileChanged => "profile-changed",
             Self::SessionEnded => "session-ended",
             Self::SessionsEnded => "sessions-ended",
+            Self::MailAskedAgain => "mail-asked-again",
+            Self::AddressCorrected => "address-corrected",
+            Self::Confirmed => "confirmed",
         }
     }
 
@@ -55,6 +72,9 @@ impl Notice {
             Self::ProfileChanged => t.get("notice-profile-changed"),
             Self::SessionEnded => t.get("notice-session-ended"),
             Self::SessionsEnded => t.get("notice-sessions-ended"),
+            Self::MailAskedAgain => t.get("notice-mail-asked-again"),
+            Self::AddressCorrected => t.get("notice-address-corrected"),
+            Self::Confirmed => t.get("notice-confirmed"),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::account::credentials::token::{Token, TokenHash};
 use crate::account::reset::REQUEST_LIFETIME;
 use crate::account::session::cache::SessionCache;
 use crate::http::cookies::Cookie;
+use crate::http::live::LivePages;
 use crate::http::rate_limit::RateLimits;
 use crate::http::readiness::Readiness;
 use crate::mail::{Mailbox, Transport};
@@ -34,6 +35,8 @@ pub struct AppState {
     pub security_contact: Option<Url>,
     /// How often a network may ask.
     pub rate_limits: RateLimits,
+    /// The pages that stay open and are told.
+    pub live: Arc<LivePages>,
     /// What administrators see and do.
     pub operator: Operator,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::account::Accounts;
+use crate::config::RetryPolicy;
 use crate::health::Health;
 use crate::mail::Transport;
 use crate::messaging::consumer::layers::{RateLimit, Stack};
@@ -18,6 +19,8 @@ pub struct ListenerContext {
     pub mail: Arc<Transport>,
     /// How fast they may leave, if it is limited.
     pub mail_rate: Option<RateLimit>,
+    /// When a mail that is delayed is tried again.
+    pub retry: RetryPolicy,
     /// The base of links.
     pub public_url: Url,
     /// Where their parts are counted.

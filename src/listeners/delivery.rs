@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::context::ListenerContext;
 use super::mail_layout::RenderedMail;
-use crate::account::delivery::DeliveryStatus;
+use crate::account::delivery::{Attempt, DeliveryStatus};
 use crate::event::{Event, MailFact, MailRefusal};
 use crate::failpoint;
 use crate::locale::Locale;
 use crate::mail::{Handover, Mail, SendError, Trouble};
 use crate::messaging::consumer::layers::{self, Answer, LeasedMessage, Stack, retry_until_recorded};
-use crate::messaging::consumer::lease::{EVENT_LEASE, Lease};
+use crate::messaging::consumer::lease::EVENT_LEASE;
 use crate::messaging::message::Outcome;
 
 /// A server may take ten minutes to reply to a mail's final dot (RFC 5321 section 4.5.3.2.6).
@@ -78,14 +78,21 @@ impl Composed {
 }
 
 /// Hands a mail over, as long as the lease is held, and has `record` write what became of it. Of a mail that is kept back nothing
-/// has happened but what a browser is shown: there is no event then.
-pub(super) async fn deliver<R, F>(context: &ListenerContext, lease: Arc<Lease>, composed: Composed, record: R) -> Answer
+/// else is told than that it was: what a browser is shown all the same stands in its row.
+pub(super) async fn deliver<R, F>(
+    context: &ListenerContext,
+    LeasedMessage { message, lease }: LeasedMessage,
+    composed: Composed,
+    record: R,
+) -> Answer
 where
-    R: Fn(DeliveryStatus, Option<Event>) -> F,
+    R: Fn(Attempt, Event) -> F,
     F: Future<Output = anyhow::Result<()>>,
 {
     let Composed { fact, mail, handover } = composed;
-    let record = |delivery, event: Event| record(delivery, (handover == Handover::Whole).then_some(event));
+    let kept_back = Event::MailKeptBack { mail: fact.clone() };
+    let record =
+        |attempt, event: Event| record(attempt, if handover == Handover::Whole { event } else { kept_back.clone() });
     // a worker that was paused must not send what another one has taken over; if the database cannot say, it does not send
     let may_send = move || {
         let lease = Arc::clone(&lease);
@@ -94,7 +101,8 @@ where
     match context.mail.send(&mail, handover, may_send).await {
         Ok(_) => {
             failpoint::reach("mail.accepted");
-            retry_until_recorded(|| record(DeliveryStatus::Sent, Event::MailSent { mail: fact.clone() })).await?;
+            let sent = Attempt { status: DeliveryStatus::Sent, trouble: None, next_try: None };
+            retry_until_recorded(|| record(sent, Event::MailSent { mail: fact.clone() })).await?;
             failpoint::reach("delivery.recorded");
             Ok(Outcome::Ack)
         }
@@ -104,15 +112,20 @@ where
             let (class, said) = (trouble.class.as_str(), Some(&trouble.said).filter(|said| !said.is_empty()));
             tracing::warn!(class, reason = %trouble, said, "the mail server refuses the address");
             let (reason, refusal) = (trouble.to_string(), refusal(&trouble));
-            record(DeliveryStatus::Rejected, Event::MailRejected { mail: fact, reason, refusal }).await?;
+            let trouble = Some(trouble.class.as_str());
+            let rejected = Attempt { status: DeliveryStatus::Rejected, trouble, next_try: None };
+            record(rejected, Event::MailRejected { mail: fact, reason, refusal }).await?;
             Ok(Outcome::Ack)
         }
         Err(SendError::Withdrawn) => Ok(Outcome::Snooze(EVENT_LEASE)),
         // it passes, or an operator can mend it (a wrong login, a policy), and then it is sent
         Err(SendError::Temporary(trouble)) => {
             let (reason, refusal) = (trouble.to_string(), refusal(&trouble));
-            let delayed = Event::MailDelayed { mail: fact, reason: reason.clone(), refusal };
-            record(DeliveryStatus::Delayed, delayed).await?;
+            let now = context.accounts.clock.now();
+            let wait = context.retry.next_wait(message.attempt, message.failing_for(now));
+            let (class, next_try) = (Some(trouble.class.as_str()), wait.map(|wait| now + wait));
+            let delayed = Attempt { status: DeliveryStatus::Delayed, trouble: class, next_try };
+            record(delayed, Event::MailDelayed { mail: fact, reason: reason.clone(), refusal }).await?;
             Ok(Outcome::RetryLater { reason, said: trouble.said })
         }
     }

@@ -7,7 +7,7 @@
 //! * [`login_log`]: writes logins into the login log
 //! * [`password_reset`]: sends the mail for a forgotten password
 //! * [`notices`]: warns a person by mail of what was done with their account
-//! * [`revocations`]: not in the table, as its queue comes and goes with a web node: drops revoked sessions from its cache
+//! * [`node`]: not in the table, as its queue comes and goes with a web node: drops ended sessions from its cache and wakes its pages
 
 use self::context::Listener;
 
@@ -16,9 +16,9 @@ pub mod context;
 mod delivery;
 pub mod login_log;
 mod mail_layout;
+pub mod node;
 pub mod notices;
 pub mod password_reset;
-pub mod revocations;
 
 /// Every listener.
 pub const LISTENERS: [Listener; 4] =
@@ -39,9 +39,9 @@ mod tests {
     #[test]
     fn web_nodes_hear_no_event_that_the_reconciler_would_miss_at_a_listener() {
         let is_bound = |keys: &[&str], kind: &str| keys.iter().any(|key| matches(key, kind));
-        let heard: Vec<&str> = event::TYPES.into_iter().filter(|kind| is_bound(&revocations::KEYS, kind)).collect();
+        let heard: Vec<&str> = event::TYPES.into_iter().filter(|kind| is_bound(&node::KEYS, kind)).collect();
         let missed = |kind: &&str| LISTENERS.iter().any(|listener| is_bound(listener.keys, kind));
-        assert_eq!(heard, revocations::KEYS);
+        assert_eq!(heard, node::KEYS);
         assert_eq!(heard.into_iter().find(missed), None);
     }
 }

@@ -24,6 +24,14 @@ pub struct Message {
     pub failure: Option<Failure>,
 }
 
+impl Message {
+    /// How long it has been failing.
+    #[must_use]
+    pub fn failing_for(&self, now: Timestamp) -> Duration {
+        self.failure.as_ref().map_or(Duration::ZERO, |failure| (now - failure.first_at).to_std().unwrap_or_default())
+    }
+}
+
 /// Characters of a reason that travel; the rest is in the log.
 pub(crate) const MAX_REASON_CHARS: usize = 1_000;
 

@@ -99,6 +99,10 @@ fn version_1() -> Vec<(&'static str, Event)> {
         ("mail.sent.reset", Event::MailSent { mail: mail_of("password_reset", Some(registration), None) }),
         ("mail.sent.user", Event::MailSent { mail: mail_of("password_changed", None, Some(user)) }),
         ("user.updated", Event::UserUpdated { user }),
+        ("confirmation.requested", Event::ConfirmationRequested { registration, mail: 2, origin: origin.clone() }),
+        ("session.begun", Event::SessionBegun { user, session, registration: None }),
+        ("session.begun.confirmed", Event::SessionBegun { user, session, registration: Some(registration) }),
+        ("mail.kept_back", Event::MailKeptBack { mail: mail("confirmation") }),
     ]
 }
 

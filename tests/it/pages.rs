@@ -1,6 +1,7 @@
 //! The pages in a real Chromium: what people see and can do there, and what nobody must be able to do to them.
 
 mod leaving;
+mod live;
 mod looks;
 mod mistakes;
 mod pressing;

@@ -2,7 +2,6 @@
 
 mod asyncapi;
 mod containers;
-mod deploying;
 mod example;
 mod readme;
 
@@ -68,7 +67,7 @@ fn the_table_of_checks_names_every_folder_of_tests_and_every_bench() {
 
 #[test]
 fn the_asyncapi_document_is_what_the_code_sends() {
-    let topology = Topology::new(listeners::bindings(), &listeners::revocations::KEYS, RetryPolicy::default().tiers);
+    let topology = Topology::new(listeners::bindings(), &listeners::node::KEYS, RetryPolicy::default().tiers);
     let made = serde_json::to_string_pretty(&event::asyncapi(&topology)).unwrap() + "\n";
     let kept = fs::read_to_string(root().join("docs/asyncapi.json")).unwrap_or_default();
     if kept != made {

@@ -9,6 +9,7 @@ mod document;
 mod forged;
 mod forms;
 mod input;
+mod live;
 mod losses;
 mod mails;
 mod mixtures;

@@ -1,5 +1,6 @@
 //! The login log: successful and refused logins of an account, for its owner.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,6 +17,9 @@ use crate::failpoint;
 use crate::health::Part;
 use crate::messaging::consumer::inbox;
 use crate::messaging::outbox::OutboxEvent as _;
+
+/// For how long a session may be shown that the log does not have.
+const UNLOGGED: Duration = Duration::from_hours(1);
 
 /// A row of the log.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -177,6 +181,41 @@ pub async fn of_user(accounts: &Accounts, user: Uuid, filter: Filter, limit: u8)
         None => query.all().await,
         Some(before) => query.bind(before).all().await,
     }
+}
+
+/// The newest entries of a user, at most `limit`, with the sessions that began a moment ago and are not in the log yet: whoever has just
+/// signed in sees it all the same.
+///
+/// # Errors
+/// When the database is away.
+pub async fn latest(accounts: &Accounts, user: Uuid, limit: u8) -> sqlx::Result<Vec<Entry>> {
+    let mut entries: Vec<Entry> = accounts
+        .db
+        .query(
+            "select * from (
+               select id, type, at, ip, user_agent, reason, session_id from login_log
+               where user_id = $1
+               order by at desc, id desc
+               limit $2) logged
+             union all
+             select id, 'login.succeeded', created_at, ip, user_agent, null, id from sessions
+             where user_id = $1 and created_at > $3",
+        )
+        .bind(user)
+        .bind(i64::from(limit))
+        .bind(accounts.clock.now() - UNLOGGED)
+        .all()
+        .await?;
+    let logged: HashSet<Uuid> = entries
+        .iter()
+        .filter(|entry| entry.session_id != Some(entry.id))
+        .filter_map(|entry| entry.session_id)
+        .collect();
+    // an entry of the log has an id of its own, a session without one is its own
+    entries.retain(|entry| entry.session_id != Some(entry.id) || !logged.contains(&entry.id));
+    entries.sort_by_key(|entry| std::cmp::Reverse((entry.at, entry.id)));
+    entries.truncate(usize::from(limit));
+    Ok(entries)
 }
 
 #[cfg(test)]

@@ -37,11 +37,39 @@ pub struct NewSession {
     pub token: Token,
 }
 
-/// Begins a session of this user, and ends the one of `replaces` in the same transaction.
+/// Begins a session of this user, and ends the one of `replaces` in the same transaction. Pages that wait for it are told, on every
+/// node.
 ///
 /// # Errors
 /// When the database refuses or is away.
 pub(in crate::account) async fn begin(
+    tx: &mut Tx,
+    accounts: &Accounts,
+    user: Uuid,
+    origin: &Origin,
+    replaces: Option<TokenHash>,
+) -> anyhow::Result<NewSession> {
+    let new = insert(tx, accounts, user, origin, replaces).await?;
+    let begun = Event::SessionBegun { user, session: new.session, registration: None };
+    outbox::append(tx, &accounts.clock, &begun).await?;
+    Ok(new)
+}
+
+/// As [`begin`], for a user that a registration has just become.
+pub(in crate::account) async fn begin_confirmed(
+    tx: &mut Tx,
+    accounts: &Accounts,
+    (user, registration): (Uuid, Uuid),
+    origin: &Origin,
+    replaces: Option<TokenHash>,
+) -> anyhow::Result<NewSession> {
+    let new = insert(tx, accounts, user, origin, replaces).await?;
+    let begun = Event::SessionBegun { user, session: new.session, registration: Some(registration) };
+    outbox::append(tx, &accounts.clock, &begun).await?;
+    Ok(new)
+}
+
+async fn insert(
     tx: &mut Tx,
     accounts: &Accounts,
     user: Uuid,
@@ -78,13 +106,47 @@ struct Found {
     user: User,
 }
 
-/// Who is signed in with this token, if its session exists and has not expired.
+/// Who is signed in with this token, if its session exists and has not expired. It is used by that.
 ///
 /// # Errors
 /// When the database is away, which does not mean nobody.
 pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Option<SignedIn>> {
+    let Some(found) = look_up(accounts, token).await? else { return Ok(None) };
     let now = accounts.clock.now();
-    let found: Option<Found> = accounts
+    let mut seen = found.last_seen_at;
+    if now - seen > LAST_SEEN_GRANULARITY {
+        match touch(accounts, found.session, now).await {
+            Ok(()) => seen = now,
+            // a database that takes no writes is no reason to show nothing: the next request tries again
+            Err(error) if db::outage(&error).is_some() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Some(found.signed_in(accounts, seen)))
+}
+
+/// As [`find`], for a page that stays open: that is no use of the session, which ends by itself all the same.
+///
+/// # Errors
+/// As [`find`].
+pub async fn peek(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Option<SignedIn>> {
+    let found = look_up(accounts, token).await?;
+    Ok(found.map(|found| {
+        let seen = found.last_seen_at;
+        found.signed_in(accounts, seen)
+    }))
+}
+
+impl Found {
+    fn signed_in(self, accounts: &Accounts, seen: Timestamp) -> SignedIn {
+        let until = self.expires_at.min(seen + accounts.lifetimes.session_idle);
+        SignedIn { session: self.session, user: self.user, until }
+    }
+}
+
+async fn look_up(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Option<Found>> {
+    let now = accounts.clock.now();
+    accounts
         .db
         .query(
             "select s.id as session, s.last_seen_at, s.expires_at, u.id, u.email, u.name, u.locale, u.created_at
@@ -96,47 +158,13 @@ pub async fn find(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Optio
         .bind(now - accounts.lifetimes.session_idle)
         .optional()
         .await
-        .context("cannot look the session up")?;
-    let Some(found) = found else { return Ok(None) };
-    let mut seen = found.last_seen_at;
-    if now - seen > LAST_SEEN_GRANULARITY {
-        match touch(accounts, found.session, now).await {
-            Ok(()) => seen = now,
-            // a database that takes no writes is no reason to show nothing: the next request tries again
-            Err(error) if db::outage(&error).is_some() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(Some(SignedIn {
-        session: found.session,
-        user: found.user,
-        until: found.expires_at.min(seen + accounts.lifetimes.session_idle),
-    }))
+        .context("cannot look the session up")
 }
 
 async fn touch(accounts: &Accounts, session: Uuid, now: Timestamp) -> sqlx::Result<()> {
     let mut tx = accounts.db.begin().await?;
     tx.query("update sessions set last_seen_at = $2 where id = $1").bind(session).bind(now).execute_deferred().await?;
     tx.commit().await
-}
-
-/// When a session began, and from where.
-#[derive(Clone, Debug, FromRow)]
-pub struct Beginning {
-    /// When.
-    pub created_at: Timestamp,
-    /// The client's address.
-    pub ip: String,
-    /// The client's `User-Agent`.
-    pub user_agent: String,
-}
-
-/// How a session began, if it still exists.
-///
-/// # Errors
-/// When the database is away.
-pub async fn beginning(accounts: &Accounts, session: Uuid) -> sqlx::Result<Option<Beginning>> {
-    accounts.db.query("select created_at, ip, user_agent from sessions where id = $1").bind(session).optional().await
 }
 
 /// A session as its person sees it.
@@ -172,6 +200,26 @@ pub async fn of_user(accounts: &Accounts, user: Uuid) -> sqlx::Result<Vec<Sessio
         .bind(now - accounts.lifetimes.session_idle)
         .all()
         .await
+}
+
+/// The sessions of a user that began after `since` and have not ended, the oldest first; of many the last fifty.
+///
+/// # Errors
+/// When the database is away.
+pub async fn begun_since(accounts: &Accounts, user: Uuid, since: Timestamp) -> sqlx::Result<Vec<SessionSummary>> {
+    let mut begun: Vec<SessionSummary> = accounts
+        .db
+        .query(
+            "select id, created_at, last_seen_at, ip, user_agent from sessions
+             where user_id = $1 and created_at > $2
+             order by created_at desc, id desc limit 50",
+        )
+        .bind(user)
+        .bind(since)
+        .all()
+        .await?;
+    begun.reverse();
+    Ok(begun)
 }
 
 /// Ends a session of this user; false if they have no such session.

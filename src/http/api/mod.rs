@@ -12,3 +12,4 @@ pub mod recovery;
 pub mod registration;
 pub mod schema;
 pub mod session;
+pub mod waiting;

@@ -127,7 +127,8 @@ fn same_origin(site: &Site, method: &Method, headers: &HeaderMap) -> Result<(), 
             }
             owned
         }
-        // the registration's cookie does not count: what it stands for needs a token from a mail beside it
+        // the registration's cookie does not count: without a token from a mail it asks for one more mail to an address, as anybody
+        // may, and SameSite keeps it from what another site's page sends
         (None, None) => !Cookie::Session.is_mentioned(headers, site.https()),
     };
     if passes { Ok(()) } else { Err(refusal()) }

@@ -53,6 +53,8 @@ pub(super) struct ActivityRow {
     pub(super) agent: String,
     /// Anything else worth a line.
     pub(super) detail: Option<String>,
+    /// The session that began, by which the script knows that it is shown.
+    pub(super) session: Option<Uuid>,
 }
 
 impl ActivityRow {
@@ -65,6 +67,7 @@ impl ActivityRow {
             ip: entry.ip,
             agent: format::device(t, &entry.user_agent),
             detail: (entry.session_id == Some(present)).then(|| t.get("activity-present")),
+            session: entry.session_id,
         }
     }
 }

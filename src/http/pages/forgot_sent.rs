@@ -5,13 +5,12 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
-use serde_json::json;
+use axum::response::Response;
 
-use crate::account::delivery::DeliveryStatus;
-use crate::account::reset;
+use crate::account::credentials::token::TokenHash;
+use crate::account::reset::{self, Waiting};
 use crate::http::extract::visitor::Visitor;
-use crate::http::pages::delivery::{Delivery, status_text};
+use crate::http::pages::delivery::{self, Delivery, Words};
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
 use crate::http::response::html;
@@ -36,27 +35,46 @@ pub(super) struct ForgotSentPage {
 /// When the database is away.
 pub async fn sent(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
     let signed_in = visitor.signed_in(&state).await?;
-    let (address, status) = delivery_of(&state, &visitor).await?.unzip();
+    let waiting = waiting(&state, visitor.reset).await?;
+    let (address, progress) = waiting.map(|waiting| (waiting.email, waiting.delivery)).unzip();
     let page = Page::of(&state, &visitor, links::FORGOT, signed_in.as_ref());
-    let delivery = Delivery::new(&state, &visitor, page.t, links::FORGOT_STATUS, status);
+    let words = Words::new(&state, &visitor, page.t);
+    let delivery = Delivery { words, url: links::FORGOT_STATUS, events: links::FORGOT_EVENTS, progress };
     html(
         StatusCode::OK,
         &ForgotSentPage { lifetime: page.t.span(state.accounts.lifetimes.reset), page, address, delivery },
     )
 }
 
-/// GET /forgot/status: `{"status": "queued|sent|delayed|rejected|unknown"}` of this browser's request.
+/// GET /forgot/status: how far the mail of this browser's request has come, in JSON.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn status(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
-    let status = delivery_of(&state, &visitor).await?.map(|(_, status)| status);
-    Ok(axum::Json(json!({ "status": status_text(status) })).into_response())
+    let waiting = waiting(&state, visitor.reset).await?;
+    Ok(delivery::status(&state, &visitor, waiting.map(|waiting| waiting.delivery).as_ref()))
 }
 
-async fn delivery_of(state: &AppState, visitor: &Visitor) -> Result<Option<(String, DeliveryStatus)>, Problem> {
-    match visitor.reset {
-        Some(browser) => Ok(reset::status(&state.accounts, browser).await?),
+/// GET /forgot/sent/events: the same as a stream, each time that it changes.
+///
+/// # Errors
+/// When the database is away.
+pub async fn events(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    let (accounts, browser) = (state.accounts.clone(), visitor.reset);
+    let read = move || {
+        let accounts = accounts.clone();
+        async move {
+            let Some(browser) = browser else { return Ok(None) };
+            let waiting = reset::waiting(&accounts, browser).await?;
+            Ok(waiting.map(|waiting| (waiting.id, waiting.delivery)))
+        }
+    };
+    delivery::events(&state, &visitor, read).await
+}
+
+async fn waiting(state: &AppState, browser: Option<TokenHash>) -> Result<Option<Waiting>, Problem> {
+    match browser {
+        Some(browser) => Ok(reset::waiting(&state.accounts, browser).await?),
         None => Ok(None),
     }
 }

@@ -12,6 +12,12 @@ pub fn moment(t: Text, at: Timestamp) -> String {
     format!("{} UTC", at.format(if t.locale() == Locale::ZhCn { "%Y年%-m月%-d日 %H:%M" } else { "%-d %b %Y, %H:%M" }))
 }
 
+/// A time of a day that needs no saying, in UTC.
+#[must_use]
+pub fn time(at: Timestamp) -> String {
+    at.format("%H:%M UTC").to_string()
+}
+
 /// A day as people write it, in UTC.
 #[must_use]
 pub fn day(t: Text, at: Timestamp) -> String {

@@ -5,6 +5,7 @@
 //! a mail has come.
 
 pub mod account;
+pub mod account_events;
 pub mod activity;
 pub mod api_index;
 pub mod assets;

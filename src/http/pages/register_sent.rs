@@ -1,17 +1,24 @@
-//! `/register/sent`: the page that waits with the person for the mail, and what its script asks for.
+//! `/register/sent`: the page that waits with the person for the mail, what its script is told, and the forms for another mail.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
-use serde_json::json;
+use axum::response::Response;
 
-use crate::account::delivery::DeliveryStatus;
-use crate::account::register;
+use crate::account::credentials::token::TokenHash;
+use crate::account::delivery::{Delivery as Progress, DeliveryStatus};
+use crate::account::identity::address::AddressError;
+use crate::account::register::{self, Waiting};
+use crate::account::resend::{self, Again};
+use crate::http::extract::form::{Fields, FormState};
+use crate::http::extract::query::Query;
+use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
-use crate::http::pages::delivery::{Delivery, status_text};
+use crate::http::field_errors;
+use crate::http::notice::Notice;
+use crate::http::pages::delivery::{self, Delivery, Words};
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
 use crate::http::response::{html, see_other};
@@ -22,43 +29,154 @@ use crate::links;
 #[template(path = "pages/register_sent.html")]
 pub(super) struct RegisterSentPage {
     pub(super) page: Page,
-    /// The address that is written to, if this browser registered.
-    pub(super) address: Option<String>,
+    /// The address that is written to, and which mail it is, if this browser registered.
+    pub(super) mail: Option<(String, u32)>,
     /// How far the mail has come.
     pub(super) delivery: Delivery,
+    /// The form that corrects the address (`email`), while it is asked for or needed.
+    pub(super) correction: Option<FormState>,
 }
 
-/// GET /register/sent: where the mail is, or 303 to `/account` for somebody who has confirmed.
+impl RegisterSentPage {
+    /// Whether what was typed is wrong.
+    fn is_wrong(&self) -> bool {
+        self.correction.as_ref().is_some_and(|form| !form.is_valid())
+    }
+
+    /// Without the script the page looks again by itself, unless somebody is typing.
+    fn refreshes(&self) -> bool {
+        self.delivery.may_change() && self.correction.is_none()
+    }
+}
+
+/// GET /register/sent?correct: where the mail is, or 303 for somebody whose address is confirmed: on, or to `/login` in another browser
+/// than the one in which the link was pressed.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn sent(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+pub async fn sent(State(state): State<Arc<AppState>>, visitor: Visitor, query: Query) -> Result<Response, Problem> {
     let signed_in = visitor.signed_in(&state).await?;
-    let (address, status) = delivery_of(&state, &visitor).await?.unzip();
-    if status.is_none() && signed_in.is_some() {
-        // without the script the waiting page reloads itself: this is how it moves on
-        return Ok(see_other(links::ACCOUNT, []));
+    let waiting = waiting(&state, visitor.registration).await?;
+    let next = match &waiting {
+        None if signed_in.is_some() => Some(None),
+        Some(Waiting { next, delivery: Progress { status: DeliveryStatus::Confirmed, .. }, .. }) => {
+            Some(next.as_deref())
+        }
+        _ => None,
+    };
+    if let Some(next) = next {
+        // this is how the waiting page moves on
+        let next = Target::optional(next);
+        return Ok(match (signed_in, next) {
+            (Some(_), None) => see_other(links::ACCOUNT, []),
+            (Some(_), Some(next)) => see_other(next.as_str(), []),
+            (None, next) => {
+                let login = next.map_or_else(|| links::LOGIN.to_owned(), |next| next.after(links::LOGIN));
+                see_other(&login, [Notice::Confirmed.cookie(state.https)?])
+            }
+        });
     }
+    let correction = query.get("correct").and(waiting.as_ref()).map(unchanged);
     let page = Page::of(&state, &visitor, links::REGISTER, signed_in.as_ref());
-    let delivery = Delivery::new(&state, &visitor, page.t, links::REGISTER_STATUS, status);
-    html(StatusCode::OK, &RegisterSentPage { page, address, delivery })
+    html(StatusCode::OK, &sent_page(&state, &visitor, page, waiting, correction))
 }
 
-/// GET /register/status: `{"status": "queued|sent|delayed|rejected|confirmed|unknown"}` of this browser's registration.
+fn sent_page(
+    state: &AppState,
+    visitor: &Visitor,
+    page: Page,
+    waiting: Option<Waiting>,
+    correction: Option<FormState>,
+) -> RegisterSentPage {
+    let needed = waiting.as_ref().filter(|waiting| waiting.delivery.status == DeliveryStatus::Rejected).map(unchanged);
+    let (mail, progress) = waiting.map(|waiting| ((waiting.email, waiting.mail), waiting.delivery)).unzip();
+    let words = Words::new(state, visitor, page.t);
+    let (url, events) = (links::REGISTER_STATUS, links::REGISTER_EVENTS);
+    let delivery = Delivery { words, url, events, progress };
+    let correction = correction.or(needed);
+    RegisterSentPage { page, mail, delivery, correction }
+}
+
+/// The form as it is before anybody types.
+fn unchanged(waiting: &Waiting) -> FormState {
+    FormState::of([("email", waiting.email.clone())])
+}
+
+/// GET /register/status: how far the mail of this browser's registration has come, in JSON.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn status(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
-    let status = match delivery_of(&state, &visitor).await? {
-        None if visitor.signed_in(&state).await?.is_some() => "confirmed",
-        found => status_text(found.map(|(_, status)| status)),
+    let progress = match waiting(&state, visitor.registration).await? {
+        Some(waiting) => Some(waiting.delivery),
+        // confirming has taken the registration's cookie away
+        None => visitor.signed_in(&state).await?.map(|signed_in| Progress::confirmed(signed_in.user.created_at)),
     };
-    Ok(axum::Json(json!({ "status": status })).into_response())
+    Ok(delivery::status(&state, &visitor, progress.as_ref()))
 }
 
-async fn delivery_of(state: &AppState, visitor: &Visitor) -> Result<Option<(String, DeliveryStatus)>, Problem> {
-    match visitor.registration {
-        Some(browser) => Ok(register::status(&state.accounts, browser).await?),
+/// GET /register/sent/events: the same as a stream, each time that it changes.
+///
+/// # Errors
+/// When the database is away.
+pub async fn events(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    let (accounts, browser) = (state.accounts.clone(), visitor.registration);
+    let read = move || {
+        let accounts = accounts.clone();
+        async move {
+            let Some(browser) = browser else { return Ok(None) };
+            let waiting = register::waiting(&accounts, browser).await?;
+            Ok(waiting.map(|waiting| (waiting.id, waiting.delivery)))
+        }
+    };
+    delivery::events(&state, &visitor, read).await
+}
+
+/// POST /register/resend: 303 back; another mail is asked for, once for each form. Whether one goes is not said: an address gets so
+/// many.
+///
+/// # Errors
+/// 429 for a network that asks too often, 503 when the database is away.
+pub async fn resend(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
+    state.rate_limits.register.check(visitor.client.network)?;
+    let [mail] = fields.take(["mail"])?;
+    let Some(browser) = visitor.registration else { return Ok(see_other(links::REGISTER_SENT, [])) };
+    resend::resend(&state.accounts, again(&visitor, browser, &mail)).await?;
+    Ok(see_other(links::REGISTER_SENT, [Notice::MailAskedAgain.cookie(state.https)?]))
+}
+
+/// POST /register/correct: 303 back; the registration goes to another address. 422 with the form for what is none.
+///
+/// # Errors
+/// As [`fn@resend`].
+pub async fn correct(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    state.rate_limits.register.check(visitor.client.network)?;
+    let [email, mail] = fields.take(["email", "mail"])?;
+    let Some(browser) = visitor.registration else { return Ok(see_other(links::REGISTER_SENT, [])) };
+    let Err(error) = resend::correct(&state.accounts, &email, again(&visitor, browser, &mail)).await else {
+        return Ok(see_other(links::REGISTER_SENT, [Notice::AddressCorrected.cookie(state.https)?]));
+    };
+    let error: AddressError = error.downcast()?;
+    let waiting = waiting(&state, Some(browser)).await?;
+    let mut page = Page::of(&state, &visitor, links::REGISTER, visitor.signed_in(&state).await?.as_ref());
+    page.here = Target::parse(links::REGISTER_SENT);
+    let text = page.t.get(field_errors::of_address(error));
+    let form = FormState::of([("email", email)]).with_field_error("email", text);
+    html(StatusCode::UNPROCESSABLE_ENTITY, &sent_page(&state, &visitor, page, waiting, Some(form)))
+}
+
+/// A form without a number, or with another one than ours, asks for nothing that was shown.
+fn again(visitor: &Visitor, browser: TokenHash, mail: &str) -> Again {
+    Again { browser, shown: Some(mail.parse().unwrap_or(0)), origin: visitor.origin.clone() }
+}
+
+async fn waiting(state: &AppState, browser: Option<TokenHash>) -> Result<Option<Waiting>, Problem> {
+    match browser {
+        Some(browser) => Ok(register::waiting(&state.accounts, browser).await?),
         None => Ok(None),
     }
 }

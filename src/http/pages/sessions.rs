@@ -13,6 +13,7 @@ use crate::account::session::{self, SessionSummary};
 use crate::http::extract::form::Fields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::notice::Notice;
+use crate::http::pages::account_events::Live;
 use crate::http::pages::format;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
@@ -27,10 +28,14 @@ pub(super) struct SessionsPage {
     pub(super) page: Page,
     /// The present one first, then the last one used first.
     pub(super) sessions: Vec<SessionRow>,
+    /// What happened since then is told by the stream.
+    pub(super) live: Live,
 }
 
 /// A session.
 pub(super) struct SessionRow {
+    /// By which the script knows that it is shown.
+    pub(super) id: Uuid,
     /// Where its end is asked for; none for the present one, which ends by signing out.
     pub(super) end: Option<String>,
     /// The device, as [`format::device`] says it.
@@ -57,12 +62,13 @@ pub async fn list(State(state): State<Arc<AppState>>, visitor: Visitor) -> Resul
     let mut sessions = session::of_user(&state.accounts, signed_in.user.id).await?;
     sessions.sort_by_key(|one| one.id != signed_in.session);
     let sessions = sessions.into_iter().map(|one| row(page.t, one, signed_in.session)).collect();
-    html(StatusCode::OK, &SessionsPage { page, sessions })
+    html(StatusCode::OK, &SessionsPage { page, sessions, live: Live::now(&state) })
 }
 
 fn row(t: Text, one: SessionSummary, present: Uuid) -> SessionRow {
     let iso = |at: crate::clock::Timestamp| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     SessionRow {
+        id: one.id,
         end: (one.id != present).then(|| links::end_session(&one.id.to_string())),
         device: format::device(t, &one.user_agent),
         ip: one.ip,

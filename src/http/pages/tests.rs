@@ -6,10 +6,11 @@ use std::time::Duration;
 use askama::Template as _;
 
 use super::account::AccountPage;
+use super::account_events::Live;
 use super::activity::ActivityRow;
 use super::api_index::{ApiIndexPage, ApiRow};
 use super::confirm::ConfirmPage;
-use super::delivery::{Delivery, status_text};
+use super::delivery::{Delivery, Words};
 use super::format::{day, device, event, moment};
 use super::home::HomePage;
 use super::layout::Page;
@@ -20,7 +21,7 @@ use super::problem::ProblemPage;
 use super::register::RegisterPage;
 use super::register_sent::RegisterSentPage;
 use crate::account::confirm::ConfirmStep;
-use crate::account::delivery::DeliveryStatus;
+use crate::account::delivery::{Delivery as Progress, DeliveryStatus};
 use crate::clock::Timestamp;
 use crate::http::extract::form::FormState;
 use crate::http::extract::redirect::Target;
@@ -28,13 +29,22 @@ use crate::locale::{Locale, Text};
 
 mod recovery;
 
-const DELIVERIES: [Option<DeliveryStatus>; 5] = [
-    None,
-    Some(DeliveryStatus::Queued),
-    Some(DeliveryStatus::Sent),
-    Some(DeliveryStatus::Delayed),
-    Some(DeliveryStatus::Rejected),
-];
+/// How far a mail may have come, and the name of that.
+fn deliveries() -> Vec<(String, Option<Progress>)> {
+    let delayed = [("unreachable", Some(at(15))), ("busy", Some(at(15))), ("policy", None)];
+    let progress = |status, trouble: Option<&str>, next_try| Progress {
+        status,
+        at: at(5),
+        trouble: trouble.map(str::to_owned),
+        next_try,
+    };
+    let plain = [DeliveryStatus::Queued, DeliveryStatus::Sent, DeliveryStatus::Rejected];
+    let plain = plain.map(|status| (status.as_str().to_owned(), Some(progress(status, None, None))));
+    let delayed = delayed.map(|(trouble, next)| {
+        (format!("delayed-{trouble}"), Some(progress(DeliveryStatus::Delayed, Some(trouble), next)))
+    });
+    [("unknown".to_owned(), None)].into_iter().chain(plain).chain(delayed).collect()
+}
 
 const ATTACK: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>";
 
@@ -62,6 +72,7 @@ fn activity(t: Text, said: &str) -> Vec<ActivityRow> {
         ip: if ok { "203.0.113.7".to_owned() } else { "2001:db8:85a3::8a2e:370:7334".to_owned() },
         agent: device(t, agents[agent]),
         detail: (!said.is_empty()).then(|| said.to_owned()),
+        session: ok.then(uuid::Uuid::nil),
     };
     vec![
         row("login.succeeded", None, true, 0, 41),
@@ -99,12 +110,23 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
         .with_field_error("name", some(&t.get("mistake-name-missing")));
     hang("register-mistakes", register(mistakes).render());
 
-    for status in DELIVERIES {
-        let address = status.map(|_| some("ada@example.org"));
-        let delivery = Delivery { t, url: "/register/status", status, mail_server: true, mailbox: true };
-        let page = frame(locale, "/register/sent", false);
-        let sent = RegisterSentPage { page, address, delivery };
-        hang(&format!("sent-{}", status_text(status)), sent.render());
+    let words = Words { t, mail_server: true, mailbox: true };
+    let unchanged = || FormState::of([("email", some("ada@example.org"))]);
+    let wrong = unchanged().with_field_error("email", some(&t.get("mistake-email-invalid")));
+    for (name, progress) in deliveries() {
+        let mail = progress.as_ref().map(|_| (some("ada@example.org"), 1));
+        let needed = (name == "rejected").then(unchanged);
+        let asked = (name == "sent").then(unchanged);
+        let delivery = Delivery { words, url: "/register/status", events: "/register/sent/events", progress };
+        let sent = |correction| {
+            let (page, mail, delivery) = (frame(locale, "/register/sent", false), mail.clone(), delivery.clone());
+            RegisterSentPage { page, mail, delivery, correction }.render()
+        };
+        hang(&format!("sent-{name}"), sent(needed));
+        if asked.is_some() {
+            hang("sent-correct", sent(asked));
+            hang("sent-correct-mistake", sent(Some(wrong.clone())));
+        }
     }
 
     recovery::gallery(locale, said, &mut hang);
@@ -137,6 +159,7 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
         email: some("ada@example.org"),
         since: day(t, at(0)),
         activity: activity(t, said),
+        live: Live::since(at(41)),
         language: locale,
     };
     hang("account", account.render());
@@ -318,16 +341,23 @@ fn mistakes_stand_beside_their_fields_and_a_password_is_never_sent_back() {
 #[test]
 fn a_page_refreshes_itself_without_script_only_while_its_mail_moves() {
     let pages = gallery(Locale::En, "");
-    for (status, moves) in
-        [("queued", true), ("sent", true), ("delayed", true), ("rejected", false), ("unknown", false)]
-    {
+    for (status, moves) in [
+        ("queued", true),
+        ("sent", true),
+        ("delayed-busy", true),
+        ("rejected", false),
+        ("unknown", false),
+        // somebody is typing
+        ("correct", false),
+    ] {
         let html = &pages[&format!("sent-{status}")];
         assert_eq!(
             html.contains("<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>"),
             moves,
             "{status}"
         );
-        assert!(html.contains(&format!("data-delivery=\"{status}\"")), "{status}");
+        let word = if status == "correct" { "sent" } else { status.split('-').next().unwrap() };
+        assert!(html.contains(&format!("data-delivery=\"{word}\"")), "{status}");
     }
 }
 

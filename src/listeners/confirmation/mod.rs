@@ -29,7 +29,7 @@ pub const QUEUE: &str = "confirmation";
 pub const LISTENER: Listener = Listener {
     queue: QUEUE,
     purpose: "the mail that confirms an address",
-    keys: &["user.registered"],
+    keys: &["user.registered", "confirmation.requested"],
     batch: None,
     stack,
 };
@@ -38,19 +38,23 @@ fn stack(context: &ListenerContext) -> Stack {
     delivery::stack(QUEUE, context, handle)
 }
 
-async fn handle(context: ListenerContext, LeasedMessage { message, lease }: LeasedMessage) -> Answer {
+async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
+    let message = &leased.message;
     let received = match event::decode(message.id, &message.body) {
         Ok(received) => received,
         Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
     };
-    let Event::UserRegistered { registration, .. } = received.event else {
-        return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind)));
+    let (registration, mail) = match received.event {
+        Event::UserRegistered { registration, .. } => (registration, 1),
+        Event::ConfirmationRequested { registration, mail, .. } => (registration, mail),
+        _ => return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind))),
     };
-    // confirmed or purged meanwhile: the mail is of no use any more
-    let Some(pending) = register::pending(&context.accounts, registration).await? else { return Ok(Outcome::Ack) };
+    // confirmed or purged meanwhile, or asked for again: this mail is of no use any more
+    let pending = register::pending(&context.accounts, registration).await?;
+    let Some(pending) = pending.filter(|pending| pending.mails == i64::from(mail)) else { return Ok(Outcome::Ack) };
     let composed = compose(&context, received.id, &pending).await?;
-    deliver(&context, lease, composed, async |delivery, event: Option<Event>| {
-        record(&context.accounts, Awaited::Registration(registration), delivery, event.as_ref()).await
+    deliver(&context, leased, composed, async |attempt, event: Event| {
+        record(&context.accounts, Awaited::Registration(registration, mail), attempt, &event).await
     })
     .await
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use self::mails::PasswordChanged;
 use super::context::{Listener, ListenerContext};
 use super::delivery::{self, Composed, Recipient, deliver};
-use crate::account::delivery::DeliveryStatus;
+use crate::account::delivery::{Attempt, DeliveryStatus};
 use crate::account::user::{self, User};
 use crate::clock::Timestamp;
 use crate::event::{self, Event, MailFact};
@@ -29,7 +29,8 @@ fn stack(context: &ListenerContext) -> Stack {
     delivery::stack(QUEUE, context, handle)
 }
 
-async fn handle(context: ListenerContext, LeasedMessage { message, lease }: LeasedMessage) -> Answer {
+async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
+    let message = &leased.message;
     let received = match event::decode(message.id, &message.body) {
         Ok(received) => received,
         Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
@@ -42,9 +43,11 @@ async fn handle(context: ListenerContext, LeasedMessage { message, lease }: Leas
     let Some(user) = user::by_id(&accounts.db, user).await? else { return Ok(Outcome::Ack) };
     let composed = compose(&context, received.id, user, received.at)?;
     let first = message.attempt == 0;
-    deliver(&context, lease, composed, async |delivery, event: Option<Event>| {
+    deliver(&context, leased, composed, async |attempt: Attempt, event: Event| {
         // nobody waits for it in a browser: that it is late is said once
-        let Some(event) = event.filter(|_| first || delivery != DeliveryStatus::Delayed) else { return Ok(()) };
+        if attempt.status == DeliveryStatus::Delayed && !first {
+            return Ok(());
+        }
         let mut tx = accounts.db.begin().await?;
         outbox::append(&mut tx, &accounts.clock, &event).await?;
         accounts.commit(tx).await

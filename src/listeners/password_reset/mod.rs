@@ -38,7 +38,8 @@ fn stack(context: &ListenerContext) -> Stack {
     delivery::stack(QUEUE, context, handle)
 }
 
-async fn handle(context: ListenerContext, LeasedMessage { message, lease }: LeasedMessage) -> Answer {
+async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
+    let message = &leased.message;
     let received = match event::decode(message.id, &message.body) {
         Ok(received) => received,
         Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
@@ -49,8 +50,8 @@ async fn handle(context: ListenerContext, LeasedMessage { message, lease }: Leas
     // purged meanwhile: nobody waits any more
     let Some(opened) = reset::open(&context.accounts, reset).await? else { return Ok(Outcome::Ack) };
     let composed = compose(&context, received.id, reset, opened).await?;
-    deliver(&context, lease, composed, async |delivery, event: Option<Event>| {
-        record(&context.accounts, Awaited::Reset(reset), delivery, event.as_ref()).await
+    deliver(&context, leased, composed, async |attempt, event: Event| {
+        record(&context.accounts, Awaited::Reset(reset), attempt, &event).await
     })
     .await
 }

@@ -23,7 +23,7 @@ pub async fn follow(
     let mut generation = deliveries.subscribed();
     subscribed(*generation.borrow_and_update());
     loop {
-        failpoint::reach("revocations.turn");
+        failpoint::reach("node.turn");
         tokio::select! {
             biased;
             changed = generation.changed() => {

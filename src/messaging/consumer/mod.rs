@@ -197,17 +197,12 @@ impl Consumer {
 
     /// How long a message that failed again waits; none when it has been failing for too long.
     fn next_wait(&self, message: &Message, now: Timestamp) -> Option<Duration> {
-        if self.is_exhausted(message, now) {
-            return None;
-        }
-        let attempt = usize::try_from(message.attempt).unwrap_or(usize::MAX);
-        self.retry.tiers.get(attempt).or(self.retry.tiers.last()).copied()
+        self.retry.next_wait(message.attempt, message.failing_for(now))
     }
 
     /// Whether a message has been failing for too long.
     fn is_exhausted(&self, message: &Message, now: Timestamp) -> bool {
-        let first_at = message.failure.as_ref().map_or(now, |failure| failure.first_at);
-        (now - first_at).to_std().unwrap_or_default() >= self.retry.total
+        message.failing_for(now) >= self.retry.total
     }
 
     fn dead_letter(&self, message: &Message, reason: String, now: Timestamp) -> Message {

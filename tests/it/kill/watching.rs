@@ -18,7 +18,7 @@ const EVERYWHERE: &[Place] = &[
     ("reconciler.turn:1", &["reconciler"]),
     ("maintenance.turn:1", &["maintenance"]),
     ("consumer.turn:1", &["listener:confirmation", "listener:login-log"]),
-    ("revocations.turn:1", &["revocations"]),
+    ("node.turn:1", &["node"]),
     ("batch.collected:2", &["writes", "acknowledgements", "login-log rows"]),
 ];
 const WITH_QUEUES_IN_THE_DATABASE: &[Place] = &[("queues.turn:2", &["queues"])];

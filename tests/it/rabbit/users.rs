@@ -124,7 +124,7 @@ async fn every_part_does_its_work_as_a_user_who_may_do_no_more() {
     let ann = web.client();
     assert_eq!(ann.register("ann@example.org", PASSWORD, "Ann").await.status, 303);
     until("the first try to fail", async || {
-        ann.get("/register/status").await.json()["status"] == serde_json::json!("delayed")
+        ann.get("/register/status").await.json()["state"] == serde_json::json!("delayed")
     })
     .await;
     sink.restart().await;
@@ -344,7 +344,7 @@ fn is_meant(user: &str, deed: &Deed) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_may_do_more_than_their_part_does() {
     let setup = Setup::new().await;
-    let topology = Topology::new(listeners::bindings(), &listeners::revocations::KEYS, [std::time::Duration::ZERO; 5]);
+    let topology = Topology::new(listeners::bindings(), &listeners::node::KEYS, [std::time::Duration::ZERO; 5]);
     let users: Vec<&str> = setup.passwords.keys().map(String::as_str).collect();
     let queues = listeners::LISTENERS.map(|listener| listener.queue);
     let mut wanted: Vec<String> =

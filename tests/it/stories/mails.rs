@@ -7,7 +7,7 @@ use bellhop::app::Parts;
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-use crate::support::app::{PASSWORD, Stack, TestApp, within};
+use crate::support::app::{PASSWORD, Stack, TestApp, within, without_times};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::smtp::{Phase, Script, Step};
 
@@ -57,7 +57,7 @@ async fn people_register_while_the_mail_server_is_away_and_their_mails_follow() 
     assert_eq!(client.register("bob@example.org", PASSWORD, "Bob").await.status, 303);
     within("every mail to have been tried", async || events(&app, "mail.delayed").await == 6).await;
     let told = client.get("/register/status").await.json();
-    assert_eq!(told["status"], "delayed", "the person who waits is told");
+    assert_eq!(told["state"], "delayed", "the person who waits is told");
     assert_eq!(
         app.client().get("/readyz").await.status,
         200,
@@ -88,7 +88,7 @@ async fn a_refused_address_is_told_and_not_tried_again() {
     client.register("typo@example.org", PASSWORD, "Ann").await;
     app.client().register("fine@example.org", PASSWORD, "Ann").await;
     app.settle().await;
-    assert_eq!(client.get("/register/status").await.json()["status"], "rejected");
+    assert_eq!(client.get("/register/status").await.json()["state"], "rejected");
     let page = client.get("/register/sent").await;
     assert!(page.body.contains("href=\"/register\""), "the address can be corrected: {}", page.body);
     assert_eq!(app.mails_to("fine@example.org").await.len(), 1, "one bad destination holds nobody up");
@@ -265,10 +265,11 @@ async fn a_mail_server_that_is_away_tells_nobody_who_has_an_account() {
     within("the first mail to fail", async || delivery(&app, "new@example.org").await == "delayed").await;
     taken.register("taken@example.org", PASSWORD, "Eve").await;
     within("the other to be looked at", async || {
-        taken.get("/register/status").await.json()["status"] != serde_json::json!("queued")
+        taken.get("/register/status").await.json()["state"] != serde_json::json!("queued")
     })
     .await;
-    let status = async |client: &crate::support::app::HttpClient| client.get("/register/status").await.json();
+    let status =
+        async |client: &crate::support::app::HttpClient| without_times(&client.get("/register/status").await.body);
     assert_eq!(status(&taken).await, status(&new).await);
     sink.restart().await;
     app.sink = Some(sink);
@@ -289,7 +290,7 @@ async fn a_slow_mail_server_tells_nobody_who_has_an_account() {
         client.register(email, PASSWORD, "Eve").await;
         let since = Instant::now();
         within("the person to be told", async || {
-            client.get("/register/status").await.json()["status"] == serde_json::json!("sent")
+            client.get("/register/status").await.json()["state"] == serde_json::json!("sent")
         })
         .await;
         since.elapsed()

@@ -20,7 +20,7 @@ const PASSWORDS: [&str; 2] = [PASSWORD, OTHER_PASSWORD];
 const BROWSERS: usize = 3;
 
 /// What can be done, how often in relation to the rest, and which routes it asks.
-const STEPS: [(Step, u64, &[&str]); 19] = [
+const STEPS: [(Step, u64, &[&str]); 20] = [
     (Step::Register, 2, &["POST /register", "POST /api/v1/register"]),
     (Step::Login, 6, &["POST /login", "POST /api/v1/login"]),
     (Step::LoginWithPlantedCookie, 2, &["POST /login", "POST /api/v1/login"]),
@@ -32,7 +32,8 @@ const STEPS: [(Step, u64, &[&str]); 19] = [
     (Step::Me, 6, &["GET /api/v1/me", "GET /api/v1/me/activity"]),
     (Step::StolenCookie, 5, &["GET /api/v1/me", "GET /account"]),
     (Step::GarbledCookie, 2, &["GET /api/v1/me"]),
-    (Step::Waiting, 3, &["GET /register/sent", "GET /register/status"]),
+    (Step::Waiting, 3, &WAITING),
+    (Step::AskAgain, 3, &AGAIN),
     (Step::Language, 1, &["POST /language"]),
     (Step::Reset, 4, &RESET),
     (Step::ChangePassword, 3, &["GET /account/password", "POST /account/password", "POST /api/v1/me/password"]),
@@ -42,11 +43,27 @@ const STEPS: [(Step, u64, &[&str]); 19] = [
     (Step::Admin, 2, &ADMIN),
 ];
 
-const RESET: [&str; 7] = [
+const WAITING: [&str; 5] = [
+    "GET /register/sent",
+    "GET /register/status",
+    "GET /register/sent/events",
+    "GET /api/v1/register/status",
+    "GET /account/events",
+];
+
+const AGAIN: [&str; 4] = [
+    "POST /register/resend",
+    "POST /register/correct",
+    "POST /api/v1/register/resend",
+    "POST /api/v1/register/correct",
+];
+
+const RESET: [&str; 8] = [
     "POST /forgot",
     "POST /api/v1/forgot",
     "GET /forgot/sent",
     "GET /forgot/status",
+    "GET /forgot/sent/events",
     "GET /reset",
     "POST /reset",
     "POST /api/v1/reset",
@@ -106,6 +123,7 @@ enum Step {
     StolenCookie,
     GarbledCookie,
     Waiting,
+    AskAgain,
     Language,
     Reset,
     ChangePassword,
@@ -117,6 +135,7 @@ enum Step {
 
 /// A registration: for which address, with which password, and its link.
 struct Registration {
+    id: Uuid,
     address: usize,
     password: usize,
     token: String,
@@ -124,6 +143,8 @@ struct Registration {
     open: bool,
     /// It was confirmed.
     used: bool,
+    /// No browser is known by it any more, for the password was set anew.
+    forgotten: bool,
 }
 
 struct Session {
@@ -243,7 +264,8 @@ impl World<'_> {
                 let page = self.get(&format!("/confirm?token={}", registration.token), browser).await;
                 same("the page of a link", page.status, 200)?;
                 let all_is_done = page.body.contains("Your address is confirmed");
-                let is_repeated = registration.used && browser.registration == Some(chosen);
+                let is_known = registration.used && !registration.forgotten;
+                let is_repeated = is_known && browser.registration == Some(chosen);
                 same("the page of a link that was used", all_is_done, !registration.open && !is_repeated)?;
                 let asks = page.body.contains("type=\"password\"");
                 same("asks for the password", asks, registration.open && browser.registration != Some(chosen))
@@ -273,6 +295,7 @@ impl World<'_> {
                 same("a garbled cookie", answer.status, 401)
             }
             Step::Waiting => self.waiting(at).await,
+            Step::AskAgain => self.ask_again(browser, address).await,
             Step::Admin => {
                 let (method, path) = ADMIN[self.pick(ADMIN.len())].split_once(' ').unwrap();
                 let path = path.replace("{id}", &Uuid::nil().to_string()).replace("{queue}", "confirmation");
@@ -318,7 +341,7 @@ impl World<'_> {
         let id = self.mailed(&email).await;
         let token = link::confirm_token(&self.app.app.accounts.keys, id, &email);
         let open = self.users[address].is_none();
-        self.registrations.push(Registration { address, password, token, open, used: false });
+        self.registrations.push(Registration { id, address, password, token, open, used: false, forgotten: false });
         self.registration_cookies.push(answer.cookie("bellhop-reg"));
         self.browsers[at].registration = Some(self.registrations.len() - 1);
         Ok(())
@@ -360,14 +383,14 @@ impl World<'_> {
     async fn confirm(&mut self, at: usize) -> Checked {
         let chosen = self.pick(self.registrations.len());
         let typed = [None, Some(0), Some(1)][self.pick(3)];
-        let Registration { address, password, ref token, open, used } = self.registrations[chosen];
+        let Registration { address, password, ref token, open, used, forgotten, .. } = self.registrations[chosen];
         let mut fields = vec![("token", token.clone())];
         fields.extend(typed.map(|typed| ("password", PASSWORDS[typed].to_owned())));
         let fields: Vec<(&str, &str)> = fields.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let (page, answer) = self.post("confirm", self.browsers[at], &fields).await;
         let _ = write!(self.log, " registration {chosen} typed {typed:?}");
         let is_ours = self.browsers[at].registration == Some(chosen);
-        if open && (is_ours || typed == Some(password)) || used && is_ours {
+        if open && (is_ours || typed == Some(password)) || used && !forgotten && is_ours {
             same("confirming", answer.status, if page { 303 } else { 204 })?;
             self.users[address] = Some(password);
             self.registrations[chosen].used = true;
@@ -416,15 +439,88 @@ impl World<'_> {
         same("the address", answer.json()["user"]["email"].as_str(), Some(self.addresses[owner].as_str()))
     }
 
+    /// Whether the registration of a browser's cookie is one that was confirmed, if it is known at all.
+    fn is_confirmed(&self, browser: Browser) -> Option<bool> {
+        let registration = &self.registrations[browser.registration?];
+        (!registration.forgotten).then_some(registration.used)
+    }
+
     async fn waiting(&mut self, at: usize) -> Checked {
         let browser = self.browsers[at];
         let sent = self.get("/register/sent", browser).await;
         let status = self.get("/register/status", browser).await;
-        if self.is_live(browser).is_none() {
-            same("moving on without a session", sent.status, 200)?;
-            same("confirmed without a session", status.json()["status"] == "confirmed", false)?;
+        let of_api = self.get("/api/v1/register/status", browser).await;
+        let confirmed = self.is_confirmed(browser);
+        // without a registration that is known, whoever is signed in has moved on
+        let moves_on = confirmed.unwrap_or(self.is_live(browser).is_some());
+        same("moving on", sent.status, if moves_on { 303 } else { 200 })?;
+        same("confirmed", status.json()["state"] == "confirmed", moves_on)?;
+        same("confirmed for programs", of_api.json()["state"] == "confirmed", confirmed == Some(true))?;
+        same("the status", (status.status, of_api.status), (200, 200))?;
+        for (path, wanted) in [
+            ("/register/sent/events", if confirmed.is_some() { 200 } else { 204 }),
+            ("/account/events", 200),
+            // of another cookie, which nobody here has
+            ("/forgot/sent/events", 204),
+        ] {
+            same(path, self.send(self.request(Method::HEAD, path, browser)).await.status, wanted)?;
         }
-        same("the status", status.status, 200)
+        Ok(())
+    }
+
+    /// Asks for another mail, at the same address or at another one.
+    async fn ask_again(&mut self, browser: Browser, address: usize) -> Checked {
+        let waits = self.is_confirmed(browser) == Some(false);
+        let (page, corrects) = (self.coin(), self.coin());
+        let email = self.addresses[address].clone();
+        let path = if corrects { "register/correct" } else { "register/resend" };
+        let request = if page {
+            // the page that was shown says which mail it was about
+            let shown = self.get("/register/sent", browser).await.body;
+            let mail = shown.split("name=\"mail\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+            let mail = mail.unwrap_or("1").to_owned();
+            let fields: &[(&str, &str)] =
+                if corrects { &[("email", &email), ("mail", &mail)] } else { &[("mail", &mail)] };
+            self.request(Method::POST, &format!("/{path}"), browser).form(fields)
+        } else {
+            let request = self.request(Method::POST, &format!("/api/v1/{path}"), browser);
+            if corrects { request.json(&json!({ "email": email })) } else { request }
+        };
+        let answer = self.send(request).await;
+        let _ = write!(self.log, "{path} page {page} -> {}", answer.status);
+        same(
+            "asking again",
+            answer.status,
+            if page {
+                303
+            } else if waits {
+                202
+            } else {
+                404
+            },
+        )?;
+        if !waits {
+            return Ok(());
+        }
+        let chosen = browser.registration.unwrap();
+        let id = self.registrations[chosen].id;
+        if corrects {
+            let (token, keys) = (self.registrations[chosen].token.clone(), &self.app.app.accounts.keys);
+            let new = link::confirm_token(keys, id, &email);
+            let moved = new != token;
+            self.registrations[chosen].token = new;
+            self.registrations[chosen].address = address;
+            self.registrations[chosen].open = self.users[address].is_none();
+            if moved {
+                same("a link of before", self.get(&format!("/confirm?token={token}"), browser).await.status, 404)?;
+            }
+        }
+        within("the mail that was asked for", async || {
+            let row = "select delivery from registrations where id = $1";
+            self.app.db().query(row).bind(id).one::<(String,)>().await.unwrap().0 != "queued"
+        })
+        .await;
+        Ok(())
     }
 
     fn all_end(&mut self, address: usize) {
@@ -433,7 +529,8 @@ impl World<'_> {
 
     /// A second press of the browser that registered is none any more.
     fn forget_browsers(&mut self, address: usize) {
-        self.registrations.iter_mut().filter(|one| one.address == address).for_each(|one| one.used = false);
+        let used = self.registrations.iter_mut().filter(|one| one.address == address && one.used);
+        used.for_each(|one| one.forgotten = true);
     }
 
     /// Asks for a new password and, where there is somebody to get the mail, sets it by the link: once.
@@ -444,6 +541,9 @@ impl World<'_> {
         for path in ["/forgot/sent", "/forgot/status"] {
             same(path, self.get(path, browser).await.status, 200)?;
         }
+        let stream = self.request(Method::HEAD, "/forgot/sent/events", browser);
+        let cookie = format!("bellhop-reset={}", asked.cookie("bellhop-reset"));
+        same("the stream of that mail", self.send(stream.header("cookie", cookie)).await.status, 200)?;
         if self.users[address].is_none() {
             return Ok(());
         }
@@ -634,6 +734,7 @@ fn every_route_has_a_step() {
     }
     for source in [
         include_str!("../../../src/http/api/registration.rs"),
+        include_str!("../../../src/http/api/waiting.rs"),
         include_str!("../../../src/http/api/session.rs"),
         include_str!("../../../src/http/api/recovery.rs"),
         include_str!("../../../src/http/api/me.rs"),

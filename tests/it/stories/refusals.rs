@@ -14,7 +14,7 @@ use crate::support::smtp::{Phase, Script, Step};
 const STACKS: [Stack; 2] = [Stack::Small, Stack::Large];
 
 async fn status(client: &HttpClient) -> String {
-    client.get("/register/status").await.json()["status"].as_str().unwrap().to_owned()
+    client.get("/register/status").await.json()["state"].as_str().unwrap().to_owned()
 }
 
 /// The data of the events of one type.

@@ -231,7 +231,7 @@ async fn registrations_that_nobody_confirms_go_after_three_days(app: TestApp) {
 
 async fn the_waiting_page_tells_the_truth(app: TestApp) {
     let client = app.client();
-    let status = async || client.get("/register/status").await.json()["status"].as_str().unwrap().to_owned();
+    let status = async || client.get("/register/status").await.json()["state"].as_str().unwrap().to_owned();
     assert_eq!(status().await, "unknown");
     client.register("ann@example.org", PASSWORD, "Ann").await;
     app.settle().await;

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use bellhop::app::Parts;
 
-use crate::support::app::{HttpClient, Letter, OTHER_PASSWORD, PASSWORD, Stack, TestApp, within};
+use crate::support::app::{HttpClient, Letter, OTHER_PASSWORD, PASSWORD, Stack, TestApp, within, without_times};
+use crate::support::events::Events;
 use crate::support::smtp::{Phase, Script, Step};
 
 const STACKS: [Stack; 2] = [Stack::Small, Stack::Large];
 
 async fn status(client: &HttpClient) -> String {
-    client.get("/register/status").await.json()["status"].as_str().unwrap().to_owned()
+    client.get("/register/status").await.json()["state"].as_str().unwrap().to_owned()
 }
 
 /// What the waiting page and its API show, but for the address.
 async fn shown(client: &HttpClient, email: &str) -> (String, String) {
-    (status(client).await, client.get("/register/sent").await.body.replace(email, "ADDRESS"))
+    let told = without_times(&client.get("/register/status").await.body);
+    (told, without_times(&client.get("/register/sent").await.body.replace(email, "ADDRESS")))
 }
 
 /// F42: the stranger's page runs on when the owner confirms a registration of their own.
@@ -138,8 +140,11 @@ async fn free_pending_and_taken_addresses_are_shown_the_same_in_every_state_of_t
     for stack in STACKS {
         for state in &states {
             let looked = look(stack, state).await;
-            let wanted = CLASSES.map(|(class, _)| (class, state.shown.to_owned()));
+            let told = looked[0].1.clone();
+            let wanted = CLASSES.map(|(class, _)| (class, told.clone()));
             assert_eq!(looked, wanted, "mail {} on {stack:?}", state.name);
+            let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+            assert_eq!(told["state"], state.shown, "mail {} on {stack:?}", state.name);
         }
     }
 }
@@ -193,8 +198,15 @@ async fn look(stack: Stack, state: &State) -> [(&'static str, String); 5] {
     for (class, email) in CLASSES {
         let client = node.client();
         client.register(email, PASSWORD, "Eve").await;
-        within("an answer", async || status(&client).await != "queued").await;
-        looked.push((class, status(&client).await));
+        // as a page hears it, with the reason and the words
+        let mut page = Events::open(&client, "/register/sent/events").await.unwrap();
+        let said = loop {
+            let (_, said) = page.next().await.unwrap();
+            if said["state"] != "queued" {
+                break said;
+            }
+        };
+        looked.push((class, without_times(&said.to_string())));
     }
     let mails: Vec<Letter> = sink.mails().iter().map(Letter::from).collect();
     for email in ["told@a.example", "wanted@a.example"] {

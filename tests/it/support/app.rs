@@ -421,6 +421,12 @@ impl Answer {
     }
 }
 
+/// What a page or an answer says, but for the times in it.
+pub fn without_times(text: &str) -> String {
+    let times = regex::Regex::new(r"\d{4}-\d\d-\d\dT[0-9:.]+Z|\d\d:\d\d UTC").unwrap();
+    times.replace_all(text, "TIME").into_owned()
+}
+
 /// An HTTP client that keeps cookies, follows no redirect, and says that its posts come from our own pages.
 #[derive(Clone)]
 pub struct HttpClient {

@@ -4,6 +4,7 @@ pub mod app;
 pub mod browser;
 pub mod canary;
 pub mod chance;
+pub mod events;
 pub mod ledger;
 pub mod openapi;
 pub mod pgbouncer;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use askama::Template as _;
 
-use super::{DELIVERIES, activity, at, frame};
+use super::{activity, at, deliveries, frame};
 use crate::http::extract::form::FormState;
+use crate::http::pages::account_events::Live;
 use crate::http::pages::activity::ActivityPage;
-use crate::http::pages::delivery::{Delivery, status_text};
+use crate::http::pages::delivery::{Delivery, Words};
 use crate::http::pages::forgot::ForgotPage;
 use crate::http::pages::forgot_sent::ForgotSentPage;
 use crate::http::pages::format::moment;
@@ -21,16 +22,13 @@ use crate::locale::Locale;
 pub(super) fn gallery(locale: Locale, said: &str, hang: &mut impl FnMut(&str, askama::Result<String>)) {
     let t = locale.text();
     let some = |usual: &str| if said.is_empty() { usual.to_owned() } else { said.to_owned() };
-    for status in DELIVERIES {
+    let words = Words { t, mail_server: true, mailbox: true };
+    for (name, progress) in deliveries() {
         let page = frame(locale, "/forgot/sent", false);
-        let delivery = Delivery { t, url: "/forgot/status", status, mail_server: true, mailbox: true };
-        let sent = ForgotSentPage {
-            lifetime: t.span(Duration::from_mins(30)),
-            page,
-            address: status.map(|_| some("ada@example.org")),
-            delivery,
-        };
-        hang(&format!("forgot-sent-{}", status_text(status)), sent.render());
+        let address = progress.as_ref().map(|_| some("ada@example.org"));
+        let delivery = Delivery { words, url: "/forgot/status", events: "/forgot/sent/events", progress };
+        let sent = ForgotSentPage { lifetime: t.span(Duration::from_mins(30)), page, address, delivery };
+        hang(&format!("forgot-sent-{name}"), sent.render());
     }
 
     let forgot = |form| ForgotPage { page: frame(locale, "/forgot", false), form, once: "0".repeat(43) };
@@ -64,6 +62,7 @@ pub(super) fn gallery(locale: Locale, said: &str, hang: &mut impl FnMut(&str, as
         hang(name, ActivityPage { page, activity: rows, refused, is_later: refused, older }.render());
     }
     let session = |end: Option<&str>, minute| SessionRow {
+        id: uuid::Uuid::nil(),
         end: end.map(str::to_owned),
         device: some("Firefox on Linux"),
         ip: some("203.0.113.7"),
@@ -78,6 +77,6 @@ pub(super) fn gallery(locale: Locale, said: &str, hang: &mut impl FnMut(&str, as
         ("sessions-ended", notice, vec![session(None, 40)]),
     ] {
         let page = Page { notice, ..frame(locale, "/account", true) };
-        hang(name, SessionsPage { page, sessions }.render());
+        hang(name, SessionsPage { page, sessions, live: Live::since(at(41)) }.render());
     }
 }
