@@ -17,7 +17,11 @@ use crate::messaging::broker::BrokerHealth;
 use crate::messaging::operator::{Operator, OutboxState, QueueState};
 use crate::progress::Progress;
 
-pub(super) const AFTER_HELP: &str = "Exit codes: 0 the broker is well; 1 it is away, or degraded.";
+pub(super) const AFTER_HELP: &str = "\
+With queues in the database, consumers are those that gave a sign of life within the last two minutes: one whose process was
+killed counts until then.
+
+Exit codes: 0 the broker is well; 1 it is away, or degraded.";
 
 const COLUMNS: [&str; 9] = ["queue", "depth", "unacked", "waiting", "until", "dead", "oldest", "consumers", "rate"];
 
@@ -33,7 +37,7 @@ pub(super) struct Queues {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
-    /// what waits for another attempt goes back to its queue at once; safe to repeat
+    /// what waits for another attempt goes back to its queue at once, and waits as long again if it fails; safe to repeat
     RetryNow(RetryNow),
 }
 

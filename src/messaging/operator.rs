@@ -115,6 +115,11 @@ pub struct DeadLetterFilter {
 }
 
 /// What is done about a dead letter.
+/// A dead letter that cannot be put back: its body was larger than an event can be and was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the dead letter {0} was larger than an event can be: its body was not kept, and it can only be discarded")]
+pub struct Hollow(pub Uuid);
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
     Keep,
@@ -174,8 +179,8 @@ impl Operator {
         Ok(OutboxState { waiting: number(waiting), oldest, later: number(later), next })
     }
 
-    /// Ends the wait of what waits for another attempt, of one queue or of all: it goes back to its queue at once. Returns how
-    /// many messages that were, of each queue.
+    /// Ends the wait of what waits for another attempt, of one queue or of all: it goes back to its queue at once, and waits as
+    /// long again if it fails. Returns how many messages that were, of each queue.
     ///
     /// # Errors
     /// A queue that there is not; otherwise when the database or the broker is away. Safe to repeat.
@@ -218,7 +223,9 @@ impl Operator {
                 others.push(delivery);
                 continue;
             };
-            let (routing_key, message) = (queue.clone(), delivery.message().clone());
+            // it waited to be tried at its time: this try is one more, and when it fails the wait is the same again
+            let (routing_key, mut message) = (queue.clone(), delivery.message().clone());
+            message.attempt = message.attempt.saturating_sub(1);
             let back = Publication { exchange: RETRY, routing_key, message };
             match self.broker.publish(vec![back]).await.as_slice() {
                 [Published::Confirmed] => {
@@ -281,7 +288,8 @@ impl Operator {
     /// them. Safe to repeat: what comes twice is folded by the listener's inbox.
     ///
     /// # Errors
-    /// A queue that there is not; otherwise when the database or the broker is away. What was put back by then is back.
+    /// A queue that there is not; a letter whose body was too large to be kept, when all others are back; otherwise when the
+    /// database or the broker is away. What was put back by then is back.
     pub async fn redrive(&self, filter: &DeadLetterFilter) -> anyhow::Result<Vec<DeadLetter>> {
         self.for_each(filter, Action::Redrive).await
     }
@@ -307,7 +315,7 @@ impl Operator {
 
     /// Takes every dead letter of the queues meant, applies the action to those that are meant, and requeues the others.
     async fn for_each(&self, filter: &DeadLetterFilter, action: Action) -> anyhow::Result<Vec<DeadLetter>> {
-        let mut found = Vec::new();
+        let (mut found, mut hollow) = (Vec::new(), None);
         let depths = self.broker.depths().await?;
         for queue in self.listeners(filter)? {
             let name = dead(&queue);
@@ -339,6 +347,11 @@ impl Operator {
                 }
                 let done_at = inbox::done_at(&self.db, &queue, message.id).await?;
                 let meant = filter.id.is_none_or(|id| id == message.id) && (done_at.is_some() || !filter.done);
+                if action == Action::Redrive && meant && delivery.message().body.is_empty() {
+                    hollow = Some(message.id);
+                    kept.push(delivery);
+                    continue;
+                }
                 if action != Action::Keep && meant && failed.is_none() {
                     match self.apply(&queue, &delivery, action).await {
                         Ok(()) => drop(delivery),
@@ -363,7 +376,8 @@ impl Operator {
                 return Err(error);
             }
         }
-        Ok(found)
+        // what was larger than an event can be was not kept: there is nothing to put back
+        hollow.map_or(Ok(found), |id| Err(Hollow(id).into()))
     }
 
     /// Waits until the letters that were put back can be seen: RabbitMQ does not say when it has them, and whoever looks next

@@ -2,6 +2,7 @@
 
 mod asyncapi;
 mod containers;
+mod deploying;
 mod example;
 mod readme;
 

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use serde::Serialize;
 use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::account::Accounts;
+use crate::account::user::User;
 use crate::clock::{Clock, Timestamp};
 use crate::db::{BatchWrite, Db, Sql, WriteBatcher, timestamp_text};
 use crate::event::{Event, Received};
@@ -188,7 +190,7 @@ pub async fn of_user(accounts: &Accounts, user: Uuid, filter: Filter, limit: u8)
 ///
 /// # Errors
 /// When the database is away.
-pub async fn latest(accounts: &Accounts, user: Uuid, limit: u8) -> sqlx::Result<Vec<Entry>> {
+pub async fn latest(accounts: &Accounts, user: &User, limit: u8) -> sqlx::Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = accounts
         .db
         .query(
@@ -201,7 +203,7 @@ pub async fn latest(accounts: &Accounts, user: Uuid, limit: u8) -> sqlx::Result<
              select id, 'login.succeeded', created_at, ip, user_agent, null, id from sessions
              where user_id = $1 and created_at > $3",
         )
-        .bind(user)
+        .bind(user.id)
         .bind(i64::from(limit))
         .bind(accounts.clock.now() - UNLOGGED)
         .all()
@@ -213,6 +215,12 @@ pub async fn latest(accounts: &Accounts, user: Uuid, limit: u8) -> sqlx::Result<
         .collect();
     // an entry of the log has an id of its own, a session without one is its own
     entries.retain(|entry| entry.session_id != Some(entry.id) || !logged.contains(&entry.id));
+    // confirming makes the account and its first session in one transaction
+    for entry in entries.iter_mut().filter(|entry| entry.session_id == Some(entry.id)) {
+        if entry.at - user.created_at < TimeDelta::seconds(1) {
+            "user.confirmed".clone_into(&mut entry.kind);
+        }
+    }
     entries.sort_by_key(|entry| std::cmp::Reverse((entry.at, entry.id)));
     entries.truncate(usize::from(limit));
     Ok(entries)

@@ -17,7 +17,7 @@ use crate::http::extract::query::Query;
 use crate::http::extract::visitor::Visitor;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
-use crate::messaging::operator::{DeadLetter, DeadLetterFilter, OutboxState, QueueState};
+use crate::messaging::operator::{DeadLetter, DeadLetterFilter, Hollow, OutboxState, QueueState};
 use crate::messaging::topology::QueueKind;
 
 /// What 404 means where there is nothing that could be missing.
@@ -212,6 +212,7 @@ pub async fn dead_letters(
     security(("session" = [])),
     responses(
         (status = 202, description = "It is back in its queue", body = DeadLetters),
+        (status = 409, description = "Its body was not kept"),
         (status = 404, description = "No such letter, or not an administrator")))]
 pub async fn redrive(
     State(state): State<Arc<AppState>>,
@@ -248,7 +249,14 @@ async fn chosen(state: &AppState, visitor: &Visitor, id: &str) -> Result<DeadLet
 }
 
 fn done(letters: anyhow::Result<Vec<DeadLetter>>, status: StatusCode) -> Result<Response, Problem> {
-    let letters = letters.map_err(Away)?;
+    let letters = letters.map_err(|error| {
+        if error.is::<Hollow>() {
+            let detail =
+                "The letter's body was larger than an event can be and was not kept: it can only be discarded.";
+            return Problem::new(StatusCode::CONFLICT, "no-body", detail);
+        }
+        Away(error).into()
+    })?;
     if letters.is_empty() {
         return Err(Problem::of(StatusCode::NOT_FOUND));
     }

@@ -47,7 +47,7 @@ pub(super) struct AccountPage {
 pub async fn account(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(links::LOGIN, [])) };
     let page = Page::of(&state, &visitor, links::ACCOUNT, Some(&signed_in));
-    let entries = login_log::latest(&state.accounts, signed_in.user.id, LOGIN_LOG_ROWS).await?;
+    let entries = login_log::latest(&state.accounts, &signed_in.user, LOGIN_LOG_ROWS).await?;
     let activity = entries.into_iter().map(|entry| ActivityRow::of(page.t, entry, signed_in.session)).collect();
     let account = AccountPage {
         name: signed_in.user.name,

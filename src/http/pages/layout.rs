@@ -23,6 +23,8 @@ pub struct Page {
     pub path: &'static str,
     /// Where the reader is, to come back to after choosing another language.
     pub here: Target,
+    /// The path of the form that the page is for, if what is typed there is to stay when another language is chosen.
+    pub form: Option<&'static str>,
     /// What was just done.
     pub notice: Option<String>,
     /// Whether the footer links to the local mailbox.
@@ -41,6 +43,7 @@ impl Page {
             account: None,
             path,
             here,
+            form: None,
             notice: None,
             demo_mailbox: false,
         }

@@ -13,9 +13,10 @@ use crate::http::extract::query::Query;
 use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
 use crate::http::middleware::request_log::LoginFailed;
+use crate::http::pages::language;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
-use crate::http::response::{html, see_other};
+use crate::http::response::{html, see_other, with_cookies};
 use crate::http::state::AppState;
 use crate::links;
 
@@ -45,26 +46,41 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Q
     if visitor.signed_in(&state).await?.is_some() {
         return Ok(see_other(target(next.as_ref()), []));
     }
-    let page = Page::of(&state, &visitor, links::LOGIN, None);
+    let page = Page { form: Some(links::LOGIN), ..Page::of(&state, &visitor, links::LOGIN, None) };
     html(StatusCode::OK, &LoginPage { page, form: FormState::default(), next })
 }
 
-/// POST /login: 303, or 422 with one message for all causes.
+/// The page after a form was sent.
+fn again(state: &AppState, visitor: &Visitor, next: Option<&Target>) -> Page {
+    let mut page = Page::of(state, visitor, links::LOGIN, None);
+    if let Some(next) = next {
+        page.here = Target::parse(&next.after(links::LOGIN));
+    }
+    Page { form: Some(links::LOGIN), ..page }
+}
+
+/// POST /login: 303, or 422 with one message for all causes. With a `locale`, the form as typed in that language, and nothing else.
 ///
 /// # Errors
 /// 429 for a network that asks too often, 503 when too many passwords are being hashed or the database is away.
-pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
-    state.rate_limits.login.check(visitor.client.network)?;
-    let [email, password, next] = fields.take(["email", "password", "next"])?;
+pub async fn submit(
+    State(state): State<Arc<AppState>>,
+    mut visitor: Visitor,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let [email, password, next, locale] = fields.take(["email", "password", "next", "locale"])?;
     let next = Target::optional(Some(&next));
+    if let Some(cookie) = language::switch(&state, &mut visitor, &locale).await? {
+        let page = again(&state, &visitor, next.as_ref());
+        let shown = html(StatusCode::OK, &LoginPage { page, form: FormState::of([("email", email)]), next })?;
+        return Ok(with_cookies(shown, [cookie]));
+    }
+    state.rate_limits.login.check(visitor.client.network)?;
     match login::login(&state.accounts, &email, &password, visitor.session, visitor.origin.clone()).await {
         Ok((new, _)) => Ok(see_other(target(next.as_ref()), [state.session_cookie(&new.token, visitor.session)?])),
         Err(error) => {
             let LoginRefused = error.downcast()?;
-            let mut page = Page::of(&state, &visitor, links::LOGIN, None);
-            if let Some(next) = &next {
-                page.here = Target::parse(&next.after(links::LOGIN));
-            }
+            let page = again(&state, &visitor, next.as_ref());
             let form = FormState::of([("email", email)]).with_error(page.t.get("login-refused"));
             let mut refused = html(StatusCode::UNPROCESSABLE_ENTITY, &LoginPage { page, form, next })?;
             refused.extensions_mut().insert(LoginFailed);

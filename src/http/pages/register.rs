@@ -14,9 +14,10 @@ use crate::http::extract::query::Query;
 use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
 use crate::http::field_errors;
+use crate::http::pages::language;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
-use crate::http::response::{html, see_other};
+use crate::http::response::{html, see_other, with_cookies};
 use crate::http::state::AppState;
 use crate::links;
 
@@ -47,17 +48,39 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Q
     let next = Target::optional(query.get("next").as_deref());
     let signed_in = visitor.signed_in(&state).await?;
     let page = Page::of(&state, &visitor, links::REGISTER, signed_in.as_ref());
+    let page = Page { form: Some(links::REGISTER), ..page };
     html(StatusCode::OK, &RegisterPage { page, form: FormState::default(), once: Token::new()?.reveal(), next })
 }
 
-/// POST /register: 303 to `/register/sent`, or 422 with the form as typed (but for the password).
+/// The page after a form was sent.
+fn again(state: &AppState, visitor: &Visitor, next: Option<&Target>) -> Page {
+    let mut page = Page::of(state, visitor, links::REGISTER, None);
+    if let Some(next) = next {
+        page.here = Target::parse(&next.after(links::REGISTER));
+    }
+    Page { form: Some(links::REGISTER), ..page }
+}
+
+/// POST /register: 303 to `/register/sent`, or 422 with the form as typed (but for the password). With a `locale`, the form as
+/// typed in that language, and nothing else.
 ///
 /// # Errors
 /// 429 for a network that asks too often, 503 when too many passwords are being hashed or the database is away.
-pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
-    state.rate_limits.register.check(visitor.client.network)?;
-    let [email, password, name, once, next] = fields.take(["email", "password", "name", "once", "next"])?;
+pub async fn submit(
+    State(state): State<Arc<AppState>>,
+    mut visitor: Visitor,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let [email, password, name, once, next, locale] =
+        fields.take(["email", "password", "name", "once", "next", "locale"])?;
     let next = Target::optional(Some(&next));
+    if let Some(cookie) = language::switch(&state, &mut visitor, &locale).await? {
+        let page = again(&state, &visitor, next.as_ref());
+        let form = FormState::of([("email", email), ("name", name)]);
+        let shown = html(StatusCode::OK, &RegisterPage { page, form, once: Token::new()?.reveal(), next })?;
+        return Ok(with_cookies(shown, [cookie]));
+    }
+    state.rate_limits.register.check(visitor.client.network)?;
     let new = NewRegistration {
         email: &email,
         name: &name,
@@ -72,10 +95,7 @@ pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields
         Ok(browser) => Ok(see_other(links::REGISTER_SENT, [state.registration_cookie(&browser)?])),
         Err(error) => {
             let errors: RegistrationErrors = error.downcast()?;
-            let mut page = Page::of(&state, &visitor, links::REGISTER, None);
-            if let Some(next) = &next {
-                page.here = Target::parse(&next.after(links::REGISTER));
-            }
+            let page = again(&state, &visitor, next.as_ref());
             let form = FormState::of([("email", email), ("name", name)]);
             let form = field_errors::of_registration(errors, page.t)
                 .into_iter()

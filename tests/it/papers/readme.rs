@@ -45,6 +45,8 @@ fn every_block_of_the_readme_is_tried_somewhere() {
         "printf 'POSTGRES_PASSWORD=",
         "bellhop queues",
         "URL=",
+        // papers::deploying
+        "sqlite3 data/bellhop.sqlite",
     ];
     let blocks = blocks();
     assert_eq!(blocks.len(), beginnings.len(), "a block more is a block more to try");

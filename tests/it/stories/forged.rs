@@ -79,5 +79,18 @@ async fn a_forged_login_with_more_than_an_event_holds_is_a_dead_letter_and_no_ro
     let items = activity.json();
     let kinds: Vec<&Value> = items["items"].as_array().unwrap().iter().map(|item| &item["type"]).collect();
     assert_eq!(kinds.iter().filter(|kind| **kind == "login.failed").count(), 1, "{kinds:?}");
+    // the two whose body was not kept stay as they are; the others come back to be refused for what they say
+    let refused = operator.redrive(&DeadLetterFilter::default()).await.unwrap_err().to_string();
+    assert!(refused.contains("can only be discarded"), "{refused}");
+    app.settle().await;
+    within("the others to be dead letters again", async || {
+        operator.dead_letters(&DeadLetterFilter::default()).await.unwrap().len() == wrong.len()
+    })
+    .await;
+    for letter in operator.dead_letters(&DeadLetterFilter::default()).await.unwrap() {
+        let (_, reason) = wrong.iter().find(|(message, _)| message.id == letter.message.id).unwrap();
+        let said = letter.message.failure.unwrap().reason;
+        assert!(said.starts_with(reason), "{said}");
+    }
     operator.discard(&DeadLetterFilter::default()).await.unwrap();
 }

@@ -10,6 +10,8 @@ on_both_stacks!(
     a_language_is_chosen_on_any_page_and_remembered_by_browser_and_account,
     a_session_that_has_just_begun_is_on_the_account_page,
     only_a_session_that_exists_is_ended,
+    choosing_another_language_keeps_what_was_typed,
+    what_no_field_may_hold_is_a_mistake_in_that_field,
 );
 
 /// The hidden fields of the form that posts to `action`.
@@ -133,13 +135,20 @@ async fn a_session_that_has_just_begun_is_on_the_account_page(app: TestApp) {
     let page = ann.get("/account").await.body;
     assert_eq!(page.matches("Signed in by confirming the address").count(), 1, "{page}");
     assert_eq!(page.matches("The session you are looking from").count(), 1, "{page}");
+    // and while the log does not have it
+    let mut tx = app.db().begin().await.unwrap();
+    tx.query("delete from login_log").execute().await.unwrap();
+    tx.commit().await.unwrap();
+    let page = ann.get("/account").await.body;
+    assert_eq!(page.matches("Signed in by confirming the address").count(), 1, "{page}");
+    assert_eq!(page.matches("The session you are looking from").count(), 1, "{page}");
     let again = app.client();
     again.login("ann@example.org", PASSWORD).await;
     for _ in 0..2 {
         // before the listener has seen it, and after
         let page = again.get("/account").await.body;
         let rows = page.split("<tbody").nth(1).unwrap();
-        assert_eq!(rows.matches("<tr").count(), 2, "{page}");
+        assert_eq!(rows.matches("<tr").count(), 1, "{page}");
         assert!(rows.split("</tr>").next().unwrap().contains("The session you are looking from"), "{page}");
         app.settle().await;
     }
@@ -166,4 +175,55 @@ async fn only_a_session_that_exists_is_ended(app: TestApp) {
     assert_eq!(ann.post("/logout", &[]).await.status, 303);
     assert_eq!(ann.get("/api/v1/me").await.status, 401);
     app.settle().await;
+}
+
+/// The button of another language sent a form of its own, and what was typed into the other one was lost.
+async fn choosing_another_language_keeps_what_was_typed(app: TestApp) {
+    let typed = [("email", "ann@example.org"), ("name", "Ann Lee"), ("password", PASSWORD)];
+    for (path, fields) in [("/register", 3), ("/login", 1), ("/forgot", 1), ("/login?next=%2Fapi", 1)] {
+        let client = app.client();
+        let page = client.get(path).await.body;
+        let to = path.split('?').next().unwrap();
+        let button = format!("form=\"form\" formaction=\"{to}\" name=\"locale\" value=\"zh-CN\"");
+        assert!(page.contains(&button), "{page}");
+        let typed = if fields == 1 { &typed[..1] } else { &typed[..] };
+        let mut sent = form(&client, path, typed).await;
+        sent.push(("locale".into(), "zh-CN".into()));
+        let shown = send(&client, to, &sent).await;
+        assert_eq!((shown.status, shown.cookie("bellhop-lang").as_str()), (200, "zh-CN"), "{path}");
+        assert!(shown.body.contains("<html lang=\"zh-CN\""), "{}", shown.body);
+        for (name, value) in typed.iter().filter(|(name, _)| *name != "password") {
+            assert!(shown.body.contains(&format!("value=\"{value}\"")), "{name}: {}", shown.body);
+        }
+        assert!(!shown.body.contains(PASSWORD) && !shown.body.contains("mistake"), "{}", shown.body);
+        assert_eq!(hidden(&shown.body, to).iter().any(|(name, _)| name == "next"), path.contains("next"));
+        // a language that is none of ours is refused here too
+        sent.last_mut().unwrap().1 = "tlh".into();
+        assert_eq!(send(&client, to, &sent).await.status, 422);
+    }
+    app.settle().await;
+    assert!(app.mails().await.is_empty(), "nothing was registered and no password asked for");
+}
+
+/// A NUL was answered with a page about a malformed request, and the form was gone.
+async fn what_no_field_may_hold_is_a_mistake_in_that_field(app: TestApp) {
+    let client = app.client();
+    let good = [("email", "ann@example.org"), ("password", PASSWORD), ("name", "Ann Lee")];
+    for wrong in 0..good.len() {
+        let mut fields = good.map(|(name, value)| (name, value.to_owned()));
+        fields[wrong].1.push('\0');
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let page = client.post("/register", &fields).await;
+        assert_eq!(page.status, 422);
+        assert!(page.body.contains(&format!("id=\"{}-mistake\"", good[wrong].0)), "{}", page.body);
+        assert_eq!(page.body.matches("class=\"mistake\"").count(), 1, "{}", page.body);
+        for (at, (name, value)) in good.iter().enumerate().filter(|(_, (name, _))| *name != "password") {
+            let shown = if at == wrong { format!("value=\"{value}\u{fffd}\"") } else { format!("value=\"{value}\"") };
+            assert!(page.body.contains(&shown), "{name}: {}", page.body);
+        }
+        let refused = client.post("/login", &fields[..2]).await;
+        assert_eq!(refused.status, 422);
+    }
+    app.settle().await;
+    assert!(app.mails().await.is_empty());
 }

@@ -362,7 +362,8 @@ impl Embedded {
         Ok(moved)
     }
 
-    /// Ends the wait of everything that waits for another attempt of `queue`, and returns how many messages that were.
+    /// Ends the wait of everything that waits for another attempt of `queue`, which then counts as not tried yet, and returns how
+    /// many messages that were.
     ///
     /// # Errors
     /// When the database is away.
@@ -370,7 +371,8 @@ impl Embedded {
         let mut tx = self.db.begin().await?;
         let hurried = tx
             .query(
-                "update broker_message set available_at = $2
+                "update broker_message
+                 set available_at = $2, attempt = case when attempt > 0 then attempt - 1 else 0 end
                  where queue in (select name from broker_queue where ttl_us is not null)
                    and routing_key = $1 and available_at > $2",
             )
