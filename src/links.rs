@@ -43,6 +43,24 @@ pub const ACCOUNT: &str = "/account";
 pub const ACCOUNT_EVENTS: &str = "/account/events";
 /// The form that changes the password.
 pub const ACCOUNT_PASSWORD: &str = "/account/password";
+/// The form that changes the address.
+pub const ACCOUNT_EMAIL: &str = "/account/email";
+/// How far the mail to the new address has come, for the page's script.
+pub const ACCOUNT_EMAIL_STATUS: &str = "/account/email/status";
+/// The same, told as it happens.
+pub const ACCOUNT_EMAIL_EVENTS: &str = "/account/email/events";
+/// The page behind the link in that mail.
+pub const EMAIL_CONFIRM: &str = "/email/confirm";
+/// The page behind the link in the mail to the former address.
+pub const EMAIL_UNDO: &str = "/email/undo";
+/// Everything that is kept about the person, as a file.
+pub const ACCOUNT_EXPORT: &str = "/account/export";
+/// The form that deletes the account.
+pub const ACCOUNT_DELETE: &str = "/account/delete";
+/// Calls that off, for who is signed in.
+pub const ACCOUNT_DELETE_UNDO: &str = "/account/delete/undo";
+/// The page behind the link that calls it off.
+pub const ACCOUNT_RESTORE: &str = "/account/restore";
 /// The form that changes name and language.
 pub const ACCOUNT_PROFILE: &str = "/account/profile";
 /// The whole login log of who is signed in.

@@ -165,10 +165,11 @@ pub async fn settled(db: &Db) -> anyhow::Result<Duration> {
     loop {
         let (left,): (i64,) = db
             .query(
-                "select (select count(*) from outbox where published_at is null)
+                "select (select count(*) from outbox where published_at is null and due_at <= $1)
                       + (select count(*) from broker_message m join broker_queue q on q.name = m.queue
                          where q.kind in ('work', 'node'))",
             )
+            .bind(Clock::default().now())
             .one()
             .await?;
         if left == 0 {

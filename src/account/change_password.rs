@@ -5,9 +5,10 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::confirm;
-use crate::account::credentials::policy::{Password, Weakness};
+use crate::account::credentials::policy::Weakness;
 use crate::account::identity::address::Address;
 use crate::account::identity::name::DisplayName;
+use crate::account::proof;
 use crate::account::session::{self, NewSession, SignedIn};
 use crate::event::{Event, Origin, PasswordChange};
 use crate::messaging::outbox;
@@ -45,18 +46,7 @@ pub async fn change_password(
     let user = &signed_in.user;
     let wrong = PasswordErrors { current_is_wrong: true, password: None };
     let (address, name) = (Address::parse(&user.email).ok(), DisplayName::parse(&user.name).ok());
-    let (stored,): (String,) = accounts
-        .db
-        .query("select password_hash from users where id = $1")
-        .bind(user.id)
-        .one()
-        .await
-        .context("cannot look the password up")?;
-    let current = Password::normalise(current).map_err(|_| wrong)?;
-    let (verdict, _) = accounts.hasher.verify(current, Some(&stored)).await?;
-    if !verdict.right {
-        return Err(wrong.into());
-    }
+    let stored = proof::verified(accounts, user.id, current).await?.ok_or(wrong)?;
     let chosen = accounts.password_check.choose(password, address.as_ref(), name.as_ref()).await?;
     let chosen = chosen.map_err(|weakness| PasswordErrors { current_is_wrong: false, password: Some(weakness) })?;
     let hash = accounts.hasher.hash(chosen).await?;

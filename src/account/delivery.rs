@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::clock::Timestamp;
+use crate::db::Tx;
 use crate::event::Event;
 use crate::messaging::outbox;
 
@@ -91,6 +92,8 @@ pub enum Awaited {
     Registration(Uuid, u32),
     /// A password that was forgotten.
     Reset(Uuid),
+    /// An account that is to move to another address.
+    Change(Uuid),
 }
 
 /// What became of an attempt.
@@ -141,10 +144,42 @@ pub async fn record(accounts: &Accounts, awaited: Awaited, attempt: Attempt, eve
             .bind(now)
             .bind(trouble)
             .bind(next_try),
+        Awaited::Change(id) => tx
+            .query(
+                "update email_changes
+                 set delivery = $2, delivery_at = case when delivery = $2 then delivery_at else $3 end,
+                   trouble = $4, next_try_at = $5
+                 where id = $1 and delivery <> 'sent'
+                 returning delivery_at = $3",
+            )
+            .bind(id)
+            .bind(status.as_str())
+            .bind(now)
+            .bind(trouble)
+            .bind(next_try),
     };
     let updated: Option<(Option<bool>,)> = update.optional().await.context("cannot record how far a mail has come")?;
     if let Some((Some(true),)) = updated {
         outbox::append(&mut tx, &accounts.clock, event).await?;
     }
+    if let (Awaited::Registration(id, _), DeliveryStatus::Sent) = (awaited, status) {
+        schedule_reminder(&mut tx, accounts, id).await?;
+    }
     accounts.commit(tx).await
+}
+
+/// Schedules the reminder of a registration, once: whoever has the address, so that it takes as long.
+async fn schedule_reminder(tx: &mut Tx, accounts: &Accounts, id: Uuid) -> anyhow::Result<()> {
+    let due: Timestamp = accounts.clock.now() + accounts.lifetimes.reminder_after;
+    let scheduled = tx
+        .query("update registrations set reminder_at = $2 where id = $1 and reminder_at is null")
+        .bind(id)
+        .bind(due)
+        .execute()
+        .await
+        .context("cannot schedule the reminder")?;
+    if scheduled == 1 {
+        outbox::append_at(tx, &accounts.clock, &Event::UserReminderDue { registration: id }, due).await?;
+    }
+    Ok(())
 }

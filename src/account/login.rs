@@ -11,6 +11,7 @@ use crate::account::Accounts;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::Password;
 use crate::account::credentials::token::TokenHash;
+use crate::account::deletion;
 use crate::account::identity::address::Address;
 use crate::account::session::{self, NewSession};
 use crate::account::user::User;
@@ -18,6 +19,17 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Origin, Refusal};
 use crate::failpoint;
 use crate::messaging::outbox;
+
+/// Somebody who has just signed in.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The session.
+    pub new: NewSession,
+    /// Who.
+    pub user: User,
+    /// The deletion of the account was called off by it.
+    pub restored: bool,
+}
 
 /// One message for all causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +46,7 @@ struct LoginRow {
     created_at: Option<Timestamp>,
     password_hash: Option<String>,
     disabled_at: Option<Timestamp>,
+    deletes_at: Option<Timestamp>,
     waits: bool,
 }
 
@@ -59,7 +72,7 @@ pub async fn login(
     password: &str,
     replaces: Option<TokenHash>,
     origin: Origin,
-) -> anyhow::Result<(NewSession, User)> {
+) -> anyhow::Result<LoggedIn> {
     let permit = accounts.hasher.acquire()?;
     let typed = Password::normalise(password).ok();
     let malformed = typed.is_none();
@@ -111,13 +124,15 @@ pub async fn login(
             .await
             .context("cannot store the new hash")?;
     }
+    let restored =
+        row.deletes_at.is_some() && deletion::call_off_in(&mut tx, accounts, user.id, origin.clone()).await?;
     let new = session::begin(&mut tx, accounts, user.id, &origin, replaces).await?;
     let succeeded = Event::LoginSucceeded { user: user.id, session: new.session, origin };
     outbox::append(&mut tx, &accounts.clock, &succeeded).await?;
     failpoint::reach("request.before_commit");
     accounts.commit(tx).await?;
     failpoint::reach("request.committed");
-    Ok((new, user))
+    Ok(LoggedIn { new, user, restored })
 }
 
 /// One statement for known and unknown addresses: always one row. Whether registrations of the address wait is asked of the
@@ -126,7 +141,7 @@ async fn look_up(accounts: &Accounts, canonical: &str) -> anyhow::Result<LoginRo
     accounts
         .db
         .query(
-            "select u.id, u.email, u.name, u.locale, u.created_at, u.password_hash, u.disabled_at,
+            "select u.id, u.email, u.name, u.locale, u.created_at, u.password_hash, u.disabled_at, u.deletes_at,
                coalesce(
                  (select r.email_canonical = $1 from registrations r
                   where r.email_canonical >= $1 order by r.email_canonical limit 1), false) as waits

@@ -1,6 +1,7 @@
 //! The domain: one file per use case, its SQL inside it; one public function that writes is one transaction.
 //!
-//! * [`register`], [`resend`], [`confirm`], [`login`], [`reset`], [`change_password`], [`profile`]: what people do
+//! * [`register`], [`resend`], [`confirm`], [`login`], [`reset`], [`change_password`], [`change_email`], [`profile`], [`deletion`], [`export`]: what
+//!   people do; [`proof`]: that they know the password
 //! * [`session`], [`login_log`], [`user`], [`delivery`]: what follows from it and is looked up
 //! * [`watchers`]: who waits for it on this node
 //! * [`budget`]: how often
@@ -10,14 +11,18 @@
 
 mod accounts;
 pub mod budget;
+pub mod change_email;
 pub mod change_password;
 pub mod confirm;
 pub mod credentials;
+pub mod deletion;
 pub mod delivery;
+pub mod export;
 pub mod identity;
 pub mod login;
 pub mod login_log;
 pub mod profile;
+pub mod proof;
 pub mod purge;
 pub mod register;
 pub mod resend;

@@ -8,7 +8,7 @@ use crate::db::purge::Purge;
 
 /// Which rows are deleted, and when.
 #[must_use]
-pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 5] {
+pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 6] {
     [
         Purge {
             name: "registrations past their time",
@@ -29,6 +29,11 @@ pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 5] {
         Purge {
             name: "forgotten passwords past their time",
             statement: "delete from resets where id in (select id from resets where expires_at <= $1 limit $2)",
+            keep: Duration::ZERO,
+        },
+        Purge {
+            name: "changes of an address past their time",
+            statement: "delete from email_changes where id in (select id from email_changes where expires_at <= $1 limit $2)",
             keep: Duration::ZERO,
         },
         Purge {

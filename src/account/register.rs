@@ -278,3 +278,67 @@ pub async fn open(accounts: &Accounts, pending: &Pending) -> anyhow::Result<bool
     tx.commit().await?;
     Ok(may_send)
 }
+
+/// A registration whose person is to be reminded.
+#[derive(Clone, Debug)]
+pub struct Reminded {
+    /// The registration.
+    pub pending: Pending,
+    /// When it is deleted unless it is confirmed.
+    pub expires_at: Timestamp,
+}
+
+/// Makes the link of a registration valid once more, for its lifetime, if its person is to be reminded: it still waits, it is the
+/// latest of its address, nobody has that by now, and the mail is within its budgets. These are asked once: a redelivered event gets the
+/// same answer.
+///
+/// # Errors
+/// When the database is away.
+pub async fn remind(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Reminded>> {
+    #[derive(FromRow)]
+    struct Found {
+        #[sqlx(flatten)]
+        pending: Pending,
+        expires_at: Timestamp,
+        reminder_within_budget: Option<bool>,
+    }
+    let now = accounts.clock.now();
+    let found: Option<Found> = accounts
+        .db
+        .query(
+            "select r.id, r.email, r.email_canonical, r.locale, r.within_budget, r.mails, r.expires_at, r.reminder_within_budget
+             from registrations r
+             where r.id = $1 and r.confirmed_user is null and r.expires_at > $2
+               and not exists (select 1 from users u where u.email_canonical = r.email_canonical)
+               and not exists (select 1 from registrations o
+                               where o.email_canonical = r.email_canonical and o.confirmed_user is null
+                                 and (o.created_at, o.id) > (r.created_at, r.id))",
+        )
+        .bind(id)
+        .bind(now)
+        .optional()
+        .await
+        .context("cannot look the registration up")?;
+    let Some(Found { pending, expires_at, reminder_within_budget }) = found else { return Ok(None) };
+    let until: Timestamp = now + accounts.lifetimes.confirm;
+    let mut tx = accounts.db.begin().await?;
+    let may_send = match reminder_within_budget {
+        Some(asked_before) => asked_before,
+        None => budget::may_mail(&mut tx, accounts, &pending.email_canonical).await?,
+    };
+    let reopened = if may_send { until.min(expires_at) } else { now };
+    tx.query(
+        "update registrations
+         set reminder_within_budget = $2,
+             link_expires_at = case when link_expires_at > $3 then link_expires_at else $3 end
+         where id = $1",
+    )
+    .bind(id)
+    .bind(may_send)
+    .bind(reopened)
+    .execute_deferred()
+    .await
+    .context("cannot open the link")?;
+    tx.commit().await?;
+    Ok(may_send.then_some(Reminded { pending, expires_at }))
+}

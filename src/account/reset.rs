@@ -22,6 +22,7 @@ use crate::account::identity::name::DisplayName;
 use crate::account::session;
 use crate::account::user::User;
 use crate::clock::Timestamp;
+use crate::db::Tx;
 use crate::event::{Event, Origin, PasswordChange};
 use crate::failpoint;
 use crate::messaging::outbox;
@@ -240,6 +241,28 @@ pub async fn open(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Opened
     .context("cannot open the link")?;
     tx.commit().await?;
     Ok(Some(Opened { email: found.email, locale: found.locale, recipient, may_send }))
+}
+
+/// A request that is answered at once, by the token of its link: for somebody who has shown that the mailbox is theirs.
+pub(in crate::account) async fn opened(tx: &mut Tx, accounts: &Accounts, user: Uuid) -> anyhow::Result<String> {
+    let (id, now) = (Uuid::new_v4(), accounts.clock.now());
+    let (hash,): (String,) = tx
+        .query(
+            "insert into resets
+               (id, email, email_canonical, locale, browser_hash, created_at, expires_at, delivery, link_expires_at, within_budget)
+             select $2, email, email_canonical, locale, $3, $4, $5, $6, $5, true from users where id = $1
+             returning (select password_hash from users where id = $1)",
+        )
+        .bind(user)
+        .bind(id)
+        .bind(Token::new()?.hash().to_vec())
+        .bind(now)
+        .bind(now + accounts.lifetimes.reset)
+        .bind(DeliveryStatus::Sent.as_str())
+        .one()
+        .await
+        .context("cannot open a reset")?;
+    Ok(link_token(&accounts.keys, Purpose::ResetLink, id, &[user.as_bytes(), hash.as_bytes()]))
 }
 
 /// Why a password was not set.

@@ -7,9 +7,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::bounds::{ATTEMPTED, CLASS, ENHANCED_CODE, MESSAGE_ID, REASON, TEMPLATE, TextBound, USER_AGENT};
+use crate::clock::Timestamp;
 
 /// Every type, which is the routing key too.
-pub const TYPES: [&str; 14] = [
+pub const TYPES: [&str; 21] = [
     "user.registered",
     "user.confirmed",
     "login.succeeded",
@@ -24,6 +25,13 @@ pub const TYPES: [&str; 14] = [
     "confirmation.requested",
     "session.begun",
     "mail.kept_back",
+    "user.reminder_due",
+    "user.deletion_scheduled",
+    "user.deletion_due",
+    "user.restored",
+    "user.deleted",
+    "email.change_requested",
+    "email.changed",
 ];
 
 /// Something that happened.
@@ -116,7 +124,7 @@ pub enum Event {
         #[serde(flatten)]
         refusal: MailRefusal,
     },
-    /// The name or the language of a user was changed.
+    /// The name, the language or the address of a user was changed.
     #[serde(rename = "user.updated")]
     UserUpdated {
         /// Whose; the row says what it is now.
@@ -161,6 +169,69 @@ pub enum Event {
         #[serde(flatten)]
         origin: Origin,
     },
+    /// It is time to remind somebody who has not confirmed yet. Published when it is due.
+    #[serde(rename = "user.reminder_due")]
+    UserReminderDue {
+        /// The registration; it may have been confirmed or be gone by now.
+        registration: Uuid,
+    },
+    /// Somebody asked for the deletion of their account; it can be called off until then.
+    #[serde(rename = "user.deletion_scheduled")]
+    UserDeletionScheduled {
+        /// Whose.
+        user: Uuid,
+        /// When it is deleted.
+        #[schema(value_type = String, format = DateTime)]
+        deletes_at: Timestamp,
+        /// From where.
+        #[serde(flatten)]
+        origin: Origin,
+    },
+    /// It is time to delete an account, unless that was called off. Published when it is due.
+    #[serde(rename = "user.deletion_due")]
+    UserDeletionDue {
+        /// Whose.
+        user: Uuid,
+    },
+    /// The deletion of an account was called off.
+    #[serde(rename = "user.restored")]
+    UserRestored {
+        /// Whose.
+        user: Uuid,
+        /// From where.
+        #[serde(flatten)]
+        origin: Origin,
+    },
+    /// An account was deleted with everything that is known about its person.
+    #[serde(rename = "user.deleted")]
+    UserDeleted {
+        /// Whose.
+        user: Uuid,
+    },
+    /// Somebody asked to move their account to another address; nobody has looked yet whether that one is taken.
+    #[serde(rename = "email.change_requested")]
+    EmailChangeRequested {
+        /// The change.
+        change: Uuid,
+        /// Whose.
+        user: Uuid,
+        /// From where.
+        #[serde(flatten)]
+        origin: Origin,
+    },
+    /// An account has another address.
+    #[serde(rename = "email.changed")]
+    EmailChanged {
+        /// The change.
+        change: Uuid,
+        /// Whose; the row says the address.
+        user: Uuid,
+        /// How.
+        by: EmailChange,
+        /// From where.
+        #[serde(flatten)]
+        origin: Origin,
+    },
     /// A password was changed; every session from before has ended.
     #[serde(rename = "password.changed")]
     PasswordChanged {
@@ -185,6 +256,16 @@ pub enum PasswordChange {
     Reset,
     /// By who was signed in and knew the present one.
     Account,
+}
+
+/// How an account came to another address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EmailChange {
+    /// By the link in the mail to the new address.
+    Confirmed,
+    /// By the link in the mail to the former one, which the account has again.
+    Undone,
 }
 
 /// From where a request came.
@@ -227,7 +308,7 @@ impl Refusal {
     }
 }
 
-/// Which mail, and what it is about: one of the three.
+/// Which mail, and what it is about: one of the four.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MailFact {
     /// A registration.
@@ -236,10 +317,14 @@ pub struct MailFact {
     /// A password that was forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset: Option<Uuid>,
+    /// An account that is to move to another address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Uuid>,
     /// A user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Uuid>,
-    /// The template: `confirmation`, `already_registered`, `password_reset`, `no_account`, `password_changed`.
+    /// The template: `confirmation`, `already_registered`, `reminder`, `password_reset`, `no_account`, `password_changed`,
+    /// `email_change`, `email_taken`, `email_changed`, `deletion_scheduled`.
     pub template: String,
     /// The same for every copy.
     pub message_id: String,
@@ -265,20 +350,26 @@ impl Event {
     #[must_use]
     pub fn subject(&self) -> Option<Uuid> {
         match self {
-            Event::UserRegistered { registration, .. } | Event::ConfirmationRequested { registration, .. } => {
-                Some(*registration)
-            }
+            Event::UserRegistered { registration, .. }
+            | Event::ConfirmationRequested { registration, .. }
+            | Event::UserReminderDue { registration } => Some(*registration),
             Event::UserConfirmed { user, .. }
             | Event::LoginSucceeded { user, .. }
             | Event::SessionRevoked { user, .. }
             | Event::SessionBegun { user, .. }
             | Event::PasswordChanged { user, .. }
+            | Event::UserDeletionScheduled { user, .. }
+            | Event::UserDeletionDue { user }
+            | Event::UserRestored { user, .. }
+            | Event::UserDeleted { user }
+            | Event::EmailChangeRequested { user, .. }
+            | Event::EmailChanged { user, .. }
             | Event::UserUpdated { user } => Some(*user),
             Event::LoginFailed { user, .. } => *user,
             Event::MailSent { mail }
             | Event::MailKeptBack { mail }
             | Event::MailDelayed { mail, .. }
-            | Event::MailRejected { mail, .. } => mail.registration.or(mail.reset).or(mail.user),
+            | Event::MailRejected { mail, .. } => mail.registration.or(mail.reset).or(mail.change).or(mail.user),
             Event::PasswordResetRequested { reset, .. } => Some(*reset),
         }
     }
@@ -293,12 +384,19 @@ impl Event {
             | Event::UserConfirmed { user: _, registration: _, session: _, origin }
             | Event::LoginSucceeded { user: _, session: _, origin }
             | Event::PasswordResetRequested { reset: _, origin }
+            | Event::UserDeletionScheduled { user: _, deletes_at: _, origin }
+            | Event::UserRestored { user: _, origin }
+            | Event::EmailChangeRequested { change: _, user: _, origin }
+            | Event::EmailChanged { change: _, user: _, by: _, origin }
             | Event::PasswordChanged { user: _, by: _, session: _, origin } => origin.texts().into(),
             Event::LoginFailed { user: _, attempted, reason: _, origin } => {
                 origin.texts().into_iter().chain([(ATTEMPTED, attempted)]).collect()
             }
             Event::SessionRevoked { user: _, session: _ }
             | Event::SessionBegun { user: _, session: _, registration: _ }
+            | Event::UserReminderDue { registration: _ }
+            | Event::UserDeletionDue { user: _ }
+            | Event::UserDeleted { user: _ }
             | Event::UserUpdated { user: _ } => Vec::new(),
             Event::MailSent { mail } | Event::MailKeptBack { mail } => mail.texts().into(),
             Event::MailDelayed { mail, reason, refusal } | Event::MailRejected { mail, reason, refusal } => {
@@ -325,7 +423,7 @@ impl Origin {
 
 impl MailFact {
     fn texts(&mut self) -> [(TextBound, &mut String); 2] {
-        let MailFact { registration: _, reset: _, user: _, template, message_id } = self;
+        let MailFact { registration: _, reset: _, change: _, user: _, template, message_id } = self;
         [(TEMPLATE, template), (MESSAGE_ID, message_id)]
     }
 }

@@ -35,6 +35,13 @@ impl OutboxEvent for Event {
             Event::ConfirmationRequested { .. } => "confirmation.requested",
             Event::SessionBegun { .. } => "session.begun",
             Event::MailKeptBack { .. } => "mail.kept_back",
+            Event::UserReminderDue { .. } => "user.reminder_due",
+            Event::UserDeletionScheduled { .. } => "user.deletion_scheduled",
+            Event::UserDeletionDue { .. } => "user.deletion_due",
+            Event::UserRestored { .. } => "user.restored",
+            Event::UserDeleted { .. } => "user.deleted",
+            Event::EmailChangeRequested { .. } => "email.change_requested",
+            Event::EmailChanged { .. } => "email.changed",
         }
     }
 

@@ -16,7 +16,7 @@ mod envelope;
 
 pub use self::asyncapi::asyncapi;
 pub use self::bounds::MAX_USER_AGENT_CHARS;
-pub use self::catalogue::{Event, MailFact, MailRefusal, Origin, PasswordChange, Refusal, TYPES};
+pub use self::catalogue::{EmailChange, Event, MailFact, MailRefusal, Origin, PasswordChange, Refusal, TYPES};
 pub use self::envelope::{Received, Undecodable, decode};
 
 #[cfg(test)]

@@ -37,9 +37,16 @@ pub(super) fn every() -> Vec<Event> {
         Event::PasswordResetRequested { reset: registration, origin: origin.clone() },
         Event::PasswordChanged { user, by: PasswordChange::Account, session: Some(session), origin: origin.clone() },
         Event::UserUpdated { user },
-        Event::ConfirmationRequested { registration, mail: 2, origin },
+        Event::ConfirmationRequested { registration, mail: 2, origin: origin.clone() },
         Event::SessionBegun { user, session, registration: Some(registration) },
         Event::MailKeptBack { mail },
+        Event::UserReminderDue { registration },
+        Event::UserDeletionScheduled { user, deletes_at: Clock::default().now(), origin: origin.clone() },
+        Event::UserDeletionDue { user },
+        Event::UserRestored { user, origin: origin.clone() },
+        Event::UserDeleted { user },
+        Event::EmailChangeRequested { change: registration, user, origin: origin.clone() },
+        Event::EmailChanged { change: registration, user, by: EmailChange::Confirmed, origin },
     ]
 }
 

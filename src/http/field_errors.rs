@@ -1,5 +1,6 @@
 //! What is wrong with a field, in a person's language: the same texts on pages and in the API.
 
+use crate::account::change_email::EmailErrors;
 use crate::account::change_password::PasswordErrors;
 use crate::account::credentials::policy::Weakness;
 use crate::account::identity::address::AddressError;
@@ -33,6 +34,15 @@ pub fn of_profile(errors: ProfileErrors, t: Text) -> Vec<(&'static str, String)>
 pub fn of_password(errors: PasswordErrors, t: Text) -> Vec<(&'static str, String)> {
     let current = errors.current_is_wrong.then_some("mistake-password-current");
     let keys = [("current_password", current), ("password", errors.password.map(of_new_password))];
+    keys.into_iter().filter_map(|(field, key)| Some((field, t.get(key?)))).collect()
+}
+
+/// The fields of a change of the address that were refused, each with its text.
+#[must_use]
+pub fn of_email(errors: EmailErrors, t: Text) -> Vec<(&'static str, String)> {
+    let same = errors.is_the_same.then_some("mistake-email-same");
+    let current = errors.current_is_wrong.then_some("mistake-password-current");
+    let keys = [("email", errors.email.map(of_address).or(same)), ("current_password", current)];
     keys.into_iter().filter_map(|(field, key)| Some((field, t.get(key?)))).collect()
 }
 

@@ -3,7 +3,7 @@
 //! * [`pages`]: what people see; [`api`]: the same for programs; [`health`]: for whoever runs it
 //! * [`extract`]: what a request says; [`middleware`]: the layers around every route; [`server`]: from sockets to requests,
 //!   with every time and size bounded. None of these sees a page or a call of the API
-//! * [`state`], [`problem`], [`response`], [`cookies`], [`notice`], [`live`], [`delivery_state`], `accept`, `field_errors`,
+//! * [`state`], [`problem`], [`response`], [`cookies`], [`notice`], [`export`], [`live`], [`delivery_state`], `accept`, `field_errors`,
 //!   [`rate_limit`], [`readiness`]: what these share
 //!
 //! This file is the route table: every route once.
@@ -17,11 +17,12 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::api::{admin, document, me, me_sessions, recovery, registration, session, waiting};
+use self::api::{admin, document, me, me_account, me_email, me_sessions, recovery, registration, session, waiting};
 use self::middleware::MiddlewareConfig;
 use self::pages::{
-    account, account_events, activity, api_index, assets, confirm, forgot, forgot_sent, home, language, login, logout,
-    mail, mailbox, password, profile, register, register_sent, reset, sessions,
+    account, account_events, activity, api_index, assets, confirm, delete, email, email_confirm, email_undo,
+    export as export_page, forgot, forgot_sent, home, language, login, logout, mail, mailbox, password, profile,
+    register, register_sent, reset, restore, sessions,
 };
 use self::state::AppState;
 use crate::links;
@@ -30,6 +31,7 @@ mod accept;
 pub mod api;
 pub mod cookies;
 pub mod delivery_state;
+pub mod export;
 pub mod extract;
 mod field_errors;
 pub mod health;
@@ -68,6 +70,15 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::ACCOUNT_PROFILE, get(profile::form).post(profile::submit))
         .route(links::ACCOUNT_ACTIVITY, get(activity::activity))
         .route(links::ACCOUNT_PASSWORD, get(password::form).post(password::submit))
+        .route(links::ACCOUNT_EMAIL, get(email::form).post(email::submit))
+        .route(links::ACCOUNT_EMAIL_STATUS, get(email::status))
+        .route(links::ACCOUNT_EMAIL_EVENTS, get(email::events))
+        .route(links::EMAIL_CONFIRM, get(email_confirm::form).post(email_confirm::submit))
+        .route(links::EMAIL_UNDO, get(email_undo::form).post(email_undo::submit))
+        .route(links::ACCOUNT_EXPORT, get(export_page::form).post(export_page::submit))
+        .route(links::ACCOUNT_DELETE, get(delete::form).post(delete::submit))
+        .route(links::ACCOUNT_DELETE_UNDO, post(delete::undo))
+        .route(links::ACCOUNT_RESTORE, get(restore::form).post(restore::submit))
         .route(links::ACCOUNT_SESSIONS, get(sessions::list))
         .route(links::END_SESSION, post(sessions::end))
         .route(links::END_OTHER_SESSIONS, post(sessions::end_others))
@@ -108,7 +119,13 @@ fn api() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(session::logout))
         .routes(routes!(recovery::forgot))
         .routes(routes!(recovery::reset))
-        .routes(routes!(me::me, me::change))
+        .routes(routes!(me::me, me::change, me_account::delete))
+        .routes(routes!(me_account::restore))
+        .routes(routes!(me_account::export))
+        .routes(routes!(me_account::prove))
+        .routes(routes!(me_email::change))
+        .routes(routes!(me_email::confirm))
+        .routes(routes!(me_email::undo))
         .routes(routes!(me::activity))
         .routes(routes!(me::change_password))
         .routes(routes!(me_sessions::list, me_sessions::end_others))

@@ -23,6 +23,12 @@ pub enum Notice {
     PasswordReset,
     /// A password was changed.
     PasswordChanged,
+    /// The account has another address.
+    EmailChanged,
+    /// The account has its former address again.
+    EmailUndone,
+    /// The deletion of the account was called off.
+    Restored,
     /// The name or the language was changed.
     ProfileChanged,
     /// A session was ended.
@@ -38,7 +44,7 @@ pub enum Notice {
 }
 
 impl Notice {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::PasswordReset,
         Self::PasswordChanged,
         Self::ProfileChanged,
@@ -47,6 +53,9 @@ impl Notice {
         Self::MailAskedAgain,
         Self::AddressCorrected,
         Self::Confirmed,
+        Self::EmailChanged,
+        Self::EmailUndone,
+        Self::Restored,
     ];
 
     /// The cookie's value.
@@ -54,6 +63,9 @@ impl Notice {
         match self {
             Self::PasswordReset => "password-reset",
             Self::PasswordChanged => "password-changed",
+            Self::EmailChanged => "email-changed",
+            Self::EmailUndone => "email-undone",
+            Self::Restored => "restored",
             Self::ProfileChanged => "profile-changed",
             Self::SessionEnded => "session-ended",
             Self::SessionsEnded => "sessions-ended",
@@ -69,6 +81,9 @@ impl Notice {
         match self {
             Self::PasswordReset => t.get("notice-password-reset"),
             Self::PasswordChanged => t.get("notice-password-changed"),
+            Self::EmailChanged => t.get("notice-email-changed"),
+            Self::EmailUndone => t.get("notice-email-undone"),
+            Self::Restored => t.get("notice-restored"),
             Self::ProfileChanged => t.get("notice-profile-changed"),
             Self::SessionEnded => t.get("notice-session-ended"),
             Self::SessionsEnded => t.get("notice-sessions-ended"),

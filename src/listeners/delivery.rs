@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::context::ListenerContext;
 use super::mail_layout::RenderedMail;
+use crate::account::Accounts;
 use crate::account::delivery::{Attempt, DeliveryStatus};
 use crate::event::{Event, MailFact, MailRefusal};
 use crate::failpoint;
@@ -13,6 +14,7 @@ use crate::mail::{Handover, Mail, SendError, Trouble};
 use crate::messaging::consumer::layers::{self, Answer, LeasedMessage, Stack, retry_until_recorded};
 use crate::messaging::consumer::lease::EVENT_LEASE;
 use crate::messaging::message::Outcome;
+use crate::messaging::outbox;
 
 /// A server may take ten minutes to reply to a mail's final dot (RFC 5321 section 4.5.3.2.6).
 const TIME_LIMIT: Duration = Duration::from_mins(15);
@@ -129,6 +131,16 @@ where
             Ok(Outcome::RetryLater { reason, said: trouble.said })
         }
     }
+}
+
+/// Records what became of a mail that nobody waits for in a browser. That it is late is said once, at the `first` try.
+pub(super) async fn say(accounts: &Accounts, first: bool, attempt: Attempt, event: Event) -> anyhow::Result<()> {
+    if attempt.status == DeliveryStatus::Delayed && !first {
+        return Ok(());
+    }
+    let mut tx = accounts.db.begin().await?;
+    outbox::append(&mut tx, &accounts.clock, &event).await?;
+    accounts.commit(tx).await
 }
 
 fn refusal(trouble: &Trouble) -> MailRefusal {

@@ -17,7 +17,14 @@ pub const QUEUE: &str = "login-log";
 pub const LISTENER: Listener = Listener {
     queue: QUEUE,
     purpose: "a row of the login log",
-    keys: &["login.*", "user.confirmed", "password.changed"],
+    keys: &[
+        "login.*",
+        "user.confirmed",
+        "password.changed",
+        "email.changed",
+        "user.deletion_scheduled",
+        "user.restored",
+    ],
     batch: Some(200),
     stack,
 };

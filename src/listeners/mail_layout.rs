@@ -24,23 +24,70 @@ pub(super) struct RenderedMail {
     pub html: String,
 }
 
-impl RenderedMail {
-    /// Renders the three templates of a mail.
+/// What a mail says: a salutation, paragraphs, one link, more paragraphs.
+#[derive(Clone, Debug)]
+pub(super) struct Letter {
+    /// The texts, in the language of the recipient.
+    pub t: Text,
+    /// The display name of the account; empty where none is known to be the recipient's.
+    pub name: String,
+    /// One line, without anything a user typed.
+    pub subject: String,
+    /// What mail programs show beside the subject.
+    pub preview: String,
+    /// The paragraphs before the link.
+    pub before: Vec<String>,
+    /// The absolute address that the mail is about.
+    pub link: String,
+    /// What the link is called.
+    pub button: String,
+    /// The paragraphs after it.
+    pub after: Vec<String>,
+    /// The name of the site, or its host, as the recipient knows it.
+    pub site: String,
+}
+
+impl Letter {
+    /// Without words yet.
+    pub(super) fn new(t: Text, link: String) -> Self {
+        let (name, subject, preview) = (String::new(), String::new(), String::new());
+        let (before, button, after, site) = (Vec::new(), String::new(), Vec::new(), String::new());
+        Letter { t, name, subject, preview, before, link, button, after, site }
+    }
+
+    /// The mail, signed with the name of the site.
     ///
     /// # Errors
     /// When a template fails to format, which none of their values does.
-    pub(super) fn render(subject: &impl Template, text: &impl Template, html: &impl Template) -> askama::Result<Self> {
+    pub(super) fn signed(self, site: &str) -> askama::Result<RenderedMail> {
+        let letter = &Letter { site: site.to_owned(), ..self };
         Ok(RenderedMail {
-            subject: one_line(&subject.render()?, usize::MAX),
-            text: wrap(&text.render()?),
-            html: html.render()?,
+            subject: one_line(&letter.subject, usize::MAX),
+            text: wrap(&LetterText { letter }.render()?),
+            html: LetterHtml { letter }.render()?,
         })
     }
+
+    fn greeting(&self) -> String {
+        greeting(self.t, &self.name)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "mail/letter.txt")]
+struct LetterText<'a> {
+    letter: &'a Letter,
+}
+
+#[derive(Template)]
+#[template(path = "mail/letter.html")]
+struct LetterHtml<'a> {
+    letter: &'a Letter,
 }
 
 /// The salutation. One who registers a stranger's address chooses the name in the mail to it, so a name that could hold a
 /// message or a link is left out.
-pub(super) fn greeting(t: Text, name: &str) -> String {
+fn greeting(t: Text, name: &str) -> String {
     let name = name.trim();
     let harmless = !name.is_empty()
         && name.chars().count() <= 60

@@ -6,23 +6,36 @@
 //! * [`confirmation`]: sends the mail of a registration
 //! * [`login_log`]: writes logins into the login log
 //! * [`password_reset`]: sends the mail for a forgotten password
-//! * [`notices`]: warns a person by mail of what was done with their account
+//! * [`email_change`]: sends the mail to the address that an account is to move to
+//! * [`notices`]: tells a person by mail what was done with their account
+//! * [`reminders`], [`deletion`]: what was scheduled and is due
 //! * [`node`]: not in the table, as its queue comes and goes with a web node: drops ended sessions from its cache and wakes its pages
 
 use self::context::Listener;
 
 pub mod confirmation;
 pub mod context;
+pub mod deletion;
 mod delivery;
+pub mod email_change;
+mod letters;
 pub mod login_log;
 mod mail_layout;
 pub mod node;
 pub mod notices;
 pub mod password_reset;
+pub mod reminders;
 
 /// Every listener.
-pub const LISTENERS: [Listener; 4] =
-    [confirmation::LISTENER, login_log::LISTENER, password_reset::LISTENER, notices::LISTENER];
+pub const LISTENERS: [Listener; 7] = [
+    confirmation::LISTENER,
+    login_log::LISTENER,
+    password_reset::LISTENER,
+    email_change::LISTENER,
+    notices::LISTENER,
+    reminders::LISTENER,
+    deletion::LISTENER,
+];
 
 /// Every listener's queue and the routing keys that it is bound to.
 #[must_use]

@@ -15,8 +15,15 @@ use crate::messaging::message::Message;
 use crate::messaging::topology::{Queue, QueueKind};
 
 /// The events that nodes hear.
-pub const KEYS: [&str; 6] =
-    ["session.revoked", "mail.sent", "mail.delayed", "mail.rejected", "session.begun", "mail.kept_back"];
+pub const KEYS: [&str; 7] = [
+    "session.revoked",
+    "mail.sent",
+    "mail.delayed",
+    "mail.rejected",
+    "user.updated",
+    "session.begun",
+    "mail.kept_back",
+];
 
 /// Keeps the cache of this node up to date, and wakes its pages, until `stop`.
 pub async fn run(broker: Broker, cache: Arc<SessionCache>, watchers: Arc<Watchers>, stop: CancellationToken) {
@@ -27,9 +34,15 @@ pub async fn run(broker: Broker, cache: Arc<SessionCache>, watchers: Arc<Watcher
     };
     let each = |message: &Message| {
         let Ok(received) = event::decode(message.id, &message.body) else { return };
-        match received.event {
-            Event::SessionRevoked { session, .. } => cache.forget(session),
-            Event::SessionBegun { registration: Some(registration), .. } => watchers.wake(registration),
+        match &received.event {
+            Event::SessionRevoked { session, .. } => cache.forget(*session),
+            Event::SessionBegun { registration: Some(registration), .. } => watchers.wake(*registration),
+            Event::UserUpdated { user } => cache.forget_user(*user),
+            // who waits for the mail of a change is the user
+            Event::MailSent { mail }
+            | Event::MailKeptBack { mail }
+            | Event::MailDelayed { mail, .. }
+            | Event::MailRejected { mail, .. } => mail.user.into_iter().for_each(|user| watchers.wake(user)),
             _ => {}
         }
         if let Some(about) = received.event.subject() {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod backlogs;
+mod changing;
 mod clocks;
 mod commands;
 mod confirming;

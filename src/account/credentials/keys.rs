@@ -23,6 +23,12 @@ pub enum Purpose {
     ResetLink,
     /// What budgets are counted by.
     Budget,
+    /// Links that move an account to another address.
+    EmailLink,
+    /// Links that undo that.
+    UndoLink,
+    /// Links that call the deletion of an account off.
+    RestoreLink,
 }
 
 impl Purpose {
@@ -34,6 +40,9 @@ impl Purpose {
             Purpose::Form => b"bellhop form v1",
             Purpose::ResetLink => b"bellhop reset link v1",
             Purpose::Budget => b"bellhop budget v1",
+            Purpose::EmailLink => b"bellhop email link v1",
+            Purpose::UndoLink => b"bellhop undo link v1",
+            Purpose::RestoreLink => b"bellhop restore link v1",
         }
     }
 }

@@ -28,7 +28,8 @@ const UNLOGGED: Duration = Duration::from_hours(1);
 pub struct Entry {
     /// The event's id.
     pub id: Uuid,
-    /// The event's type: `login.succeeded`, `login.failed`, `user.confirmed`, `password.changed`.
+    /// The event's type: `login.succeeded`, `login.failed`, `user.confirmed`, `password.changed`, `email.changed`,
+    /// `user.deletion_scheduled`, `user.restored`.
     #[sqlx(rename = "type")]
     pub kind: String,
     /// When it happened.
@@ -64,7 +65,8 @@ impl LoginLog {
         self.rows.part()
     }
 
-    /// Writes an event that began a session, or would have, or changed a password into the log, unless it is there already. Other events are ignored.
+    /// Writes an event that began a session, or would have, or changed who may begin one, into the log, unless it is there already.
+    /// Other events are ignored.
     ///
     /// # Errors
     /// When the database refuses or is away.
@@ -73,6 +75,9 @@ impl LoginLog {
             Event::LoginSucceeded { user, session, ref origin } => (Some(user), Some(session), None, None, origin),
             Event::UserConfirmed { user, session, ref origin, .. }
             | Event::PasswordChanged { user, session, ref origin, .. } => (Some(user), session, None, None, origin),
+            Event::EmailChanged { user, ref origin, .. }
+            | Event::UserDeletionScheduled { user, ref origin, .. }
+            | Event::UserRestored { user, ref origin } => (Some(user), None, None, None, origin),
             Event::LoginFailed { user, ref attempted, reason, ref origin } => {
                 (user, None, Some(reason.as_str()), Some(attempted.clone()), origin)
             }

@@ -97,6 +97,13 @@ impl SessionCache {
         entries.retain(|_, entry| !sessions.contains(&entry.signed_in.session));
     }
 
+    /// Forgets the sessions of a user, who has another name, language or address now.
+    pub fn forget_user(&self, user: Uuid) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        self.invalidations.fetch_add(1, Ordering::AcqRel);
+        entries.retain(|_, entry| entry.signed_in.user.id != user);
+    }
+
     /// Forgets the session of a token that was revoked here.
     pub fn forget_token(&self, token: TokenHash) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::account::login::{self as account_login, LoginRefused};
+use crate::account::login::{self as account_login, LoggedIn, LoginRefused};
 use crate::http::api::schema::{LIMITED, Me};
 use crate::http::cookies::Cookie;
 use crate::http::extract::json::Json;
@@ -48,7 +48,7 @@ pub async fn login(
     state.rate_limits.login.check(visitor.client.network)?;
     let origin = visitor.origin.clone();
     match account_login::login(&state.accounts, &given.email, &given.password, visitor.session, origin).await {
-        Ok((new, user)) => {
+        Ok(LoggedIn { new, user, .. }) => {
             let cookie = state.session_cookie(&new.token, visitor.session)?;
             Ok(with_cookies(Answer(Me::from(user)).into_response(), [cookie]))
         }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::account::deletion;
 use crate::account::login_log;
 use crate::http::extract::visitor::Visitor;
 use crate::http::pages::account_events::Live;
@@ -32,6 +33,8 @@ pub(super) struct AccountPage {
     pub(super) email: String,
     /// The day of registration, as [`format::day`] says it.
     pub(super) since: String,
+    /// When the account is deleted, as [`format::moment`] says it, if that was asked for.
+    pub(super) deletes: Option<String>,
     /// The login log, newest first.
     pub(super) activity: Vec<ActivityRow>,
     /// What happened since then is told by the stream.
@@ -49,12 +52,14 @@ pub async fn account(State(state): State<Arc<AppState>>, visitor: Visitor) -> Re
     let page = Page::of(&state, &visitor, links::ACCOUNT, Some(&signed_in));
     let entries = login_log::latest(&state.accounts, &signed_in.user, LOGIN_LOG_ROWS).await?;
     let activity = entries.into_iter().map(|entry| ActivityRow::of(page.t, entry, signed_in.session)).collect();
+    let deletes = deletion::due(&state.accounts, signed_in.user.id).await?;
     let account = AccountPage {
         name: signed_in.user.name,
         email: signed_in.user.email,
         since: format::day(page.t, signed_in.user.created_at),
         activity,
         live: Live::now(&state),
+        deletes: deletes.map(|at| format::moment(page.t, at)),
         language: Locale::from_tag(&signed_in.user.locale).unwrap_or_default(),
         page,
     };

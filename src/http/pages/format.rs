@@ -31,6 +31,9 @@ pub fn event(t: Text, event_type: &str, reason: Option<&str>) -> String {
     match (event_type, reason) {
         ("user.confirmed", _) => t.get("activity-user-confirmed"),
         ("password.changed", _) => t.get("activity-password-changed"),
+        ("email.changed", _) => t.get("activity-email-changed"),
+        ("user.deletion_scheduled", _) => t.get("activity-deletion-scheduled"),
+        ("user.restored", _) => t.get("activity-restored"),
         ("login.succeeded", _) => t.get("activity-login-succeeded"),
         ("login.failed", Some("wrong_password")) => t.get("activity-login-failed-password"),
         ("login.failed", Some("disabled")) => t.get("activity-login-failed-disabled"),

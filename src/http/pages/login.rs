@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::account::login::{self, LoginRefused};
+use crate::account::login::{self, LoggedIn, LoginRefused};
 use crate::http::extract::form::{Fields, FormState};
 use crate::http::extract::query::Query;
 use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
 use crate::http::middleware::request_log::LoginFailed;
+use crate::http::notice::Notice;
 use crate::http::pages::language;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
@@ -77,7 +78,11 @@ pub async fn submit(
     }
     state.rate_limits.login.check(visitor.client.network)?;
     match login::login(&state.accounts, &email, &password, visitor.session, visitor.origin.clone()).await {
-        Ok((new, _)) => Ok(see_other(target(next.as_ref()), [state.session_cookie(&new.token, visitor.session)?])),
+        Ok(LoggedIn { new, restored, .. }) => {
+            let session = state.session_cookie(&new.token, visitor.session)?;
+            let notice = if restored { Some(Notice::Restored.cookie(state.https)?) } else { None };
+            Ok(see_other(target(next.as_ref()), [session].into_iter().chain(notice)))
+        }
         Err(error) => {
             let LoginRefused = error.downcast()?;
             let page = again(&state, &visitor, next.as_ref());

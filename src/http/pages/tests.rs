@@ -27,6 +27,7 @@ use crate::http::extract::form::FormState;
 use crate::http::extract::redirect::Target;
 use crate::locale::{Locale, Text};
 
+mod changes;
 mod recovery;
 
 /// How far a mail may have come, and the name of that.
@@ -83,6 +84,7 @@ fn activity(t: Text, said: &str) -> Vec<ActivityRow> {
 }
 
 /// Every page in every state, with `said` in each field that a person or a stranger fills.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
     let t = locale.text();
     let some = |usual: &str| if said.is_empty() { usual.to_owned() } else { said.to_owned() };
@@ -130,6 +132,7 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
     }
 
     recovery::gallery(locale, said, &mut hang);
+    changes::gallery(locale, said, &mut hang);
 
     let confirm = || FormState::of([("token", some("v1.AbCdEf"))]);
     let wrong = confirm().with_field_error("password", some(&t.get("confirm-password-wrong")));
@@ -158,11 +161,15 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
         name: some("Ada Lovelace"),
         email: some("ada@example.org"),
         since: day(t, at(0)),
+        deletes: None,
         activity: activity(t, said),
         live: Live::since(at(41)),
         language: locale,
     };
     hang("account", account.render());
+    let page = frame(locale, "/account", true);
+    let deletes = Some(moment(t, at(20)));
+    hang("account-deleted-soon", AccountPage { page, deletes, activity: activity(t, said), ..account }.render());
 
     let mail = MailRow {
         id: "0193a2b4".to_owned(),

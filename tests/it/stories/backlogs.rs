@@ -51,8 +51,8 @@ async fn drain_a_backlog(stack: Stack) {
     relay.backpressure = backpressure.clone();
     running.spawn(relay.run(stop.clone()));
     within("everything to be published", async || {
-        let unpublished = "select count(*) from outbox where published_at is null";
-        app.db().query(unpublished).one::<(i64,)>().await.unwrap().0 == 0
+        let unpublished = "select count(*) from outbox where published_at is null and due_at <= $1";
+        app.db().query(unpublished).bind(app.clock().now()).one::<(i64,)>().await.unwrap().0 == 0
     })
     .await;
     // four full batches; the first is followed by no pause, it may have been all

@@ -133,7 +133,21 @@ async fn what_the_document_gives_as_an_example_is_answered_as_it_says(app: TestA
     let mut example = reset.body.clone().unwrap();
     example["token"] = json!(app.mails_to(email).await.last().unwrap().token().unwrap());
     assert_eq!(ada.post_json(&reset.path, &example).await.status, 204);
-    led_somewhere.extend(["confirm", "login", "reset"].map(|call| format!("POST /api/v1/{call}")));
+    // the person moves to another address, and back
+    let password = reset.body.as_ref().unwrap()["password"].as_str().unwrap();
+    assert_eq!(ada.login(email, password).await.status, 303);
+    let mut example = of_path("/api/v1/me/email").body.clone().unwrap();
+    example["current_password"] = json!(password);
+    assert_eq!(ada.post_json("/api/v1/me/email", &example).await.status, 202);
+    app.settle().await;
+    for (path, to) in [("/api/v1/email/confirm", example["email"].as_str().unwrap()), ("/api/v1/email/undo", email)] {
+        let mut example = of_path(path).body.clone().unwrap();
+        example["token"] = json!(app.mails_to(to).await.last().unwrap().token().unwrap());
+        assert_eq!(ada.post_json(path, &example).await.status, 204, "{path}");
+        app.settle().await;
+    }
+    let calls = ["confirm", "login", "reset", "email/confirm", "email/undo"];
+    led_somewhere.extend(calls.map(|call| format!("POST /api/v1/{call}")));
     let idle = operations.iter().map(|operation| format!("{} {}", operation.method, operation.path));
     let idle: Vec<String> = idle
         .filter(|what| !led_somewhere.contains(what) && !what.contains("-letters/") && !what.contains("sessions/"))

@@ -242,23 +242,10 @@ async fn a_replay_brings_back_what_reconciling_leaves_alone(app: TestApp) {
 }
 
 async fn an_event_with_a_due_time_happens_then_and_meets_the_present(app: TestApp) {
-    use bellhop::event::{Event, Origin};
-    let remind = async |email: &str| {
-        let sql = "select id from registrations where email_canonical = $1";
-        let (registration,): (Uuid,) = app.db().query(sql).bind(email.to_owned()).one().await.unwrap();
-        let origin = Origin { ip: [192, 0, 2, 7].into(), user_agent: String::new() };
-        let event = Event::UserRegistered { registration, origin };
-        let mut tx = app.db().begin().await.unwrap();
-        let due = app.clock().now() + Duration::from_hours(24);
-        outbox::append_at(&mut tx, app.clock(), &event, due).await.unwrap();
-        app.app.accounts.commit(tx).await.unwrap();
-    };
     let ann = app.client();
     ann.register("ann@example.org", PASSWORD, "Ann").await;
     app.client().register("bob@example.org", PASSWORD, "Bob").await;
     app.settle().await;
-    remind("ann@example.org").await;
-    remind("bob@example.org").await;
     let scheduled = async || {
         let sql = "select count(*) from outbox where published_at is null and due_at > $1";
         app.db().query(sql).bind(app.clock().now()).one::<(i64,)>().await.unwrap().0

@@ -20,7 +20,7 @@ const PASSWORDS: [&str; 2] = [PASSWORD, OTHER_PASSWORD];
 const BROWSERS: usize = 3;
 
 /// What can be done, how often in relation to the rest, and which routes it asks.
-const STEPS: [(Step, u64, &[&str]); 20] = [
+const STEPS: [(Step, u64, &[&str]); 22] = [
     (Step::Register, 2, &["POST /register", "POST /api/v1/register"]),
     (Step::Login, 6, &["POST /login", "POST /api/v1/login"]),
     (Step::LoginWithPlantedCookie, 2, &["POST /login", "POST /api/v1/login"]),
@@ -39,6 +39,8 @@ const STEPS: [(Step, u64, &[&str]); 20] = [
     (Step::ChangePassword, 3, &["GET /account/password", "POST /account/password", "POST /api/v1/me/password"]),
     (Step::Sessions, 3, &SESSIONS),
     (Step::Profile, 2, &["GET /account/profile", "POST /account/profile", "PATCH /api/v1/me", "GET /account/activity"]),
+    (Step::Email, 2, &EMAIL),
+    (Step::Deletion, 2, &DELETION),
     (Step::Open, 2, &OPEN),
     (Step::Admin, 2, &ADMIN),
 ];
@@ -67,6 +69,34 @@ const RESET: [&str; 8] = [
     "GET /reset",
     "POST /reset",
     "POST /api/v1/reset",
+];
+
+const EMAIL: [&str; 11] = [
+    "GET /account/email",
+    "POST /account/email",
+    "POST /api/v1/me/email",
+    "GET /account/email/status",
+    "GET /account/email/events",
+    "GET /email/confirm",
+    "POST /email/confirm",
+    "POST /api/v1/email/confirm",
+    "GET /email/undo",
+    "POST /email/undo",
+    "POST /api/v1/email/undo",
+];
+
+const DELETION: [&str; 11] = [
+    "GET /account/export",
+    "POST /account/export",
+    "GET /api/v1/me/export",
+    "POST /api/v1/me/proof",
+    "GET /account/delete",
+    "POST /account/delete",
+    "DELETE /api/v1/me",
+    "POST /account/delete/undo",
+    "POST /api/v1/me/restore",
+    "GET /account/restore",
+    "POST /account/restore",
 ];
 
 const SESSIONS: [&str; 6] = [
@@ -129,6 +159,8 @@ enum Step {
     ChangePassword,
     Sessions,
     Profile,
+    Email,
+    Deletion,
     Open,
     Admin,
 }
@@ -311,6 +343,8 @@ impl World<'_> {
             Step::ChangePassword => self.change_password(at, password).await,
             Step::Sessions => self.sessions(browser).await,
             Step::Profile => self.profile(browser).await,
+            Step::Email => self.email(browser).await,
+            Step::Deletion => self.deletion(browser).await,
             Step::Open => self.open(browser).await,
         }
     }
@@ -638,6 +672,113 @@ impl World<'_> {
         same("changing the name", self.send(patch).await.status, if is_live { 200 } else { 401 })
     }
 
+    /// Moves an account to another address, where the password is the right one, and back.
+    async fn email(&mut self, browser: Browser) -> Checked {
+        let (owner, current, page) = (self.is_live(browser), self.pick(2), self.coin());
+        let form = self.get("/account/email", browser).await;
+        same("the form", form.status, if owner.is_some() { 200 } else { 303 })?;
+        same("the status", self.get("/account/email/status", browser).await.status, 200)?;
+        same("the stream of nothing", self.get("/account/email/events", browser).await.status, 204)?;
+        let elsewhere = format!("{}@example.net", Uuid::now_v7().simple());
+        let fields = [("email", elsewhere.as_str()), ("current_password", PASSWORDS[current])];
+        let request = if page {
+            self.request(Method::POST, "/account/email", browser).form(&fields)
+        } else {
+            let fields: serde_json::Map<_, _> =
+                fields.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+            self.request(Method::POST, "/api/v1/me/email", browser).json(&fields)
+        };
+        let asked = self.send(request).await;
+        let Some(owner) = owner else {
+            return same("moving nobody's account", asked.status, if page { 303 } else { 401 });
+        };
+        if self.users[owner] != Some(current) {
+            return same("moving an account without its password", asked.status, 422);
+        }
+        same("moving an account", asked.status, if page { 303 } else { 202 })?;
+        let made_of = "select id, user_id, former_canonical from email_changes
+                       where email_canonical = $1 and link_expires_at is not null";
+        let mut found: Option<(Uuid, Uuid, String)> = None;
+        within("a link", async || {
+            found = self.app.db().query(made_of).bind(elsewhere.clone()).optional().await.unwrap();
+            found.is_some()
+        })
+        .await;
+        let (id, user, former) = found.unwrap();
+        let parts = [user.as_bytes().as_slice(), elsewhere.as_bytes(), former.as_bytes()];
+        let keys = &self.app.app.accounts.keys;
+        let [confirm, undo] = [Purpose::EmailLink, Purpose::UndoLink].map(|of| link::link_token(keys, of, id, &parts));
+        let early = self.get(&format!("/email/undo?token={undo}"), browser).await;
+        same("undoing what has not happened", early.status, 404)?;
+        for (path, token) in [("/email/confirm", &confirm), ("/email/undo", &undo)] {
+            let garbled = self.garble(token);
+            same(path, self.get(&format!("{path}?token={garbled}"), browser).await.status, 404)?;
+        }
+        same("a link", self.get(&format!("/email/confirm?token={confirm}"), browser).await.status, 200)?;
+        let (page, moved) = self.post("email/confirm", Browser::default(), &[("token", &confirm)]).await;
+        same("confirming an address", moved.status, if page { 303 } else { 204 })?;
+        let me = |answer: &Answer| answer.json()["user"]["email"].as_str().map(str::to_owned);
+        let mut seen = None;
+        within("the address to be seen", async || {
+            seen = me(&self.get("/api/v1/me", browser).await);
+            seen.as_deref() == Some(elsewhere.as_str())
+        })
+        .await;
+        same("a link", self.get(&format!("/email/undo?token={undo}"), browser).await.status, 200)?;
+        let (page, undone) = self.post("email/undo", Browser::default(), &[("token", &undo)]).await;
+        same("undoing it", undone.status, if page { 303 } else { 204 })?;
+        self.all_end(owner);
+        self.forget_browsers(owner);
+        let (_, again) = self.post("email/undo", Browser::default(), &[("token", &undo)]).await;
+        same("undoing it twice", again.status, 422)?;
+        let (_, again) = self.post("email/confirm", Browser::default(), &[("token", &confirm)]).await;
+        same("a link that was undone", again.status, 422)
+    }
+
+    /// Takes the account along, asks for its deletion where the password is the right one, and calls that off.
+    async fn deletion(&mut self, browser: Browser) -> Checked {
+        let (owner, current, page) = (self.is_live(browser), self.pick(2), self.coin());
+        let typed = [("current_password", PASSWORDS[current])];
+        let statuses = |live: (u16, u16), nobody: (u16, u16)| if owner.is_some() { live } else { nobody };
+        let (form, file) = (self.get("/account/delete", browser).await, self.get("/account/export", browser).await);
+        same("the forms", (form.status, file.status), statuses((200, 200), (303, 303)))?;
+        let json = json!({ "current_password": PASSWORDS[current] });
+        let proof = self.send(self.request(Method::POST, "/api/v1/me/proof", browser).json(&json)).await;
+        let posted = self.send(self.request(Method::POST, "/account/export", browser).form(&typed)).await;
+        let is_right = owner.is_some_and(|owner| self.users[owner] == Some(current));
+        same(
+            "a proof",
+            (proof.status, posted.status),
+            statuses(if is_right { (204, 200) } else { (422, 422) }, (401, 303)),
+        )?;
+        let exported = self.get("/api/v1/me/export", browser).await;
+        same("the export", (exported.status, 0), statuses((200, 0), (401, 0)))?;
+        let request = if page {
+            self.request(Method::POST, "/account/delete", browser).form(&typed)
+        } else {
+            self.request(Method::DELETE, "/api/v1/me", browser).json(&json)
+        };
+        let asked = self.send(request).await.status;
+        let garbled = "A".repeat(66);
+        same("a link", self.get(&format!("/account/restore?token={garbled}"), browser).await.status, 404)?;
+        let restore = self.request(Method::POST, "/account/restore", browser).form(&[("token", garbled.as_str())]);
+        same("a link", self.send(restore).await.status, 422)?;
+        let undo = if self.coin() { "/account/delete/undo" } else { "/api/v1/me/restore" };
+        let request = self.request(Method::POST, undo, browser);
+        let request = if undo.starts_with("/api") { request } else { request.form::<[(&str, &str); 0]>(&[]) };
+        let Some(owner) = owner else {
+            same("deleting nobody", asked, if page { 303 } else { 401 })?;
+            return same("keeping nobody", [303, 401].contains(&self.send(request).await.status), true);
+        };
+        if !is_right {
+            return same("deleting without the password", asked, 422);
+        }
+        same("asking for the deletion", asked, if page { 303 } else { 202 })?;
+        self.all_end(owner);
+        self.sessions[browser.session.unwrap()].live = true;
+        same("calling it off", [303, 204].contains(&self.send(request).await.status), true)
+    }
+
     async fn open(&mut self, browser: Browser) -> Checked {
         let route = OPEN[self.pick(OPEN.len())].trim_start_matches("GET ");
         if route.starts_with("/mailbox") && self.pick(20) > 0 {
@@ -739,6 +880,8 @@ fn every_route_has_a_step() {
         include_str!("../../../src/http/api/recovery.rs"),
         include_str!("../../../src/http/api/me.rs"),
         include_str!("../../../src/http/api/me_sessions.rs"),
+        include_str!("../../../src/http/api/me_email.rs"),
+        include_str!("../../../src/http/api/me_account.rs"),
         include_str!("../../../src/http/api/admin.rs"),
     ] {
         for call in source.split("#[utoipa::path(").skip(1) {

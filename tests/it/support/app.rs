@@ -218,7 +218,7 @@ impl TestApp {
 
     /// What is left to do, if anything is.
     pub async fn unsettled(&self) -> Option<String> {
-        let Progress { unpublished, queues } = Progress::of(self.db()).await;
+        let Progress { unpublished, queues } = Progress::of(self.db(), self.clock()).await;
         if unpublished > 0 {
             return Some(format!("{unpublished} events are not published"));
         }
@@ -267,11 +267,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub async fn of(db: &Db) -> Self {
-        let (unpublished,): (i64,) =
-            db.query("select count(*) from outbox where published_at is null").one().await.unwrap();
-        let events: Vec<(String, i64)> =
-            db.query("select type, count(*) from outbox group by type").all().await.unwrap();
+    /// What is due by this clock.
+    pub async fn of(db: &Db, clock: &Clock) -> Self {
+        let sql = "select count(*) from outbox where published_at is null and due_at <= $1";
+        let (unpublished,): (i64,) = db.query(sql).bind(clock.now()).one().await.unwrap();
+        let sql = "select type, count(*) from outbox where published_at is not null or due_at <= $1 group by type";
+        let events: Vec<(String, i64)> = db.query(sql).bind(clock.now()).all().await.unwrap();
         let marks: Vec<(String, i64)> =
             db.query("select listener, count(*) from inbox group by listener").all().await.unwrap();
         let of_queue = |(queue, keys): (&'static str, &[&str])| {
@@ -314,7 +315,7 @@ impl Drop for TestApp {
 }
 
 /// A statement for each table that gives its rows as one text each; a statement of ours is a constant.
-const DUMPS: [(&str, Sql); 9] = [
+const DUMPS: [(&str, Sql); 10] = [
     (
         "users",
         Sql {
@@ -336,6 +337,13 @@ const DUMPS: [(&str, Sql); 9] = [
         Sql {
             sqlite: "select json_array(hex(id), email, email_canonical, locale, hex(browser_hash), delivery) from resets",
             postgres: "select t::text from resets t",
+        },
+    ),
+    (
+        "email_changes",
+        Sql {
+            sqlite: "select json_array(hex(id), email, email_canonical, former_email, delivery) from email_changes",
+            postgres: "select t::text from email_changes t",
         },
     ),
     (

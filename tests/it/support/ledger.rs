@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use bellhop::clock::Clock;
 use bellhop::db::Db;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -125,7 +126,7 @@ impl Ledger {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         loop {
             tick.tick().await;
-            let progress = Progress::of(&db).await;
+            let progress = Progress::of(&db, &Clock::default()).await;
             if progress.is_all() {
                 break;
             }

@@ -1,0 +1,66 @@
+//! The proof that who is signed in knows the password: asked by what must not be done from a browser that was left open.
+
+use anyhow::Context as _;
+use uuid::Uuid;
+
+use crate::account::Accounts;
+use crate::account::credentials::policy::Password;
+use crate::account::session::SignedIn;
+
+/// The password is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not the present password")]
+pub struct WrongPassword;
+
+/// The hash of the present password, if what was typed is that password.
+///
+/// # Errors
+/// [`crate::error::Overloaded`]; otherwise the database's.
+pub(in crate::account) async fn verified(
+    accounts: &Accounts,
+    user: Uuid,
+    typed: &str,
+) -> anyhow::Result<Option<String>> {
+    let (stored,): (String,) = accounts
+        .db
+        .query("select password_hash from users where id = $1")
+        .bind(user)
+        .one()
+        .await
+        .context("cannot look the password up")?;
+    let Ok(typed) = Password::normalise(typed) else { return Ok(None) };
+    let (verdict, _) = accounts.hasher.verify(typed, Some(&stored)).await?;
+    Ok(verdict.right.then_some(stored))
+}
+
+/// Shows the password in this session.
+///
+/// # Errors
+/// [`WrongPassword`]; [`crate::error::Overloaded`]; otherwise the database's.
+pub async fn prove(accounts: &Accounts, signed_in: &SignedIn, typed: &str) -> anyhow::Result<()> {
+    verified(accounts, signed_in.user.id, typed).await?.ok_or(WrongPassword)?;
+    let mut tx = accounts.db.begin().await?;
+    tx.query("update sessions set proved_at = $2 where id = $1")
+        .bind(signed_in.session)
+        .bind(accounts.clock.now())
+        .execute_deferred()
+        .await
+        .context("cannot keep the proof")?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Whether the password was shown in this session a short time ago.
+///
+/// # Errors
+/// When the database is away.
+pub async fn is_fresh(accounts: &Accounts, session: Uuid) -> sqlx::Result<bool> {
+    let found: Option<(i32,)> = accounts
+        .db
+        .query("select 1 from sessions where id = $1 and coalesce(proved_at, created_at) > $2")
+        .bind(session)
+        .bind(accounts.clock.now() - accounts.lifetimes.fresh_for)
+        .optional()
+        .await?;
+    Ok(found.is_some())
+}

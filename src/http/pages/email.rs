@@ -1,0 +1,112 @@
+//! `/account/email`: the form that moves the account to another address, and how far the mail to that address has come.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::account::change_email::{self, EmailErrors, Waiting};
+use crate::account::session::SignedIn;
+use crate::http::extract::form::{Fields, FormState};
+use crate::http::extract::visitor::Visitor;
+use crate::http::field_errors;
+use crate::http::pages::delivery::{self, Delivery, Words};
+use crate::http::pages::layout::Page;
+use crate::http::problem::Problem;
+use crate::http::response::{html, see_other};
+use crate::http::state::AppState;
+use crate::links;
+
+#[derive(Template)]
+#[template(path = "pages/email.html")]
+pub(super) struct EmailPage {
+    pub(super) page: Page,
+    /// The present address.
+    pub(super) present: String,
+    /// `email`, as typed.
+    pub(super) form: FormState,
+    /// The address that waits for its confirmation, and how far the mail to it has come.
+    pub(super) waiting: Option<(String, Delivery)>,
+    /// How long the former address can undo it, in words.
+    pub(super) undo: String,
+}
+
+impl EmailPage {
+    async fn of(
+        state: &AppState,
+        visitor: &Visitor,
+        signed_in: SignedIn,
+        form: FormState,
+    ) -> Result<EmailPage, Problem> {
+        let page = Page::of(state, visitor, links::ACCOUNT, Some(&signed_in));
+        let waiting = change_email::waiting(&state.accounts, signed_in.user.id).await?;
+        let words = Words::new(state, visitor, page.t);
+        let waiting = waiting.map(|Waiting { email, delivery }| {
+            let (url, events) = (links::ACCOUNT_EMAIL_STATUS, links::ACCOUNT_EMAIL_EVENTS);
+            (email, Delivery { words, url, events, progress: Some(delivery) })
+        });
+        let undo = page.t.span(state.accounts.lifetimes.email_undo);
+        Ok(EmailPage { page, present: signed_in.user.email, form, waiting, undo })
+    }
+}
+
+/// GET /account/email, or 303 to `/login`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
+    html(StatusCode::OK, &EmailPage::of(&state, &visitor, signed_in, FormState::default()).await?)
+}
+
+/// GET /account/email/status: how far the mail to the new address has come, in JSON.
+///
+/// # Errors
+/// When the database is away.
+pub async fn status(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    let progress = match visitor.signed_in(&state).await? {
+        Some(signed_in) => change_email::progress(&state.accounts, signed_in.user.id).await?,
+        None => None,
+    };
+    Ok(delivery::status(&state, &visitor, progress.as_ref()))
+}
+
+/// GET /account/email/events: the same as a stream, each time that it changes.
+///
+/// # Errors
+/// When the database is away.
+pub async fn events(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+    let user = visitor.signed_in(&state).await?.map(|signed_in| signed_in.user.id);
+    let accounts = state.accounts.clone();
+    let read = move || {
+        let accounts = accounts.clone();
+        async move {
+            let Some(user) = user else { return Ok(None) };
+            Ok(change_email::progress(&accounts, user).await?.map(|progress| (user, progress)))
+        }
+    };
+    delivery::events(&state, &visitor, read).await
+}
+
+/// POST /account/email: 303 back, where the mail is waited for; or 422 with the form as typed.
+///
+/// # Errors
+/// 429 for a network that guesses, 503 when too many passwords are being hashed or the database is away.
+pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
+    let [email, current] = fields.take(["email", "current_password"])?;
+    let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
+    state.rate_limits.login.check(visitor.client.network)?;
+    match change_email::request(&state.accounts, &signed_in, &email, &current, visitor.origin.clone()).await {
+        Ok(()) => Ok(see_other(links::ACCOUNT_EMAIL, [])),
+        Err(error) => {
+            let errors: EmailErrors = error.downcast()?;
+            let mut page = EmailPage::of(&state, &visitor, signed_in, FormState::of([("email", email)])).await?;
+            page.form = field_errors::of_email(errors, page.page.t)
+                .into_iter()
+                .fold(page.form, |form, (field, text)| form.with_field_error(field, text));
+            html(StatusCode::UNPROCESSABLE_ENTITY, &page)
+        }
+    }
+}
