@@ -9,10 +9,12 @@
 //! * [`mails`]: mails over one connection
 //! * [`reads`]: signed-in reads against a bare axum
 //! * [`memory`]: resident memory, and the start
+//! * [`live`]: pages that stay open: what one costs, and how soon it is told
 //! * [`load`], [`node`], [`sink`], [`servers`]: clients, the program, a mail server, `PostgreSQL` and `RabbitMQ`
 //! * [`parts`], [`table`]: the command line, the table
 
 mod hashes;
+mod live;
 mod load;
 mod logins;
 mod mails;
@@ -36,13 +38,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     parts::run(
         "spine",
-        &["hashes", "logins", "signups", "mails", "reads", "memory"],
+        &["hashes", "logins", "signups", "mails", "reads", "memory", "live"],
         |part, Runtimes { load, servers }| match part {
             "hashes" => load.block_on(hashes::measure()),
             "logins" => load.block_on(logins::measure()),
             "signups" => load.block_on(signups::measure(servers.handle())),
             "mails" => load.block_on(mails::measure(servers.handle())),
             "reads" => load.block_on(reads::measure(servers.handle())),
+            "live" => load.block_on(live::measure()),
             _ => load.block_on(memory::measure()),
         },
     )

@@ -19,9 +19,10 @@ use crate::http::extract::visitor::Visitor;
 use crate::http::field_errors;
 use crate::http::notice::Notice;
 use crate::http::pages::delivery::{self, Delivery, Words};
+use crate::http::pages::language;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
-use crate::http::response::{html, see_other};
+use crate::http::response::{html, see_other, with_cookies};
 use crate::http::state::AppState;
 use crate::links;
 
@@ -94,6 +95,7 @@ fn sent_page(
     let (url, events) = (links::REGISTER_STATUS, links::REGISTER_EVENTS);
     let delivery = Delivery { words, url, events, progress };
     let correction = correction.or(needed);
+    let page = Page { form: correction.as_ref().map(|_| links::REGISTER_CORRECT), ..page };
     RegisterSentPage { page, mail, delivery, correction }
 }
 
@@ -145,28 +147,44 @@ pub async fn resend(State(state): State<Arc<AppState>>, visitor: Visitor, fields
     Ok(see_other(links::REGISTER_SENT, [Notice::MailAskedAgain.cookie(state.https)?]))
 }
 
-/// POST /register/correct: 303 back; the registration goes to another address. 422 with the form for what is none.
+/// POST /register/correct: 303 back; the registration goes to another address. 422 with the form for what is none. With a `locale`, the
+/// form as typed in that language, and nothing else.
 ///
 /// # Errors
 /// As [`fn@resend`].
 pub async fn correct(
     State(state): State<Arc<AppState>>,
-    visitor: Visitor,
+    mut visitor: Visitor,
     fields: Fields,
 ) -> Result<Response, Problem> {
+    let [email, mail, locale] = fields.take(["email", "mail", "locale"])?;
+    if let Some(cookie) = language::switch(&state, &mut visitor, &locale).await? {
+        let form = FormState::of([("email", email)]);
+        let shown = shown_again(&state, &visitor, StatusCode::OK, form).await?;
+        return Ok(with_cookies(shown, [cookie]));
+    }
     state.rate_limits.register.check(visitor.client.network)?;
-    let [email, mail] = fields.take(["email", "mail"])?;
     let Some(browser) = visitor.registration else { return Ok(see_other(links::REGISTER_SENT, [])) };
     let Err(error) = resend::correct(&state.accounts, &email, again(&visitor, browser, &mail)).await else {
         return Ok(see_other(links::REGISTER_SENT, [Notice::AddressCorrected.cookie(state.https)?]));
     };
     let error: AddressError = error.downcast()?;
-    let waiting = waiting(&state, Some(browser)).await?;
-    let mut page = Page::of(&state, &visitor, links::REGISTER, visitor.signed_in(&state).await?.as_ref());
-    page.here = Target::parse(links::REGISTER_SENT);
-    let text = page.t.get(field_errors::of_address(error));
+    let text = visitor.locale.text().get(field_errors::of_address(error));
     let form = FormState::of([("email", email)]).with_field_error("email", text);
-    html(StatusCode::UNPROCESSABLE_ENTITY, &sent_page(&state, &visitor, page, waiting, Some(form)))
+    shown_again(&state, &visitor, StatusCode::UNPROCESSABLE_ENTITY, form).await
+}
+
+/// The page with what was typed.
+async fn shown_again(
+    state: &AppState,
+    visitor: &Visitor,
+    status: StatusCode,
+    form: FormState,
+) -> Result<Response, Problem> {
+    let waiting = waiting(state, visitor.registration).await?;
+    let mut page = Page::of(state, visitor, links::REGISTER, visitor.signed_in(state).await?.as_ref());
+    page.here = Target::parse(links::REGISTER_SENT);
+    html(status, &sent_page(state, visitor, page, waiting, Some(form)))
 }
 
 /// A form without a number, or with another one than ours, asks for nothing that was shown.

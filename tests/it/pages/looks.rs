@@ -119,6 +119,9 @@ async fn every_page_fits_a_desk_and_a_telephone_by_day_and_by_night_in_both_lang
         visit.press("main form button[type=submit]").await;
         visit.see("[data-delivery=sent]").await;
         look(&visit, language, sent).await;
+        visit.open("/register/sent?correct=").await;
+        visit.see("#email").await;
+        look(&visit, language, sent).await;
         visit.open("/mailbox").await;
         look(&visit, language, mailbox).await;
         visit.press("td.what a").await;

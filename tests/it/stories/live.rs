@@ -221,6 +221,10 @@ async fn another_mail_comes_once_for_each_form(app: TestApp) {
     let wrong = client.post("/register/correct", &[("email", "no address"), ("mail", "2")]).await;
     assert_eq!(wrong.status, 422);
     assert!(wrong.body.contains("value=\"no address\"") && wrong.body.contains("aria-invalid"), "{}", wrong.body);
+    let half = [("email", "half an addr"), ("mail", "2"), ("locale", "zh-CN")];
+    let turned = client.post("/register/correct", &half).await;
+    assert!(turned.status == 200 && turned.body.contains("value=\"half an addr\""), "{}", turned.body);
+    assert!(turned.body.contains("<html lang=\"zh-CN\"") && !turned.body.contains("aria-invalid"), "{}", turned.body);
     for _ in 0..2 {
         let right = [("email", "Ann.Lee@example.org"), ("mail", "2")];
         assert_eq!(client.post("/register/correct", &right).await.status, 303);
