@@ -1,5 +1,6 @@
 //! The pages in a real Chromium: what people see and can do there, and what nobody must be able to do to them.
 
+mod accessible;
 mod leaving;
 mod live;
 mod looks;
