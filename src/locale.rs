@@ -145,6 +145,14 @@ impl Text {
         }
     }
 
+    /// How long somebody is to wait, never too short: in whole seconds up to two minutes, in whole minutes after that.
+    #[must_use]
+    pub fn wait(self, wait: Duration) -> String {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let unit = if seconds < 120 { 1 } else { 60 };
+        self.span(Duration::from_secs(seconds.max(1).div_ceil(unit) * unit))
+    }
+
     fn look_up(self, key: &str, arguments: &HashMap<Cow<'static, str>, FluentValue<'_>>) -> String {
         [self.locale.identifier(), &ENGLISH]
             .into_iter()

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::account::budget::UnderWay;
 use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::keys::Keys;
 use crate::account::credentials::password_check::PasswordCheck;
 use crate::clock::Clock;
-use crate::config::LifetimeConfig;
+use crate::config::{LifetimeConfig, LimitConfig};
 use crate::db::{Db, Tx};
 use crate::messaging::notify::Notifier;
 
@@ -29,6 +30,10 @@ pub struct Accounts {
     pub password_check: Arc<PasswordCheck>,
     /// Whether budgets are counted.
     pub limits: bool,
+    /// How often something costly may happen.
+    pub budgets: LimitConfig,
+    /// What is counted before it is known.
+    pub under_way: UnderWay,
     /// How long links, sessions and registrations last.
     pub lifetimes: LifetimeConfig,
     /// The site's name as people know it, the host of the public URL.

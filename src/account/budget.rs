@@ -1,36 +1,62 @@
 //! Budgets that all nodes share and a restart does not refill: so many in so long (GCRA), one row for each key, one atomic
 //! statement for each use.
+//!
+//! A budget says until when it is spoken for. A use moves that on by `span / number`; what would move it past `span` from now is over
+//! budget, until time has caught up. So delays grow with use, and end by themselves.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use crate::account::Accounts;
+use crate::account::credentials::device;
 use crate::account::credentials::keys::Purpose;
+use crate::config::Rate;
 use crate::db::Tx;
+use crate::error::OverBudget;
+use crate::net;
 
 /// After this long without use every budget is full again, and its row says nothing.
 pub const LONGEST_SPAN: Duration = Duration::from_hours(24);
 
-/// So many in so long: all of them at once, then one each `span / number`.
+/// What an account that a network had not tried yet costs the network: who goes through many accounts pays more.
+const NEW_ACCOUNT_PRICE: i64 = 3;
+
+/// How much more the network around a network may do.
+const WIDER: u32 = 4;
+
+/// Mails that say to an address that nobody has an account with it.
+pub const MAILS_TO_NOBODY: Budget =
+    Budget { name: "mails to nobody", rate: Rate { number: 1, span: Duration::from_hours(24) } };
+
+/// So many in so long, of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// What is counted; part of the key.
     pub name: &'static str,
-    /// How many.
-    pub number: u32,
-    /// In how long; at most [`LONGEST_SPAN`].
-    pub span: Duration,
+    /// How many, in how long; at most [`LONGEST_SPAN`].
+    pub rate: Rate,
 }
 
-/// Mails to one address in an hour, whoever causes them …
-const MAILS_TO_ADDRESS_HOUR: Budget =
-    Budget { name: "mails to an address, hour", number: 3, span: Duration::from_hours(1) };
-/// … and in a day.
-const MAILS_TO_ADDRESS_DAY: Budget =
-    Budget { name: "mails to an address, day", number: 10, span: Duration::from_hours(24) };
-/// Mails that say to an address that nobody has an account with it.
-pub const MAILS_TO_NOBODY: Budget = Budget { name: "mails to nobody", number: 1, span: Duration::from_hours(24) };
-
 impl Budget {
+    /// What one use moves the budget on by, in microseconds …
+    fn step(self) -> i64 {
+        self.span() / i64::from(self.rate.number.max(1))
+    }
+
+    /// … and what it may be ahead of the clock.
+    fn span(self) -> i64 {
+        i64::try_from(self.rate.span.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    fn of(self, accounts: &Accounts, key: &str) -> Keyed {
+        let key = accounts.keys.code(Purpose::Budget, &[self.name.as_bytes(), key.as_bytes()]);
+        Keyed { budget: self, key }
+    }
+
     /// Uses one, of what belongs to `key`; false if none is left. What is not committed is not used. Where limits are off
     /// (`BELLHOP_LIMITS`) there is no end of it.
     ///
@@ -40,8 +66,7 @@ impl Budget {
         if !accounts.limits {
             return Ok(true);
         }
-        let key = accounts.keys.code(Purpose::Budget, &[self.name.as_bytes(), key.as_bytes()]);
-        let (now, span) = (accounts.clock.now(), i64::try_from(self.span.as_micros())?);
+        let now = accounts.clock.now();
         let taken = tx
             .query(
                 "insert into budgets (key, until, used_at) values ($1, $2 + $3, $5)
@@ -49,24 +74,265 @@ impl Budget {
                  set until = case when budgets.until > $2 then budgets.until else $2 end + $3, used_at = $5
                  where case when budgets.until > $2 then budgets.until else $2 end + $3 <= $2 + $4",
             )
-            .bind(key.to_vec())
+            .bind(self.of(accounts, key).key.to_vec())
             .bind(now.timestamp_micros())
-            .bind(span / i64::from(self.number.max(1)))
-            .bind(span)
+            .bind(self.step())
+            .bind(self.span())
             .bind(now)
             .execute()
-            .await?;
+            .await
+            .context("cannot use a budget")?;
         Ok(taken == 1)
     }
 }
 
-/// Uses one of the mails that an address may get, whoever asks for it and whoever has the address.
+/// Uses one of the mails that an address may get, whoever asks for it and whoever has the address; and of those that its domain may get
+/// and that the network of who asks may cause. What the first of them refuses, the others are not asked about.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn may_mail(tx: &mut Tx, accounts: &Accounts, canonical: &str) -> anyhow::Result<bool> {
-    // both are asked, so that it takes as long
-    let hour = MAILS_TO_ADDRESS_HOUR.take(tx, accounts, canonical).await?;
-    let day = MAILS_TO_ADDRESS_DAY.take(tx, accounts, canonical).await?;
-    Ok(hour && day)
+pub async fn may_mail(tx: &mut Tx, accounts: &Accounts, canonical: &str, ip: Option<IpAddr>) -> anyhow::Result<bool> {
+    let limits = accounts.budgets;
+    let domain = canonical.rsplit('@').next().unwrap_or_default();
+    let network = ip.map(|ip| net::networks(ip)[0].to_string());
+    for (name, rate, key) in [
+        ("mails to an address, hour", limits.mail_address_hour, Some(canonical)),
+        ("mails to an address, day", limits.mail_address_day, Some(canonical)),
+        ("mails of a network", limits.mail_network, network.as_deref()),
+        ("mails to a domain", limits.mail_domain, Some(domain)),
+        ("mails", limits.mail_all, Some("")),
+    ] {
+        let Some(key) = key else { continue };
+        if !(Budget { name, rate }).take(tx, accounts, key).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A budget of something in particular.
+#[derive(Clone, Copy, Debug)]
+struct Keyed {
+    budget: Budget,
+    key: [u8; 32],
+}
+
+impl Keyed {
+    /// Moves the budget on by `price` uses, over budget or not: it has happened.
+    async fn charge(self, tx: &mut Tx, accounts: &Accounts, price: i64) -> anyhow::Result<()> {
+        let now = accounts.clock.now();
+        tx.query(
+            "insert into budgets (key, until, used_at) values ($1, $2 + $3, $4)
+             on conflict (key) do update
+             set until = case when budgets.until > $2 then budgets.until else $2 end + $3, used_at = $4",
+        )
+        .bind(self.key.to_vec())
+        .bind(now.timestamp_micros())
+        .bind(self.budget.step() * price)
+        .bind(now)
+        .execute_deferred()
+        .await
+        .context("cannot use a budget")
+    }
+
+    /// How long to wait until one more use is within the budget, which is spoken for until then while so many uses are under way.
+    fn wait(self, until: i64, under_way: u32, now: i64) -> Option<Duration> {
+        let next = until.max(now) + self.budget.step() * (i64::from(under_way) + 1);
+        u64::try_from(next - self.budget.span() - now).ok().filter(|wait| *wait > 0).map(Duration::from_micros)
+    }
+}
+
+/// How many tries are under way in this process, by key: what has not been refused yet is counted as if it had been, so that
+/// many at once are no way around a budget.
+#[derive(Clone, Debug, Default)]
+pub struct UnderWay(Arc<Mutex<HashMap<[u8; 32], u32>>>);
+
+impl UnderWay {
+    fn enter(&self, key: [u8; 32]) -> (u32, Entered) {
+        let mut tries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = tries.entry(key).or_default();
+        let before = *here;
+        *here += 1;
+        (before, Entered { under_way: self.clone(), key })
+    }
+}
+
+/// One of them; ends when dropped.
+#[derive(Debug)]
+struct Entered {
+    under_way: UnderWay,
+    key: [u8; 32],
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut tries = self.under_way.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(here) = tries.get_mut(&self.key) {
+            *here -= 1;
+            if *here == 0 {
+                tries.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// A try at something that can be guessed, within its budgets. What it costs is known when it has failed.
+#[derive(Debug)]
+pub struct Try {
+    /// The one that is given back by a success first.
+    keys: Vec<Keyed>,
+    /// What each is spoken for until, in microseconds since 1970; 0 where there is no row.
+    until: Vec<i64>,
+    price: i64,
+    _entered: Vec<Entered>,
+}
+
+/// The budgets of networks: of the near one, and of the one around it.
+fn of_networks(accounts: &Accounts, name: [&'static str; 2], rate: Rate, ip: IpAddr) -> [Keyed; 2] {
+    let wider = Rate { number: rate.number.saturating_mul(WIDER), ..rate };
+    let [near, far] = net::networks(ip);
+    let [near_name, far_name] = name;
+    [
+        Budget { name: near_name, rate }.of(accounts, &near.to_string()),
+        Budget { name: far_name, rate: wider }.of(accounts, &far.to_string()),
+    ]
+}
+
+impl Try {
+    /// A try to sign in to the account of what was typed, whether anybody has it or not. A browser that signed in to it before, which
+    /// its device cookie says, has a budget of its own and uses no other: nobody can lock it out.
+    ///
+    /// # Errors
+    /// [`OverBudget`]; otherwise the database's.
+    pub async fn to_sign_in(accounts: &Accounts, typed: &str, ip: IpAddr, cookie: Option<&str>) -> anyhow::Result<Self> {
+        if !accounts.limits {
+            return Ok(Try::unlimited());
+        }
+        let limits = accounts.budgets;
+        if let Some(device) = cookie.and_then(|cookie| device::of(&accounts.keys, cookie, typed)) {
+            let budget = Budget { name: "logins of a device", rate: limits.login_device };
+            return Self::enter(accounts, vec![budget.of(accounts, &format!("{device} {typed}"))], 1).await;
+        }
+        let [near, far] =
+            of_networks(accounts, ["logins of a network", "logins of a wide network"], limits.login_network, ip);
+        let pair = format!("{} {typed}", net::networks(ip)[0]);
+        let pair = Budget { name: "logins of a pair", rate: limits.login_pair }.of(accounts, &pair);
+        let account = Budget { name: "logins of an account", rate: limits.login_account }.of(accounts, typed);
+        let all = Budget { name: "logins", rate: limits.login_all }.of(accounts, "");
+        Self::enter(accounts, vec![pair, account, near, far, all], 2).await
+    }
+
+    /// A try to show the password by who is signed in already.
+    ///
+    /// # Errors
+    /// [`OverBudget`]; otherwise the database's.
+    pub async fn to_prove(accounts: &Accounts, user: uuid::Uuid) -> anyhow::Result<Self> {
+        if !accounts.limits {
+            return Ok(Try::unlimited());
+        }
+        let budget = Budget { name: "proofs of an account", rate: accounts.budgets.login_pair };
+        Self::enter(accounts, vec![budget.of(accounts, &user.to_string())], 1).await
+    }
+
+    /// A try at a link.
+    ///
+    /// # Errors
+    /// [`OverBudget`]; otherwise the database's.
+    pub async fn at_link(accounts: &Accounts, ip: IpAddr) -> anyhow::Result<Self> {
+        if !accounts.limits {
+            return Ok(Try::unlimited());
+        }
+        let name = ["links of a network", "links of a wide network"];
+        Self::enter(accounts, of_networks(accounts, name, accounts.budgets.token_network, ip).to_vec(), 0).await
+    }
+
+    fn unlimited() -> Self {
+        Try { keys: Vec::new(), until: Vec::new(), price: 1, _entered: Vec::new() }
+    }
+
+    /// `counted`: of how many of the keys, from the first on, tries that are under way are counted.
+    async fn enter(accounts: &Accounts, keys: Vec<Keyed>, counted: usize) -> anyhow::Result<Self> {
+        let (under_way, entered): (Vec<u32>, Vec<Entered>) =
+            keys.iter().take(counted).map(|keyed| accounts.under_way.enter(keyed.key)).unzip();
+        let key = |nth: usize| keys.get(nth).or(keys.last()).map_or_else(Vec::new, |keyed| keyed.key.to_vec());
+        let rows: Vec<(Vec<u8>, i64)> = accounts
+            .db
+            .query("select key, until from budgets where key in ($1, $2, $3, $4, $5)")
+            .bind(key(0))
+            .bind(key(1))
+            .bind(key(2))
+            .bind(key(3))
+            .bind(key(4))
+            .all()
+            .await
+            .context("cannot look the budgets up")?;
+        let now = accounts.clock.now().timestamp_micros();
+        let of_row = |keyed: &Keyed| rows.iter().find(|(key, _)| *key == keyed.key).map_or(0, |(_, until)| *until);
+        let until: Vec<i64> = keys.iter().map(of_row).collect();
+        let waits = keys.iter().zip(&until).enumerate().filter_map(|(nth, (keyed, until))| {
+            keyed.wait(*until, under_way.get(nth).copied().unwrap_or(0), now)
+        });
+        if let Some(wait) = waits.max() {
+            return Err(OverBudget(wait).into());
+        }
+        let is_new = keys.len() > 2 && until.first().is_some_and(|until| *until <= now);
+        Ok(Try { price: if is_new { NEW_ACCOUNT_PRICE } else { 1 }, keys, until, _entered: entered })
+    }
+
+    /// It has failed.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn failed(&self, tx: &mut Tx, accounts: &Accounts) -> anyhow::Result<()> {
+        for (nth, keyed) in self.keys.iter().enumerate() {
+            // of a pair, an account, a network, the one around it, and all: the networks
+            let price = if matches!(nth, 2 | 3) { self.price } else { 1 };
+            keyed.charge(tx, accounts, price).await?;
+        }
+        Ok(())
+    }
+
+    /// It has succeeded: what was used of its own budget, and of no other, is given back.
+    ///
+    /// # Errors
+    /// When the database refuses or is away.
+    pub async fn succeeded(&self, tx: &mut Tx) -> anyhow::Result<()> {
+        let (Some(own), Some(1..)) = (self.keys.first(), self.until.first()) else { return Ok(()) };
+        tx.query("delete from budgets where key = $1")
+            .bind(own.key.to_vec())
+            .execute_deferred()
+            .await
+            .context("cannot give a budget back")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_used_up_by_its_number_and_comes_back_step_by_step() {
+        let rate = Rate { number: 10, span: Duration::from_mins(15) };
+        let keyed = Keyed { budget: Budget { name: "x", rate }, key: [0; 32] };
+        let (now, step) = (1_000_000_000, keyed.budget.step());
+        assert_eq!(keyed.wait(0, 0, now), None, "never used");
+        assert_eq!(keyed.wait(now + 9 * step, 0, now), None, "the tenth");
+        assert_eq!(keyed.wait(now + 10 * step, 0, now), Some(Duration::from_secs(90)), "the eleventh");
+        assert_eq!(keyed.wait(now + 10 * step, 0, now + step), None, "a step later");
+        assert_eq!(keyed.wait(now + 5 * step, 4, now), None, "five, four under way, and this one");
+        assert!(keyed.wait(now + 5 * step, 5, now).is_some());
+        assert!(keyed.wait(now + 50 * step, 0, now) > keyed.wait(now + 10 * step, 0, now), "delays grow");
+    }
+
+    #[test]
+    fn a_try_is_under_way_until_it_is_dropped() {
+        let under_way = UnderWay::default();
+        let (before, first) = under_way.enter([1; 32]);
+        let (beside, second) = under_way.enter([1; 32]);
+        assert_eq!((before, beside, under_way.enter([2; 32]).0), (0, 1, 0));
+        drop(first);
+        assert_eq!(under_way.enter([1; 32]).0, 1);
+        drop(second);
+        assert!(under_way.0.lock().unwrap().is_empty(), "nothing is kept");
+    }
 }

@@ -4,6 +4,8 @@
 //! it. What is written does not say whether anybody has the new address, so the answer cannot tell; the listener `email-change`
 //! looks, and sends one mail or another.
 
+use std::net::IpAddr;
+
 use anyhow::Context as _;
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -228,7 +230,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn open(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Opened>> {
+pub async fn open(accounts: &Accounts, id: Uuid, ip: IpAddr) -> anyhow::Result<Option<Opened>> {
     let Some(found) = find(accounts, id).await? else { return Ok(None) };
     if found.confirmed_at.is_some() {
         return Ok(None);
@@ -236,7 +238,7 @@ pub async fn open(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Opened
     let mut tx = accounts.db.begin().await?;
     let may_send = match found.within_budget {
         Some(asked_before) => asked_before,
-        None => budget::may_mail(&mut tx, accounts, &found.email_canonical).await?,
+        None => budget::may_mail(&mut tx, accounts, &found.email_canonical, Some(ip)).await?,
     };
     let until: Timestamp = accounts.clock.now() + accounts.lifetimes.confirm;
     tx.query(

@@ -8,9 +8,11 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
+use crate::account::budget::Try;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::Password;
 use crate::account::credentials::token::TokenHash;
+use crate::account::credentials::device;
 use crate::account::deletion;
 use crate::account::identity::address::Address;
 use crate::account::session::{self, NewSession};
@@ -19,6 +21,15 @@ use crate::clock::Timestamp;
 use crate::event::{Event, Origin, Refusal};
 use crate::failpoint;
 use crate::messaging::outbox;
+
+/// What the browser of somebody who signs in had before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Browser<'a> {
+    /// A session, which ends: a browser has one at a time.
+    pub session: Option<TokenHash>,
+    /// A device cookie.
+    pub device: Option<&'a str>,
+}
 
 /// Somebody who has just signed in.
 #[derive(Debug)]
@@ -29,6 +40,8 @@ pub struct LoggedIn {
     pub user: User,
     /// The deletion of the account was called off by it.
     pub restored: bool,
+    /// A device cookie for the browser, which had none of this account.
+    pub device: Option<String>,
 }
 
 /// One message for all causes.
@@ -62,15 +75,15 @@ impl LoginRow {
     }
 }
 
-/// Signs in with what was typed, whatever it is. The session of `replaces` ends: a browser has one at a time.
+/// Signs in with what was typed, whatever it is.
 ///
 /// # Errors
-/// [`LoginRefused`]; [`crate::error::Overloaded`]; otherwise the database's.
+/// [`LoginRefused`]; [`crate::error::OverBudget`]; [`crate::error::Overloaded`]; otherwise the database's.
 pub async fn login(
     accounts: &Accounts,
     email: &str,
     password: &str,
-    replaces: Option<TokenHash>,
+    browser: Browser<'_>,
     origin: Origin,
 ) -> anyhow::Result<LoggedIn> {
     let permit = accounts.hasher.acquire()?;
@@ -80,6 +93,7 @@ pub async fn login(
     let typed = typed.map_or_else(|| Password::normalise("what was typed can be no password"), Ok)?;
     let canonical = Address::parse(email).map_or_else(|_| String::new(), |address| address.canonical().to_owned());
 
+    let attempt = Try::to_sign_in(accounts, canonical_or(&canonical, email), origin.ip, browser.device).await?;
     let row = look_up(accounts, &canonical).await?;
     let (verdict, typed) = permit.verify(typed, row.password_hash.as_deref()).await?;
     let refusal = match &row {
@@ -109,6 +123,7 @@ pub async fn login(
         };
         let mut tx = accounts.db.begin().await.context("cannot refuse the login")?;
         outbox::append(&mut tx, &accounts.clock, &failed).await?;
+        attempt.failed(&mut tx, accounts).await?;
         failpoint::reach("request.before_commit");
         accounts.commit(tx).await?;
         failpoint::reach("request.committed");
@@ -126,13 +141,16 @@ pub async fn login(
     }
     let restored =
         row.deletes_at.is_some() && deletion::call_off_in(&mut tx, accounts, user.id, origin.clone()).await?;
-    let new = session::begin(&mut tx, accounts, user.id, &origin, replaces).await?;
+    attempt.succeeded(&mut tx).await?;
+    let new = session::begin(&mut tx, accounts, user.id, &origin, browser.session).await?;
     let succeeded = Event::LoginSucceeded { user: user.id, session: new.session, origin };
     outbox::append(&mut tx, &accounts.clock, &succeeded).await?;
     failpoint::reach("request.before_commit");
     accounts.commit(tx).await?;
     failpoint::reach("request.committed");
-    Ok(LoggedIn { new, user, restored })
+    let is_known = browser.device.is_some_and(|device| device::of(&accounts.keys, device, &canonical).is_some());
+    let device = if is_known { None } else { Some(device::new(&accounts.keys, &canonical)?) };
+    Ok(LoggedIn { new, user, restored, device })
 }
 
 /// One statement for known and unknown addresses: always one row. Whether registrations of the address wait is asked of the

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use uuid::Uuid;
 
 use crate::account::Accounts;
+use crate::account::budget::Try;
 use crate::account::credentials::policy::Password;
 use crate::account::session::SignedIn;
 
@@ -15,7 +16,7 @@ pub struct WrongPassword;
 /// The hash of the present password, if what was typed is that password.
 ///
 /// # Errors
-/// [`crate::error::Overloaded`]; otherwise the database's.
+/// [`crate::error::OverBudget`]; [`crate::error::Overloaded`]; otherwise the database's.
 pub(in crate::account) async fn verified(
     accounts: &Accounts,
     user: Uuid,
@@ -28,9 +29,19 @@ pub(in crate::account) async fn verified(
         .one()
         .await
         .context("cannot look the password up")?;
-    let Ok(typed) = Password::normalise(typed) else { return Ok(None) };
-    let (verdict, _) = accounts.hasher.verify(typed, Some(&stored)).await?;
-    Ok(verdict.right.then_some(stored))
+    let attempt = Try::to_prove(accounts, user).await?;
+    let right = match Password::normalise(typed) {
+        Ok(typed) => accounts.hasher.verify(typed, Some(&stored)).await?.0.right,
+        Err(_) => false,
+    };
+    let mut tx = accounts.db.begin().await?;
+    if right {
+        attempt.succeeded(&mut tx).await?;
+    } else {
+        attempt.failed(&mut tx, accounts).await?;
+    }
+    tx.commit().await?;
+    Ok(right.then_some(stored))
 }
 
 /// Shows the password in this session.

@@ -3,6 +3,8 @@
 //! This writes a registration without looking whether the address is taken, so the response cannot tell. The listener
 //! `confirmation` looks, and sends one mail or the other.
 
+use std::net::IpAddr;
+
 use anyhow::Context as _;
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -255,12 +257,12 @@ pub async fn pending(accounts: &Accounts, id: Uuid) -> sqlx::Result<Option<Pendi
 ///
 /// # Errors
 /// When the database is away.
-pub async fn open(accounts: &Accounts, pending: &Pending) -> anyhow::Result<bool> {
+pub async fn open(accounts: &Accounts, pending: &Pending, ip: IpAddr) -> anyhow::Result<bool> {
     let until: Timestamp = accounts.clock.now() + accounts.lifetimes.confirm;
     let mut tx = accounts.db.begin().await?;
     let may_send = match pending.within_budget {
         Some(asked_before) => asked_before,
-        None => budget::may_mail(&mut tx, accounts, &pending.email_canonical).await?,
+        None => budget::may_mail(&mut tx, accounts, &pending.email_canonical, Some(ip)).await?,
     };
     tx.query(
         "update registrations
@@ -324,7 +326,7 @@ pub async fn remind(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Remi
     let mut tx = accounts.db.begin().await?;
     let may_send = match reminder_within_budget {
         Some(asked_before) => asked_before,
-        None => budget::may_mail(&mut tx, accounts, &pending.email_canonical).await?,
+        None => budget::may_mail(&mut tx, accounts, &pending.email_canonical, None).await?,
     };
     let reopened = if may_send { until.min(expires_at) } else { now };
     tx.query(

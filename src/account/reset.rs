@@ -3,6 +3,7 @@
 //! What is written does not say whether anybody has the address, so the answer cannot tell. The listener `password-reset` looks, and
 //! sends one mail or another. The link works once: its code covers the password that it replaces.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -195,7 +196,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn open(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Opened>> {
+pub async fn open(accounts: &Accounts, id: Uuid, ip: IpAddr) -> anyhow::Result<Option<Opened>> {
     let Some(found) = find(accounts, id).await? else { return Ok(None) };
     let now = accounts.clock.now();
     let waiting: Option<(Uuid,)> = accounts
@@ -226,7 +227,7 @@ pub async fn open(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Opened
         let own = id.to_string();
         let once = if matches!(recipient, Recipient::Nobody) { to } else { &own };
         let once = MAILS_TO_NOBODY.take(&mut tx, accounts, once).await?;
-        budget::may_mail(&mut tx, accounts, to).await? && once
+        budget::may_mail(&mut tx, accounts, to, Some(ip)).await? && once
     };
     tx.query(
         "update resets

@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 pub use self::components::App;
 pub use self::parts::Parts;
 use crate::account::Accounts;
+use crate::account::budget::UnderWay;
 use crate::account::credentials::breached::Breached;
 use crate::account::credentials::hasher::Cost;
 use crate::account::credentials::hasher::Hasher;
@@ -101,6 +102,8 @@ impl App {
             keys: Arc::new(keys),
             password_check: Arc::new(PasswordCheck::new(hash_threads.get(), hash_queue, breached, Arc::clone(&site))),
             limits: config.http.limits,
+            budgets: config.limits,
+            under_way: UnderWay::default(),
             lifetimes: config.lifetimes,
             site,
             db,

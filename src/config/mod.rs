@@ -12,6 +12,7 @@
 mod data;
 mod http;
 mod lifetimes;
+mod limits;
 mod log;
 mod mail;
 mod messaging;
@@ -28,6 +29,7 @@ use std::path::Path;
 pub use self::data::DataConfig;
 pub use self::http::HttpConfig;
 pub use self::lifetimes::LifetimeConfig;
+pub use self::limits::{LimitConfig, Rate};
 pub use self::log::{LogConfig, LogFormat};
 pub use self::mail::{MailConfig, MailboxPages};
 pub use self::messaging::{MessagingConfig, PerQueue, RetryPolicy, TopologyMode};
@@ -45,6 +47,7 @@ pub const SECTIONS: &[Section] = &[
     secrets::SECTION,
     passwords::SECTION,
     lifetimes::SECTION,
+    limits::SECTION,
     log::SECTION,
 ];
 
@@ -76,6 +79,8 @@ pub struct Config {
     pub passwords: PasswordConfig,
     /// How long links, sessions and registrations last.
     pub lifetimes: LifetimeConfig,
+    /// How often something costly may happen.
+    pub limits: LimitConfig,
     /// What is written to standard error.
     pub log: LogConfig,
     /// Variables that look like settings and are none: those that a cluster sets for a service of our name.
@@ -146,6 +151,7 @@ impl Config {
             secrets: SecretsConfig::parse(values)?,
             passwords: PasswordConfig::parse(values)?,
             lifetimes: LifetimeConfig::parse(values)?,
+            limits: LimitConfig::parse(values)?,
             log: LogConfig::parse(values)?,
             service_links: Vec::new(),
         })

@@ -22,6 +22,8 @@ pub enum Cookie {
     Registration,
     /// Stays with the browser that asked for a new password until it is set.
     Reset,
+    /// Says of which account a browser knew the password before.
+    Device,
     /// What was just done, for the next page to say.
     Notice,
     /// The tag of a language.
@@ -40,6 +42,8 @@ impl Cookie {
             (Self::Registration, false) => "bellhop-reg",
             (Self::Reset, true) => "__Host-bellhop-reset",
             (Self::Reset, false) => "bellhop-reset",
+            (Self::Device, true) => "__Host-bellhop-device",
+            (Self::Device, false) => "bellhop-device",
             (Self::Notice, true) => "__Host-bellhop-notice",
             (Self::Notice, false) => "bellhop-notice",
             (Self::Language, _) => "bellhop-lang",

@@ -4,7 +4,7 @@
 //! * [`extract`]: what a request says; [`middleware`]: the layers around every route; [`server`]: from sockets to requests,
 //!   with every time and size bounded. None of these sees a page or a call of the API
 //! * [`state`], [`problem`], [`response`], [`cookies`], [`notice`], [`export`], [`live`], [`delivery_state`], `accept`, `field_errors`,
-//!   [`rate_limit`], [`readiness`]: what these share
+//!   `link_budget`, [`rate_limit`], [`readiness`]: what these share
 //!
 //! This file is the route table: every route once.
 
@@ -35,6 +35,7 @@ pub mod export;
 pub mod extract;
 mod field_errors;
 pub mod health;
+mod link_budget;
 pub mod live;
 pub mod middleware;
 pub mod notice;
@@ -102,6 +103,7 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::API_DOCUMENT, get(document::document))
         .route(links::LIVEZ, get(health::livez))
         .route(links::READYZ, get(health::readyz))
+        .layer(from_fn_with_state(Arc::clone(&state), link_budget::limit))
         .layer(Extension(Arc::new(document::completed(openapi, https))))
         .with_state(state);
     middleware::apply(routes, config)

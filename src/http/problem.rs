@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::db;
-use crate::error::{Away, Overloaded};
+use crate::error::{Away, OverBudget, Overloaded};
 
 /// When to come back to something that is overloaded or away.
 const RETRY_SOON: Duration = Duration::from_secs(2);
@@ -98,6 +98,9 @@ impl<E: Into<anyhow::Error>> From<E> for Problem {
             // nothing is broken: there is just more to hash than threads to hash it
             return Self::unavailable(RETRY_SOON);
         }
+        if let Some(OverBudget(wait)) = error.downcast_ref() {
+            return Self::too_many_requests(*wait);
+        }
         let status = if error.is::<Away>() || db::is_unavailable(&error) {
             Self::unavailable(RETRY_SOON)
         } else {
@@ -107,12 +110,19 @@ impl<E: Into<anyhow::Error>> From<E> for Problem {
     }
 }
 
+/// Says when to come back, in whole seconds and never in none.
+#[must_use]
+pub fn with_retry_after(mut response: Response, wait: Duration) -> Response {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            response = with_retry_after(response, wait);
         }
         response.extensions_mut().insert(self);
         response

@@ -1,6 +1,7 @@
 //! What every handler needs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderValue;
 use url::Url;
@@ -15,6 +16,9 @@ use crate::http::rate_limit::RateLimits;
 use crate::http::readiness::Readiness;
 use crate::mail::{Mailbox, Transport};
 use crate::messaging::operator::Operator;
+
+/// How long browsers keep it: they allow no more.
+const DEVICE_LIFETIME: Duration = Duration::from_hours(400 * 24);
 
 /// What the handlers share, behind an `Arc`.
 #[derive(Debug)]
@@ -63,6 +67,14 @@ impl AppState {
             self.sessions.forget_token(replaced);
         }
         Cookie::Session.set(&token.reveal(), self.accounts.lifetimes.session, self.https)
+    }
+
+    /// The cookie of a browser that has just signed in for the first time.
+    ///
+    /// # Errors
+    /// Never for one of ours.
+    pub fn device_cookie(&self, device: &str) -> anyhow::Result<HeaderValue> {
+        Cookie::Device.set(device, DEVICE_LIFETIME, self.https)
     }
 
     /// The cookie of a browser that has just asked for a new password.

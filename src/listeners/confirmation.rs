@@ -3,6 +3,8 @@
 //! Whether the address is taken is looked up here and not in the request. The link's time begins here too, so the link in
 //! a mail that leaves a day late still works; every copy of a mail has the same link and the same Message-ID.
 
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
 use super::context::{Listener, ListenerContext};
@@ -42,25 +44,30 @@ async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
         Ok(received) => received,
         Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
     };
-    let (registration, mail) = match received.event {
-        Event::UserRegistered { registration, .. } => (registration, 1),
-        Event::ConfirmationRequested { registration, mail, .. } => (registration, mail),
+    let (registration, mail, origin) = match received.event {
+        Event::UserRegistered { registration, origin } => (registration, 1, origin),
+        Event::ConfirmationRequested { registration, mail, origin } => (registration, mail, origin),
         _ => return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind))),
     };
     // confirmed or purged meanwhile, or asked for again: this mail is of no use any more
     let pending = register::pending(&context.accounts, registration).await?;
     let Some(pending) = pending.filter(|pending| pending.mails == i64::from(mail)) else { return Ok(Outcome::Ack) };
-    let composed = compose(&context, received.id, &pending).await?;
+    let composed = compose(&context, received.id, &pending, origin.ip).await?;
     deliver(&context, leased, composed, async |attempt, event: Event| {
         record(&context.accounts, Awaited::Registration(registration, mail), attempt, &event).await
     })
     .await
 }
 
-async fn compose(context: &ListenerContext, event: Uuid, pending: &Pending) -> anyhow::Result<Composed> {
+async fn compose(
+    context: &ListenerContext,
+    event: Uuid,
+    pending: &Pending,
+    ip: IpAddr,
+) -> anyhow::Result<Composed> {
     let accounts = &context.accounts;
     let owner = user::by_canonical(&accounts.db, &pending.email_canonical).await?;
-    let may_send = register::open(accounts, pending).await?;
+    let may_send = register::open(accounts, pending, ip).await?;
     // over its budget the server is asked all the same: what is shown must not change with it
     let handover = if may_send { Handover::Whole } else { Handover::KeptBack };
     let (template, to, text) = if let Some(user) = owner {

@@ -39,11 +39,11 @@ async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
         Ok(received) => received,
         Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
     };
-    let Event::EmailChangeRequested { change, user, .. } = received.event else {
+    let Event::EmailChangeRequested { change, user, origin } = received.event else {
         return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind)));
     };
     // confirmed, overtaken or purged meanwhile: the mail is of no use any more
-    let Some(opened) = change_email::open(&context.accounts, change).await? else { return Ok(Outcome::Ack) };
+    let Some(opened) = change_email::open(&context.accounts, change, origin.ip).await? else { return Ok(Outcome::Ack) };
     let composed = compose(&context, received.id, (change, user), opened)?;
     deliver(&context, leased, composed, async |attempt, event: Event| {
         record(&context.accounts, Awaited::Change(change), attempt, &event).await

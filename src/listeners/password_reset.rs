@@ -4,6 +4,8 @@
 //! Which of them is looked up here and not in the request. The link's time begins here too; every copy of a mail has the same
 //! link and the same Message-ID.
 
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
 use super::confirmation;
@@ -42,19 +44,24 @@ async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
         Ok(received) => received,
         Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
     };
-    let Event::PasswordResetRequested { reset, .. } = received.event else {
+    let Event::PasswordResetRequested { reset, origin } = received.event else {
         return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind)));
     };
     // purged meanwhile: nobody waits any more
-    let Some(opened) = reset::open(&context.accounts, reset).await? else { return Ok(Outcome::Ack) };
-    let composed = compose(&context, received.id, reset, opened).await?;
+    let Some(opened) = reset::open(&context.accounts, reset, origin.ip).await? else { return Ok(Outcome::Ack) };
+    let composed = compose(&context, received.id, (reset, origin.ip), opened).await?;
     deliver(&context, leased, composed, async |attempt, event: Event| {
         record(&context.accounts, Awaited::Reset(reset), attempt, &event).await
     })
     .await
 }
 
-async fn compose(context: &ListenerContext, event: Uuid, reset: Uuid, opened: Opened) -> anyhow::Result<Composed> {
+async fn compose(
+    context: &ListenerContext,
+    event: Uuid,
+    (reset, ip): (Uuid, IpAddr),
+    opened: Opened,
+) -> anyhow::Result<Composed> {
     let accounts = &context.accounts;
     let Opened { email, locale, recipient, may_send } = opened;
     // over its budget the server is asked all the same, or what is shown would tell who has an account
@@ -74,7 +81,7 @@ async fn compose(context: &ListenerContext, event: Uuid, reset: Uuid, opened: Op
         (_, Some(pending)) => {
             let locale = Locale::from_tag(&pending.locale).unwrap_or_default();
             if may_send {
-                register::open(accounts, &pending).await?;
+                register::open(accounts, &pending, ip).await?;
             }
             let text = confirmation::link_mail(context, &pending)?;
             ("confirmation", delivery::Recipient { email: pending.email, name: None, locale }, text)

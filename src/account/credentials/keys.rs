@@ -23,6 +23,8 @@ pub enum Purpose {
     ResetLink,
     /// What budgets are counted by.
     Budget,
+    /// Cookies of browsers that signed in before.
+    Device,
     /// Links that move an account to another address.
     EmailLink,
     /// Links that undo that.
@@ -40,6 +42,7 @@ impl Purpose {
             Purpose::Form => b"bellhop form v1",
             Purpose::ResetLink => b"bellhop reset link v1",
             Purpose::Budget => b"bellhop budget v1",
+            Purpose::Device => b"bellhop device v1",
             Purpose::EmailLink => b"bellhop email link v1",
             Purpose::UndoLink => b"bellhop undo link v1",
             Purpose::RestoreLink => b"bellhop restore link v1",

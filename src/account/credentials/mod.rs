@@ -6,6 +6,7 @@
 
 mod blocklist;
 pub mod breached;
+pub mod device;
 pub mod hasher;
 pub mod key_claim;
 pub mod keys;

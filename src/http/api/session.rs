@@ -47,10 +47,11 @@ pub async fn login(
 ) -> Result<Response, Problem> {
     state.rate_limits.login.check(visitor.client.network)?;
     let origin = visitor.origin.clone();
-    match account_login::login(&state.accounts, &given.email, &given.password, visitor.session, origin).await {
-        Ok(LoggedIn { new, user, .. }) => {
-            let cookie = state.session_cookie(&new.token, visitor.session)?;
-            Ok(with_cookies(Answer(Me::from(user)).into_response(), [cookie]))
+    match account_login::login(&state.accounts, &given.email, &given.password, visitor.browser(), origin).await {
+        Ok(LoggedIn { new, user, device, .. }) => {
+            let session = state.session_cookie(&new.token, visitor.session)?;
+            let device = device.map(|device| state.device_cookie(&device)).transpose()?;
+            Ok(with_cookies(Answer(Me::from(user)).into_response(), [session].into_iter().chain(device)))
         }
         Err(error) => {
             let LoginRefused = error.downcast()?;

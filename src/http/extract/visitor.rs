@@ -8,6 +8,7 @@ use axum::http::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use axum::http::request::Parts;
 
 use crate::account::credentials::token::{Token, TokenHash};
+use crate::account::login::Browser;
 use crate::account::session::SignedIn;
 use crate::event::{MAX_USER_AGENT_CHARS, Origin};
 use crate::http::accept;
@@ -35,6 +36,8 @@ pub struct Visitor {
     pub registration: Option<TokenHash>,
     /// The cookie of the browser that asked for a new password, likewise.
     pub reset: Option<TokenHash>,
+    /// The device cookie, if there is one.
+    pub device: Option<String>,
     /// What was just done, to be said.
     pub notice: Option<Notice>,
     /// The language that was chosen in this browser, if one was.
@@ -63,6 +66,7 @@ impl FromRequestParts<Arc<AppState>> for Visitor {
             session: token(Cookie::Session),
             registration: token(Cookie::Registration),
             reset: token(Cookie::Reset),
+            device: Cookie::Device.read(headers, state.https).map(str::to_owned),
             notice: Notice::read(headers, state.https),
             chosen_locale,
             locale: chosen_locale.unwrap_or_else(|| accept::locale(headers.get(ACCEPT_LANGUAGE))),
@@ -76,6 +80,12 @@ impl Visitor {
     #[must_use]
     pub fn login(&self) -> String {
         self.here.after(links::LOGIN)
+    }
+
+    /// What a browser that signs in had before.
+    #[must_use]
+    pub fn browser(&self) -> Browser<'_> {
+        Browser { session: self.session, device: self.device.as_deref() }
     }
 
     /// Who is signed in, if anybody is.

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::account::login::{self, LoggedIn, LoginRefused};
+use crate::error::OverBudget;
 use crate::http::extract::form::{Fields, FormState};
 use crate::http::extract::query::Query;
 use crate::http::extract::redirect::Target;
@@ -16,7 +17,7 @@ use crate::http::middleware::request_log::LoginFailed;
 use crate::http::notice::Notice;
 use crate::http::pages::language;
 use crate::http::pages::layout::Page;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, with_retry_after};
 use crate::http::response::{html, see_other, with_cookies};
 use crate::http::state::AppState;
 use crate::links;
@@ -77,16 +78,24 @@ pub async fn submit(
         return Ok(with_cookies(shown, [cookie]));
     }
     state.rate_limits.login.check(visitor.client.network)?;
-    match login::login(&state.accounts, &email, &password, visitor.session, visitor.origin.clone()).await {
-        Ok(LoggedIn { new, restored, .. }) => {
+    match login::login(&state.accounts, &email, &password, visitor.browser(), visitor.origin.clone()).await {
+        Ok(LoggedIn { new, restored, device, .. }) => {
+            let device = device.map(|device| state.device_cookie(&device)).transpose()?;
             let session = state.session_cookie(&new.token, visitor.session)?;
             let notice = if restored { Some(Notice::Restored.cookie(state.https)?) } else { None };
-            Ok(see_other(target(next.as_ref()), [session].into_iter().chain(notice)))
+            Ok(see_other(target(next.as_ref()), [session].into_iter().chain(device).chain(notice)))
         }
         Err(error) => {
-            let LoginRefused = error.downcast()?;
             let page = again(&state, &visitor, next.as_ref());
-            let form = FormState::of([("email", email)]).with_error(page.t.get("login-refused"));
+            let form = FormState::of([("email", email)]);
+            if let Some(OverBudget(wait)) = error.downcast_ref() {
+                let text = page.t.args("login-too-often", &[("wait", &page.t.wait(*wait))]);
+                let form = form.with_error(text);
+                let answer = html(StatusCode::TOO_MANY_REQUESTS, &LoginPage { page, form, next })?;
+                return Ok(with_retry_after(answer, *wait));
+            }
+            let LoginRefused = error.downcast()?;
+            let form = form.with_error(page.t.get("login-refused"));
             let mut refused = html(StatusCode::UNPROCESSABLE_ENTITY, &LoginPage { page, form, next })?;
             refused.extensions_mut().insert(LoginFailed);
             Ok(refused)

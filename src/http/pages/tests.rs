@@ -152,6 +152,9 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
 
     let login = || FormState::of([("email", some("ada@example.org"))]);
     let refused = login().with_error(some(&t.get("login-refused")));
+    let wait = t.wait(std::time::Duration::from_secs(850));
+    let often = login().with_error(some(&t.args("login-too-often", &[("wait", &wait)])));
+    hang("login-too-often", LoginPage { page: frame(locale, "/login", false), form: often, next: None }.render());
     for (name, next, form) in [("login", None, login()), ("login-refused", Some(Target::parse("/account")), refused)] {
         hang(name, LoginPage { page: frame(locale, "/login", false), form, next }.render());
     }
@@ -186,7 +189,7 @@ fn gallery(locale: Locale, said: &str) -> BTreeMap<String, String> {
     hang("mail", letter.render());
 
     for status in ProblemPage::STATUSES {
-        hang(&format!("problem-{status}"), ProblemPage::new(frame(locale, "", false), status).render());
+        hang(&format!("problem-{status}"), ProblemPage::new(frame(locale, "", false), status, None).render());
     }
 
     let operations = [("POST", "/api/v1/register"), ("GET", "/api/v1/me"), ("DELETE", "/api/v1/me/sessions/{id}")]
@@ -377,7 +380,7 @@ fn a_link_that_opens_nothing_offers_no_form() {
 fn a_status_without_words_takes_those_of_its_class() {
     for (status, like) in [(418, 400), (502, 500)] {
         let (odd, plain) =
-            (ProblemPage::new(Page::new(Locale::En, ""), status), ProblemPage::new(Page::new(Locale::En, ""), like));
+            (ProblemPage::new(Page::new(Locale::En, ""), status, None), ProblemPage::new(Page::new(Locale::En, ""), like, None));
         assert_eq!((odd.status, &odd.title), (status, &plain.title));
         assert!(!odd.title.starts_with("problem-"));
     }

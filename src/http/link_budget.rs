@@ -1,0 +1,52 @@
+//! A layer around the routes that take a token from a mail: a network that tries many which do not work is to wait.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use crate::account::budget::Try;
+use crate::http::middleware::client_ip::Client;
+use crate::http::problem::Problem;
+use crate::http::state::AppState;
+use crate::links;
+
+/// The routes that take one.
+const PATHS: [&str; 9] = [
+    links::CONFIRM,
+    links::RESET,
+    links::EMAIL_CONFIRM,
+    links::EMAIL_UNDO,
+    links::ACCOUNT_RESTORE,
+    "/api/v1/confirm",
+    "/api/v1/reset",
+    "/api/v1/email/confirm",
+    "/api/v1/email/undo",
+];
+
+/// Counts what is refused, and refuses more than the budget has.
+pub async fn limit(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    let client = request.extensions().get::<Client>().copied();
+    let Some(client) = client.filter(|_| PATHS.contains(&request.uri().path())) else { return next.run(request).await };
+    let attempt = match Try::at_link(&state.accounts, client.ip).await {
+        Ok(attempt) => attempt,
+        Err(error) => return Problem::from(error).into_response(),
+    };
+    let looks = request.method() == Method::GET || request.method() == Method::HEAD;
+    let refusal = if looks { StatusCode::NOT_FOUND } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let response = next.run(request).await;
+    if response.status() == refusal
+        && let Err(error) = count(&state, &attempt).await
+    {
+        return Problem::from(error).into_response();
+    }
+    response
+}
+
+async fn count(state: &AppState, attempt: &Try) -> anyhow::Result<()> {
+    let mut tx = state.accounts.db.begin().await?;
+    attempt.failed(&mut tx, &state.accounts).await?;
+    Ok(tx.commit().await?)
+}
