@@ -47,6 +47,17 @@ fn the_readme_lists_every_setting_with_its_default() {
 }
 
 #[test]
+fn every_budget_and_its_default_stands_in_its_paper() {
+    let paper = paper("docs/limits.md");
+    let limits: Vec<&config::Setting> = config::settings().filter(|one| one.name.starts_with("LIMIT_")).collect();
+    assert!(limits.len() > 9, "{}", limits.len());
+    for setting in limits {
+        let row = format!("| `BELLHOP_{}` | {} |", setting.name, setting.default.as_str());
+        assert!(paper.contains(&row), "{row}");
+    }
+}
+
+#[test]
 fn the_table_of_checks_names_every_folder_of_tests_and_every_bench() {
     let paper = paper("CONTRIBUTING.md");
     let (_, table) = paper.split_once("### What runs where").expect("the table");

@@ -11,6 +11,7 @@ mod forged;
 mod forms;
 mod input;
 mod live;
+mod limiting;
 mod losses;
 mod mails;
 mod mixtures;
