@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::account::budget::UnderWay;
 use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::keys::Keys;
 use crate::account::credentials::password_check::PasswordCheck;
+use crate::account::under_way::UnderWay;
 use crate::clock::Clock;
 use crate::config::{LifetimeConfig, LimitConfig};
 use crate::db::{Db, Tx};

@@ -4,9 +4,7 @@
 //! A budget says until when it is spoken for. A use moves that on by `span / number`; what would move it past `span` from now is over
 //! budget, until time has caught up. So delays grow with use, and end by themselves.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,6 +12,7 @@ use anyhow::Context as _;
 use crate::account::Accounts;
 use crate::account::credentials::device;
 use crate::account::credentials::keys::Purpose;
+use crate::account::under_way::Entered;
 use crate::config::Rate;
 use crate::db::Tx;
 use crate::error::OverBudget;
@@ -142,40 +141,6 @@ impl Keyed {
     }
 }
 
-/// How many tries are under way in this process, by key: what has not been refused yet is counted as if it had been, so that
-/// many at once are no way around a budget.
-#[derive(Clone, Debug, Default)]
-pub struct UnderWay(Arc<Mutex<HashMap<[u8; 32], u32>>>);
-
-impl UnderWay {
-    fn enter(&self, key: [u8; 32]) -> (u32, Entered) {
-        let mut tries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = tries.entry(key).or_default();
-        let before = *here;
-        *here += 1;
-        (before, Entered { under_way: self.clone(), key })
-    }
-}
-
-/// One of them; ends when dropped.
-#[derive(Debug)]
-struct Entered {
-    under_way: UnderWay,
-    key: [u8; 32],
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let mut tries = self.under_way.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(here) = tries.get_mut(&self.key) {
-            *here -= 1;
-            if *here == 0 {
-                tries.remove(&self.key);
-            }
-        }
-    }
-}
-
 /// A try at something that can be guessed, within its budgets. What it costs is known when it has failed.
 #[derive(Debug)]
 pub struct Try {
@@ -204,7 +169,12 @@ impl Try {
     ///
     /// # Errors
     /// [`OverBudget`]; otherwise the database's.
-    pub async fn to_sign_in(accounts: &Accounts, typed: &str, ip: IpAddr, cookie: Option<&str>) -> anyhow::Result<Self> {
+    pub async fn to_sign_in(
+        accounts: &Accounts,
+        typed: &str,
+        ip: IpAddr,
+        cookie: Option<&str>,
+    ) -> anyhow::Result<Self> {
         if !accounts.limits {
             return Ok(Try::unlimited());
         }
@@ -269,9 +239,11 @@ impl Try {
         let now = accounts.clock.now().timestamp_micros();
         let of_row = |keyed: &Keyed| rows.iter().find(|(key, _)| *key == keyed.key).map_or(0, |(_, until)| *until);
         let until: Vec<i64> = keys.iter().map(of_row).collect();
-        let waits = keys.iter().zip(&until).enumerate().filter_map(|(nth, (keyed, until))| {
-            keyed.wait(*until, under_way.get(nth).copied().unwrap_or(0), now)
-        });
+        let waits = keys
+            .iter()
+            .zip(&until)
+            .enumerate()
+            .filter_map(|(nth, (keyed, until))| keyed.wait(*until, under_way.get(nth).copied().unwrap_or(0), now));
         if let Some(wait) = waits.max() {
             return Err(OverBudget(wait).into());
         }
@@ -322,17 +294,5 @@ mod tests {
         assert_eq!(keyed.wait(now + 5 * step, 4, now), None, "five, four under way, and this one");
         assert!(keyed.wait(now + 5 * step, 5, now).is_some());
         assert!(keyed.wait(now + 50 * step, 0, now) > keyed.wait(now + 10 * step, 0, now), "delays grow");
-    }
-
-    #[test]
-    fn a_try_is_under_way_until_it_is_dropped() {
-        let under_way = UnderWay::default();
-        let (before, first) = under_way.enter([1; 32]);
-        let (beside, second) = under_way.enter([1; 32]);
-        assert_eq!((before, beside, under_way.enter([2; 32]).0), (0, 1, 0));
-        drop(first);
-        assert_eq!(under_way.enter([1; 32]).0, 1);
-        drop(second);
-        assert!(under_way.0.lock().unwrap().is_empty(), "nothing is kept");
     }
 }

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::budget::Try;
+use crate::account::credentials::device;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::Password;
 use crate::account::credentials::token::TokenHash;
-use crate::account::credentials::device;
 use crate::account::deletion;
 use crate::account::identity::address::Address;
 use crate::account::session::{self, NewSession};

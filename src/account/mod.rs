@@ -4,7 +4,7 @@
 //!   people do; [`proof`]: that they know the password
 //! * [`session`], [`login_log`], [`user`], [`delivery`]: what follows from it and is looked up
 //! * [`watchers`]: who waits for it on this node
-//! * [`budget`]: how often
+//! * [`budget`], [`under_way`]: how often
 //! * [`credentials`]: passwords, tokens, links, keys, and the comparing of passwords
 //! * [`identity`]: the rules for addresses and names
 //! * [`purge`]: what expires
@@ -28,6 +28,7 @@ pub mod register;
 pub mod resend;
 pub mod reset;
 pub mod session;
+pub mod under_way;
 pub mod user;
 pub mod watchers;
 

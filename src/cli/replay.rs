@@ -39,7 +39,7 @@ struct Replayed {
 
 impl Replay {
     pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
-        with_app(config, async |app| self.replay(app).await).await
+        Box::pin(with_app(config, async |app| self.replay(app).await)).await
     }
 
     async fn replay(self, app: &App) -> anyhow::Result<()> {

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use super::lifetimes::Span;
 use super::setting::{ConfigError, Fallback, Section, Setting};
-use super::values::Values;
+use super::values::{Readable, Values};
 
 pub(super) const SECTION: Section = Section {
     title: "Limits (NUMBER/SPAN: 10/15m)",
     settings: &[
         Setting::new("LIMIT_LOGIN_PAIR", Fallback::Value("10/15m"), "refused sign-ins to one account from one network"),
-        Setting::new("LIMIT_LOGIN_ACCOUNT", Fallback::Value("100/1h"), "refused sign-ins to one account, from anywhere"),
+        Setting::new(
+            "LIMIT_LOGIN_ACCOUNT",
+            Fallback::Value("100/1h"),
+            "refused sign-ins to one account, from anywhere",
+        ),
         Setting::new(
             "LIMIT_LOGIN_DEVICE",
             Fallback::Value("10/15m"),
@@ -96,9 +100,12 @@ impl LimitConfig {
 }
 
 /// A text that is no budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no budget; write a number from 1 and a span up to a day, as 10/15m")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRate;
+
+impl Readable for Rate {
+    const FORM: &str = "a number from 1 in a span up to a day (10/15m)";
+}
 
 impl FromStr for Rate {
     type Err = NoRate;
@@ -129,7 +136,9 @@ mod tests {
         for (text, parsed) in [("10/15m", rate(10, 900)), ("3/1h", rate(3, 3_600)), ("1/24h", rate(1, 86_400))] {
             assert_eq!(text.parse(), parsed, "{text}");
         }
-        for text in ["", "10", "10/", "/15m", "0/15m", "10/0s", "10/25h", "-1/1h", "+1/1h", "1.5/1h", "10 / 15m", "10/15"] {
+        for text in
+            ["", "10", "10/", "/15m", "0/15m", "10/0s", "10/25h", "-1/1h", "+1/1h", "1.5/1h", "10 / 15m", "10/15"]
+        {
             assert_eq!(text.parse::<Rate>(), Err(NoRate), "{text}");
         }
         assert_eq!(Rate { number: 10, span: Duration::from_mins(15) }.to_string(), "10/15m");

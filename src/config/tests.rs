@@ -45,6 +45,61 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("SESSION_IDLE", &["0s", "3661d", "24", "a day", "-1h", "1.5h"], ""),
     ("SESSION_LIFETIME", &["0s", "3661d", "24", "a day", "-1h", "1.5h"], ""),
     ("FRESH_FOR", &["0s", "3661d", "24", "a day", "-1h", "1.5h"], ""),
+    (
+        "LIMIT_LOGIN_PAIR",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
+    (
+        "LIMIT_LOGIN_ACCOUNT",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
+    (
+        "LIMIT_LOGIN_DEVICE",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
+    (
+        "LIMIT_LOGIN_NETWORK",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
+    (
+        "LIMIT_LOGIN_ALL",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
+    (
+        "LIMIT_MAIL_ADDRESS_HOUR",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
+    (
+        "LIMIT_MAIL_ADDRESS_DAY",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
+    (
+        "LIMIT_MAIL_DOMAIN",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
+    (
+        "LIMIT_MAIL_NETWORK",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
+    (
+        "LIMIT_MAIL_ALL",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
+    (
+        "LIMIT_TOKEN_NETWORK",
+        &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],
+        "is not a number from 1 in a span up to a day",
+    ),
     ("LOG", &["loud", "info,loud", "bellhop=loud", "=info", "bellhop[", "warning"], ""),
     ("LOG_FORMAT", &["xml"], "is not one of text, json"),
 ];

@@ -59,12 +59,7 @@ async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
     .await
 }
 
-async fn compose(
-    context: &ListenerContext,
-    event: Uuid,
-    pending: &Pending,
-    ip: IpAddr,
-) -> anyhow::Result<Composed> {
+async fn compose(context: &ListenerContext, event: Uuid, pending: &Pending, ip: IpAddr) -> anyhow::Result<Composed> {
     let accounts = &context.accounts;
     let owner = user::by_canonical(&accounts.db, &pending.email_canonical).await?;
     let may_send = register::open(accounts, pending, ip).await?;

@@ -40,7 +40,10 @@ mod tests {
         let other = Keys::new(&SecretString::from("another root secret of enough bytes"));
         let cookie = new(&keys, "ann@example.org").unwrap();
         assert!(of(&keys, &cookie, "ann@example.org").is_some());
-        assert_ne!(of(&keys, &cookie, "ann@example.org"), of(&keys, &new(&keys, "ann@example.org").unwrap(), "ann@example.org"));
+        assert_ne!(
+            of(&keys, &cookie, "ann@example.org"),
+            of(&keys, &new(&keys, "ann@example.org").unwrap(), "ann@example.org")
+        );
         assert_eq!(of(&keys, &cookie, "bob@example.org"), None);
         assert_eq!(of(&other, &cookie, "ann@example.org"), None);
         for wrong in ["", "x", &cookie[1..], &"A".repeat(64)] {

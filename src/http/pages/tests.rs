@@ -379,8 +379,10 @@ fn a_link_that_opens_nothing_offers_no_form() {
 #[test]
 fn a_status_without_words_takes_those_of_its_class() {
     for (status, like) in [(418, 400), (502, 500)] {
-        let (odd, plain) =
-            (ProblemPage::new(Page::new(Locale::En, ""), status, None), ProblemPage::new(Page::new(Locale::En, ""), like, None));
+        let (odd, plain) = (
+            ProblemPage::new(Page::new(Locale::En, ""), status, None),
+            ProblemPage::new(Page::new(Locale::En, ""), like, None),
+        );
         assert_eq!((odd.status, &odd.title), (status, &plain.title));
         assert!(!odd.title.starts_with("problem-"));
     }

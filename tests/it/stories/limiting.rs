@@ -72,7 +72,8 @@ async fn guesses_at_an_account_are_slowed_down_and_its_owner_gets_in() {
         let wait: u64 = over.headers[RETRY_AFTER].to_str().unwrap().parse().unwrap();
         assert!((240..=300).contains(&wait), "{wait}");
         assert!(over.body.contains("try again in 5 minutes") && over.body.contains("Ann@Example.org"), "{}", over.body);
-        let program = from(&app, "192.0.2.1").post_json("/api/v1/login", &json!({ "email": ANN, "password": "x" })).await;
+        let program =
+            from(&app, "192.0.2.1").post_json("/api/v1/login", &json!({ "email": ANN, "password": "x" })).await;
         assert_eq!((program.status, &program.json()["code"]), (429, &json!("too-many-requests")));
         // from all over the world
         for ip in ["198.51.100.1", "198.51.101.1", "2001:db8:1:1::1"] {
@@ -166,7 +167,8 @@ async fn a_network_that_goes_through_many_accounts_pays_more_and_so_do_its_neigh
             options.config.limits.login_network = rate(9, 60);
         })
         .await;
-        let stuff = async |ip: &str, nth: usize| login(&app, ip, &format!("p{nth}@example.org"), OTHER_PASSWORD).await.status;
+        let stuff =
+            async |ip: &str, nth: usize| login(&app, ip, &format!("p{nth}@example.org"), OTHER_PASSWORD).await.status;
         assert_eq!([stuff("192.0.2.1", 1).await, stuff("192.0.2.1", 2).await], [422; 2]);
         assert_eq!(stuff("192.0.2.1", 3).await, 422);
         assert_eq!(stuff("192.0.2.1", 4).await, 429, "three accounts cost nine");
