@@ -95,6 +95,9 @@ async fn axe_finds_nothing_serious_on_what_strangers_and_newcomers_see() {
         "/register/sent",
         "/confirm?token=x",
         "/reset?token=x",
+        "/email/confirm?token=x",
+        "/email/undo?token=x",
+        "/account/restore?token=x",
     ] {
         inspector.open(path).await;
     }
@@ -158,6 +161,9 @@ async fn axe_finds_nothing_serious_on_what_people_see_who_are_signed_in() {
         "/account/sessions",
         "/account/password",
         "/account/profile",
+        "/account/email",
+        "/account/export",
+        "/account/delete",
         "/register",
         "/mailbox",
     ] {
@@ -176,6 +182,15 @@ async fn axe_finds_nothing_serious_on_what_people_see_who_are_signed_in() {
     inspector.visit.press(BUTTON).await;
     inspector.visit.see("[role=alert]").await;
     inspector.inspect("mistakes on /account/profile").await;
+    for (email, password, shows) in
+        [("ann", OTHER_PASSWORD, "[role=alert]"), ("lee@example.org", PASSWORD, "[data-delivery=sent]")]
+    {
+        inspector.visit.open("/account/email").await;
+        inspector.visit.fill(&[("email", email), ("current_password", password)]).await;
+        inspector.visit.press(BUTTON).await;
+        inspector.visit.see(shows).await;
+        inspector.inspect("/account/email").await;
+    }
     // a link for the password, in a browser that did not register
     assert_eq!(app.client().post("/forgot", &[("email", ANN)]).await.status, 303);
     assert_eq!(app.client().register("ben@example.org", PASSWORD, "Ben").await.status, 303);
