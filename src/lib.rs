@@ -8,7 +8,7 @@
 //! * inbound adapters, which never see each other: [`http`] for requests, [`listeners`] for messages
 //! * domain: [`account`], [`event`]
 //! * transport, which never sees an account: [`messaging`], [`mail`]
-//! * foundation: [`backoff`], [`clock`], [`config`], [`db`], [`error`], [`failpoint`], [`health`], [`links`], [`locale`], [`net`],
+//! * foundation: [`backoff`], [`clock`], [`config`], [`db`], [`device`], [`error`], [`failpoint`], [`health`], [`links`], [`locale`], [`net`],
 //!   [`processes`], [`progress`], [`tasks`], [`telemetry`], [`text`]
 
 #![cfg_attr(
@@ -28,6 +28,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod device;
 pub mod error;
 pub mod event;
 pub mod failpoint;

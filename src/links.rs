@@ -37,6 +37,8 @@ pub const FORGOT_STATUS: &str = "/forgot/status";
 pub const FORGOT_EVENTS: &str = "/forgot/sent/events";
 /// The page behind the link in that mail.
 pub const RESET: &str = "/reset";
+/// The page behind the link in the warning of a sign-in.
+pub const DISOWN: &str = "/login/not-me";
 /// The page of who is signed in.
 pub const ACCOUNT: &str = "/account";
 /// Sign-ins and ends of sessions, as a stream for the pages of who is signed in.

@@ -9,8 +9,8 @@ use crate::account::credentials::policy::Weakness;
 use crate::account::identity::address::Address;
 use crate::account::identity::name::DisplayName;
 use crate::account::proof;
-use crate::account::session::{self, NewSession, SignedIn};
-use crate::event::{Event, Origin, PasswordChange};
+use crate::account::session::{self, Browser, NewSession, SignedIn};
+use crate::event::{Event, PasswordChange};
 use crate::messaging::outbox;
 
 /// What is wrong, field by field.
@@ -41,7 +41,7 @@ pub async fn change_password(
     signed_in: &SignedIn,
     current: &str,
     password: &str,
-    origin: Origin,
+    browser: Browser,
 ) -> anyhow::Result<PasswordChanged> {
     let user = &signed_in.user;
     let wrong = PasswordErrors { current_is_wrong: true, password: None };
@@ -65,9 +65,9 @@ pub async fn change_password(
     }
     confirm::forget_browser(&mut tx, user.id).await?;
     let ended = session::end_all(&mut tx, accounts, user.id, None).await?;
-    let new = session::begin(&mut tx, accounts, user.id, &origin, None).await?;
-    let event =
-        Event::PasswordChanged { user: user.id, by: PasswordChange::Account, session: Some(new.session), origin };
+    let new = session::begin(&mut tx, accounts, user.id, &Browser { replaces: None, ..browser.clone() }).await?;
+    let (session, origin) = (Some(new.session), browser.origin);
+    let event = Event::PasswordChanged { user: user.id, by: PasswordChange::Account, session, origin };
     outbox::append(&mut tx, &accounts.clock, &event).await?;
     accounts.commit(tx).await?;
     Ok(PasswordChanged { new, ended })

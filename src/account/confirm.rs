@@ -14,10 +14,11 @@ use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::LinkToken;
 use crate::account::credentials::policy::Password;
 use crate::account::credentials::token::{Token, TokenHash};
-use crate::account::session::{self, NewSession};
+use crate::account::devices::Device;
+use crate::account::session::{self, Browser, NewSession};
 use crate::clock::Timestamp;
 use crate::db::Tx;
-use crate::event::{Event, Origin};
+use crate::event::Event;
 use crate::messaging::outbox;
 
 /// How long after the confirmation the same browser's next press on the button is taken for the first one.
@@ -133,6 +134,8 @@ pub struct Confirmed {
     pub new: NewSession,
     /// Where its person wanted to go, a path of ours.
     pub next: Option<String>,
+    /// A device cookie for the browser.
+    pub device: Option<String>,
 }
 
 /// Makes the registration a user and begins a session. The others for the same address open nothing from now on, and all stay
@@ -148,8 +151,7 @@ pub async fn confirm(
     token: &str,
     browser: Option<TokenHash>,
     password: Option<Password>,
-    replaces: Option<TokenHash>,
-    origin: Origin,
+    session: Browser,
 ) -> anyhow::Result<Confirmed> {
     let mut found = find(accounts, token).await?.ok_or(ConfirmRefused::Invalid)?;
     if found.owner.is_none() {
@@ -160,8 +162,8 @@ pub async fn confirm(
                 return Err(ConfirmRefused::Password.into());
             }
         }
-        if let Some(new) = create(accounts, &found, replaces, &origin).await? {
-            return Ok(Confirmed { new, next: found.next });
+        if let Some((new, device)) = create(accounts, &found, &session).await? {
+            return Ok(Confirmed { new, next: found.next, device });
         }
         // a concurrent request used the link, or another registration has taken the address
         found = find(accounts, token).await?.ok_or(ConfirmRefused::Invalid)?;
@@ -169,9 +171,9 @@ pub async fn confirm(
     match (found.step(browser, accounts.clock.now()), found.owner) {
         (ConfirmStep::Button, Some(owner)) => {
             let mut tx = accounts.db.begin().await.context("cannot confirm")?;
-            let new = session::begin(&mut tx, accounts, owner, &origin, replaces).await?;
+            let new = session::begin(&mut tx, accounts, owner, &session).await?;
             accounts.commit(tx).await?;
-            Ok(Confirmed { new, next: found.next })
+            Ok(Confirmed { new, next: found.next, device: None })
         }
         (ConfirmStep::Confirmed, _) => Err(ConfirmRefused::Confirmed.into()),
         _ => Err(ConfirmRefused::Invalid.into()),
@@ -195,9 +197,8 @@ pub(in crate::account) async fn forget_browser(tx: &mut Tx, user: Uuid) -> anyho
 async fn create(
     accounts: &Accounts,
     registration: &Registration,
-    replaces: Option<TokenHash>,
-    origin: &Origin,
-) -> anyhow::Result<Option<NewSession>> {
+    browser: &Browser,
+) -> anyhow::Result<Option<(NewSession, Option<String>)>> {
     let now = accounts.clock.now();
     let user = accounts.clock.new_id();
     let mut tx = accounts.db.begin().await.context("cannot confirm")?;
@@ -229,14 +230,16 @@ async fn create(
         .execute_deferred()
         .await
         .context("cannot mark the registration")?;
-    let new = session::begin_confirmed(&mut tx, accounts, (user, registration.id), origin, replaces).await?;
+    let new = session::begin_confirmed(&mut tx, accounts, (user, registration.id), browser).await?;
+    let (known, device) = Device::of(accounts, browser, &registration.email_canonical)?;
+    known.remember(&mut tx, accounts, user).await?;
     let confirmed = Event::UserConfirmed {
         user,
         registration: registration.id,
         session: Some(new.session),
-        origin: origin.clone(),
+        origin: browser.origin.clone(),
     };
     outbox::append(&mut tx, &accounts.clock, &confirmed).await?;
     accounts.commit(tx).await?;
-    Ok(Some(new))
+    Ok(Some((new, device)))
 }

@@ -9,27 +9,18 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::budget::Try;
-use crate::account::credentials::device;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::Password;
-use crate::account::credentials::token::TokenHash;
 use crate::account::deletion;
+use crate::account::devices::Device;
+use crate::account::disown;
 use crate::account::identity::address::Address;
-use crate::account::session::{self, NewSession};
+use crate::account::session::{self, Browser, NewSession};
 use crate::account::user::User;
 use crate::clock::Timestamp;
-use crate::event::{Event, Origin, Refusal};
+use crate::event::{Event, Refusal};
 use crate::failpoint;
 use crate::messaging::outbox;
-
-/// What the browser of somebody who signs in had before.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Browser<'a> {
-    /// A session, which ends: a browser has one at a time.
-    pub session: Option<TokenHash>,
-    /// A device cookie.
-    pub device: Option<&'a str>,
-}
 
 /// Somebody who has just signed in.
 #[derive(Debug)]
@@ -79,13 +70,7 @@ impl LoginRow {
 ///
 /// # Errors
 /// [`LoginRefused`]; [`crate::error::OverBudget`]; [`crate::error::Overloaded`]; otherwise the database's.
-pub async fn login(
-    accounts: &Accounts,
-    email: &str,
-    password: &str,
-    browser: Browser<'_>,
-    origin: Origin,
-) -> anyhow::Result<LoggedIn> {
+pub async fn login(accounts: &Accounts, email: &str, password: &str, browser: Browser) -> anyhow::Result<LoggedIn> {
     let permit = accounts.hasher.acquire()?;
     let typed = Password::normalise(password).ok();
     let malformed = typed.is_none();
@@ -93,7 +78,9 @@ pub async fn login(
     let typed = typed.map_or_else(|| Password::normalise("what was typed can be no password"), Ok)?;
     let canonical = Address::parse(email).map_or_else(|_| String::new(), |address| address.canonical().to_owned());
 
-    let attempt = Try::to_sign_in(accounts, canonical_or(&canonical, email), origin.ip, browser.device).await?;
+    let attempt =
+        Try::to_sign_in(accounts, canonical_or(&canonical, email), browser.origin.ip, browser.device.as_deref())
+            .await?;
     let row = look_up(accounts, &canonical).await?;
     let (verdict, typed) = permit.verify(typed, row.password_hash.as_deref()).await?;
     let refusal = match &row {
@@ -119,7 +106,7 @@ pub async fn login(
                 .first_chunk()
                 .map_or_else(String::new, |half| format!("{:032x}", u128::from_be_bytes(*half))),
             reason: refusal.unwrap_or(Refusal::UnknownAddress),
-            origin,
+            origin: browser.origin,
         };
         let mut tx = accounts.db.begin().await.context("cannot refuse the login")?;
         outbox::append(&mut tx, &accounts.clock, &failed).await?;
@@ -129,6 +116,8 @@ pub async fn login(
         failpoint::reach("request.committed");
         return Err(LoginRefused.into());
     };
+    let (known, device) = Device::of(accounts, &browser, &canonical)?;
+    let (unusual, is_to_be_remembered) = known.look_up(accounts, user.id).await?;
     let mut tx = accounts.db.begin().await.context("cannot sign in")?;
     if let Some(hash) = rehashed {
         tx.query("update users set password_hash = $2 where id = $1 and password_hash = $3")
@@ -140,16 +129,21 @@ pub async fn login(
             .context("cannot store the new hash")?;
     }
     let restored =
-        row.deletes_at.is_some() && deletion::call_off_in(&mut tx, accounts, user.id, origin.clone()).await?;
+        row.deletes_at.is_some() && deletion::call_off_in(&mut tx, accounts, user.id, browser.origin.clone()).await?;
     attempt.succeeded(&mut tx).await?;
-    let new = session::begin(&mut tx, accounts, user.id, &origin, browser.session).await?;
-    let succeeded = Event::LoginSucceeded { user: user.id, session: new.session, origin };
+    let new = session::begin(&mut tx, accounts, user.id, &browser).await?;
+    if let Some(unusual) = unusual {
+        disown::warn(&mut tx, accounts, (user.id, new.session), unusual, &browser.origin).await?;
+    }
+    // after it: what is disowned is forgotten with all that was seen since
+    if is_to_be_remembered {
+        known.remember(&mut tx, accounts, user.id).await?;
+    }
+    let succeeded = Event::LoginSucceeded { user: user.id, session: new.session, origin: browser.origin };
     outbox::append(&mut tx, &accounts.clock, &succeeded).await?;
     failpoint::reach("request.before_commit");
     accounts.commit(tx).await?;
     failpoint::reach("request.committed");
-    let is_known = browser.device.is_some_and(|device| device::of(&accounts.keys, device, &canonical).is_some());
-    let device = if is_known { None } else { Some(device::new(&accounts.keys, &canonical)?) };
     Ok(LoggedIn { new, user, restored, device })
 }
 

@@ -1,8 +1,8 @@
 //! The domain: one file per use case, its SQL inside it; one public function that writes is one transaction.
 //!
-//! * [`register`], [`resend`], [`confirm`], [`login`], [`reset`], [`change_password`], [`change_email`], [`profile`], [`deletion`], [`export`]: what
-//!   people do; [`proof`]: that they know the password
-//! * [`session`], [`login_log`], [`user`], [`delivery`]: what follows from it and is looked up
+//! * [`register`], [`resend`], [`confirm`], [`login`], [`reset`], [`change_password`], [`change_email`], [`profile`], [`deletion`], [`export`],
+//!   [`disown`]: what people do; [`proof`]: that they know the password
+//! * [`session`], [`devices`], [`login_log`], [`user`], [`delivery`]: what follows from it and is looked up
 //! * [`watchers`]: who waits for it on this node
 //! * [`budget`], [`under_way`]: how often
 //! * [`credentials`]: passwords, tokens, links, keys, and the comparing of passwords
@@ -17,6 +17,8 @@ pub mod confirm;
 pub mod credentials;
 pub mod deletion;
 pub mod delivery;
+pub mod devices;
+pub mod disown;
 pub mod export;
 pub mod identity;
 pub mod login;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::account::budget::LONGEST_SPAN;
+use crate::account::{devices, disown};
 use crate::config::LifetimeConfig;
 use crate::db::purge::Purge;
 
 /// Which rows are deleted, and when.
 #[must_use]
-pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 6] {
+pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 8] {
     [
         Purge {
             name: "registrations past their time",
@@ -23,7 +24,8 @@ pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 6] {
         },
         Purge {
             name: "sessions without use",
-            statement: "delete from sessions where id in (select id from sessions where last_seen_at <= $1 limit $2)",
+            statement: "delete from sessions
+                    where id in (select id from sessions where last_seen_at <= $1 and not kept limit $2)",
             keep: lifetimes.session_idle,
         },
         Purge {
@@ -41,5 +43,7 @@ pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 6] {
             statement: "delete from budgets where key in (select key from budgets where used_at <= $1 limit $2)",
             keep: LONGEST_SPAN,
         },
+        devices::PURGE,
+        disown::PURGE,
     ]
 }

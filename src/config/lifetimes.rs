@@ -28,7 +28,11 @@ pub(super) const SECTION: Section = Section {
             Fallback::Value("14d"),
             "how long the deletion of an account can be called off before it happens",
         ),
-        Setting::new("SESSION_IDLE", Fallback::Value("12h"), "when a session that nobody uses ends"),
+        Setting::new(
+            "SESSION_IDLE",
+            Fallback::Value("12h"),
+            "when a session that nobody uses ends, unless it is kept on its device",
+        ),
         Setting::new("SESSION_LIFETIME", Fallback::Value("30d"), "when a session ends in any case"),
         Setting::new(
             "FRESH_FOR",

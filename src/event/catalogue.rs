@@ -10,7 +10,7 @@ use super::bounds::{ATTEMPTED, CLASS, ENHANCED_CODE, MESSAGE_ID, REASON, TEMPLAT
 use crate::clock::Timestamp;
 
 /// Every type, which is the routing key too.
-pub const TYPES: [&str; 21] = [
+pub const TYPES: [&str; 23] = [
     "user.registered",
     "user.confirmed",
     "login.succeeded",
@@ -32,6 +32,8 @@ pub const TYPES: [&str; 21] = [
     "user.deleted",
     "email.change_requested",
     "email.changed",
+    "login.new_device",
+    "login.after_failures",
 ];
 
 /// Something that happened.
@@ -64,6 +66,28 @@ pub enum Event {
     /// Somebody signed in.
     #[serde(rename = "login.succeeded")]
     LoginSucceeded {
+        /// Who.
+        user: Uuid,
+        /// The session that began.
+        session: Uuid,
+        /// From where.
+        #[serde(flatten)]
+        origin: Origin,
+    },
+    /// A sign-in by a device that the person has not signed in with before; beside `login.succeeded`.
+    #[serde(rename = "login.new_device")]
+    LoginNewDevice {
+        /// Who.
+        user: Uuid,
+        /// The session that began.
+        session: Uuid,
+        /// From where.
+        #[serde(flatten)]
+        origin: Origin,
+    },
+    /// A sign-in after five or more in a row that were refused; beside `login.succeeded`.
+    #[serde(rename = "login.after_failures")]
+    LoginAfterFailures {
         /// Who.
         user: Uuid,
         /// The session that began.
@@ -324,7 +348,7 @@ pub struct MailFact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Uuid>,
     /// The template: `confirmation`, `already_registered`, `reminder`, `password_reset`, `no_account`, `password_changed`,
-    /// `email_change`, `email_taken`, `email_changed`, `deletion_scheduled`.
+    /// `email_change`, `email_taken`, `email_changed`, `deletion_scheduled`, `new_device`, `after_failures`.
     pub template: String,
     /// The same for every copy.
     pub message_id: String,
@@ -355,6 +379,8 @@ impl Event {
             | Event::UserReminderDue { registration } => Some(*registration),
             Event::UserConfirmed { user, .. }
             | Event::LoginSucceeded { user, .. }
+            | Event::LoginNewDevice { user, .. }
+            | Event::LoginAfterFailures { user, .. }
             | Event::SessionRevoked { user, .. }
             | Event::SessionBegun { user, .. }
             | Event::PasswordChanged { user, .. }
@@ -383,6 +409,8 @@ impl Event {
             | Event::ConfirmationRequested { registration: _, mail: _, origin }
             | Event::UserConfirmed { user: _, registration: _, session: _, origin }
             | Event::LoginSucceeded { user: _, session: _, origin }
+            | Event::LoginNewDevice { user: _, session: _, origin }
+            | Event::LoginAfterFailures { user: _, session: _, origin }
             | Event::PasswordResetRequested { reset: _, origin }
             | Event::UserDeletionScheduled { user: _, deletes_at: _, origin }
             | Event::UserRestored { user: _, origin }

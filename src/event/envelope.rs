@@ -24,6 +24,8 @@ impl OutboxEvent for Event {
             Event::UserRegistered { .. } => "user.registered",
             Event::UserConfirmed { .. } => "user.confirmed",
             Event::LoginSucceeded { .. } => "login.succeeded",
+            Event::LoginNewDevice { .. } => "login.new_device",
+            Event::LoginAfterFailures { .. } => "login.after_failures",
             Event::LoginFailed { .. } => "login.failed",
             Event::SessionRevoked { .. } => "session.revoked",
             Event::MailSent { .. } => "mail.sent",

@@ -46,7 +46,9 @@ pub(super) fn every() -> Vec<Event> {
         Event::UserRestored { user, origin: origin.clone() },
         Event::UserDeleted { user },
         Event::EmailChangeRequested { change: registration, user, origin: origin.clone() },
-        Event::EmailChanged { change: registration, user, by: EmailChange::Confirmed, origin },
+        Event::EmailChanged { change: registration, user, by: EmailChange::Confirmed, origin: origin.clone() },
+        Event::LoginNewDevice { user, session, origin: origin.clone() },
+        Event::LoginAfterFailures { user, session, origin },
     ]
 }
 

@@ -42,11 +42,11 @@ impl Cookie {
             (Self::Registration, false) => "bellhop-reg",
             (Self::Reset, true) => "__Host-bellhop-reset",
             (Self::Reset, false) => "bellhop-reset",
-            (Self::Device, true) => "__Host-bellhop-device",
-            (Self::Device, false) => "bellhop-device",
             (Self::Notice, true) => "__Host-bellhop-notice",
             (Self::Notice, false) => "bellhop-notice",
             (Self::Language, _) => "bellhop-lang",
+            (Self::Device, true) => "__Host-bellhop-device",
+            (Self::Device, false) => "bellhop-device",
         }
     }
 
@@ -80,11 +80,23 @@ impl Cookie {
     /// # Errors
     /// When `value` has characters that a token of ours never has.
     pub fn set(self, value: &str, max_age: Duration, https: bool) -> anyhow::Result<HeaderValue> {
+        self.line_of(value, Some(max_age.as_secs()), https)
+    }
+
+    /// The same until the browser is closed.
+    ///
+    /// # Errors
+    /// As [`Cookie::set`].
+    pub fn set_until_closed(self, value: &str, https: bool) -> anyhow::Result<HeaderValue> {
+        self.line_of(value, None, https)
+    }
+
+    fn line_of(self, value: &str, max_age: Option<u64>, https: bool) -> anyhow::Result<HeaderValue> {
         ensure!(
             (1..=MAX_VALUE_BYTES).contains(&value.len()) && value.bytes().all(is_token),
             "this is no cookie value of ours"
         );
-        let mut header = HeaderValue::try_from(self.line(value, max_age.as_secs(), https))?;
+        let mut header = HeaderValue::try_from(self.line(value, max_age, https))?;
         header.set_sensitive(true);
         Ok(header)
     }
@@ -92,12 +104,13 @@ impl Cookie {
     /// The `Set-Cookie` value that takes it away.
     #[must_use]
     pub fn delete(self, https: bool) -> HeaderValue {
-        HeaderValue::try_from(self.line("", 0, https)).unwrap_or(HeaderValue::from_static(""))
+        HeaderValue::try_from(self.line("", Some(0), https)).unwrap_or(HeaderValue::from_static(""))
     }
 
-    fn line(self, value: &str, max_age: u64, https: bool) -> String {
+    fn line(self, value: &str, max_age: Option<u64>, https: bool) -> String {
         let secure = if https { "; Secure" } else { "" };
-        format!("{}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}", self.name(https))
+        let lasting = max_age.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
+        format!("{}={value}; Path=/{lasting}; HttpOnly; SameSite=Lax{secure}", self.name(https))
     }
 }
 

@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use self::api::{admin, document, me, me_account, me_email, me_sessions, recovery, registration, session, waiting};
 use self::middleware::MiddlewareConfig;
 use self::pages::{
-    account, account_events, activity, api_index, assets, confirm, delete, email, email_confirm, email_undo,
+    account, account_events, activity, api_index, assets, confirm, delete, disown, email, email_confirm, email_undo,
     export as export_page, forgot, forgot_sent, home, language, login, logout, mail, mailbox, password, profile,
     register, register_sent, reset, restore, sessions,
 };
@@ -59,6 +59,7 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::REGISTER_CORRECT, post(register_sent::correct))
         .route(links::CONFIRM, get(confirm::form).post(confirm::submit))
         .route(links::LOGIN, get(login::form).post(login::submit))
+        .route(links::DISOWN, get(disown::form).post(disown::submit))
         .route(links::LOGOUT, post(logout::logout))
         .route(links::LANGUAGE, post(language::choose))
         .route(links::FORGOT, get(forgot::form).post(forgot::submit))

@@ -9,6 +9,7 @@ use url::Url;
 use crate::account::Accounts;
 use crate::account::credentials::token::{Token, TokenHash};
 use crate::account::reset::REQUEST_LIFETIME;
+use crate::account::session::NewSession;
 use crate::account::session::cache::SessionCache;
 use crate::http::cookies::Cookie;
 use crate::http::live::LivePages;
@@ -62,11 +63,16 @@ impl AppState {
     ///
     /// # Errors
     /// Never for a token of ours.
-    pub fn session_cookie(&self, token: &Token, replaced: Option<TokenHash>) -> anyhow::Result<HeaderValue> {
+    pub fn session_cookie(&self, new: &NewSession, replaced: Option<TokenHash>) -> anyhow::Result<HeaderValue> {
         if let Some(replaced) = replaced {
             self.sessions.forget_token(replaced);
         }
-        Cookie::Session.set(&token.reveal(), self.accounts.lifetimes.session, self.https)
+        let token = new.token.reveal();
+        if new.kept {
+            Cookie::Session.set(&token, self.accounts.lifetimes.session, self.https)
+        } else {
+            Cookie::Session.set_until_closed(&token, self.https)
+        }
     }
 
     /// The cookie of a browser that has just signed in for the first time.

@@ -18,7 +18,8 @@ pub const LISTENER: Listener = Listener {
     queue: QUEUE,
     purpose: "a row of the login log",
     keys: &[
-        "login.*",
+        "login.succeeded",
+        "login.failed",
         "user.confirmed",
         "password.changed",
         "email.changed",

@@ -6,8 +6,8 @@ use super::context::{Listener, ListenerContext};
 use super::delivery::{self, Composed, Recipient, deliver, say};
 use super::letters;
 use super::mail_layout::Letter;
-use crate::account::{change_email, deletion, user};
-use crate::event::{self, EmailChange, Event, MailFact, Received};
+use crate::account::{change_email, deletion, disown, user};
+use crate::event::{self, EmailChange, Event, MailFact, Origin, Received};
 use crate::links;
 use crate::locale::Locale;
 use crate::mail::Handover;
@@ -21,7 +21,7 @@ pub const QUEUE: &str = "notices";
 pub const LISTENER: Listener = Listener {
     queue: QUEUE,
     purpose: "the mails that tell a person what was done",
-    keys: &["password.changed", "email.changed", "user.deletion_scheduled"],
+    keys: &["password.changed", "email.changed", "user.deletion_scheduled", "login.new_device", "login.after_failures"],
     batch: None,
     stack,
 };
@@ -51,6 +51,12 @@ async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
         Event::UserDeletionScheduled { user, deletes_at, .. } => {
             let told = deletion::told(&context.accounts, user, deletes_at).await?;
             told.map(|told| deletion_scheduled(&context, told, deletes_at)).transpose()?
+        }
+        Event::LoginNewDevice { user, session, ref origin } => {
+            signed_in(&context, &received, (user, session), ("new_device", origin)).await?
+        }
+        Event::LoginAfterFailures { user, session, ref origin } => {
+            signed_in(&context, &received, (user, session), ("after_failures", origin)).await?
         }
         _ => return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind))),
     };
@@ -99,4 +105,19 @@ fn deletion_scheduled(
     let letter = letters::deletion_scheduled(locale.text(), &user.name, deletes_at, link);
     let to = Recipient { email: user.email, name: Some(user.name), locale };
     Ok(Notice { user: user.id, template: "deletion_scheduled", to, letter })
+}
+
+async fn signed_in(
+    context: &ListenerContext,
+    received: &Received,
+    (id, session): (Uuid, Uuid),
+    (template, origin): (&'static str, &Origin),
+) -> anyhow::Result<Option<Notice>> {
+    let Some(user) = user::by_id(&context.accounts.db, id).await? else { return Ok(None) };
+    let locale = Locale::from_tag(&user.locale).unwrap_or_default();
+    let token = disown::token(&context.accounts, id, session);
+    let link = links::token_url(&context.public_url, links::DISOWN, &token)?.into();
+    let letter = letters::signed_in(locale.text(), &user.name, template == "new_device", (received.at, origin), link);
+    let to = Recipient { email: user.email, name: Some(user.name), locale };
+    Ok(Some(Notice { user: id, template, to, letter }))
 }

@@ -39,7 +39,7 @@ fn keys_in_use() -> Vec<(String, PathBuf)> {
     files_under(&root().join("templates"), &mut files);
     files_under(&root().join("src/http"), &mut files);
     files_under(&root().join("src/listeners"), &mut files);
-    files.push(root().join("src/locale.rs"));
+    files.extend(["src/locale.rs", "src/device.rs"].map(|file| root().join(file)));
     let mut found = Vec::new();
     for file in files {
         let content = fs::read_to_string(&file).unwrap();

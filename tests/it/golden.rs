@@ -131,6 +131,8 @@ fn version_1() -> Vec<(&'static str, Event)> {
                 mail: MailFact { registration: None, change: Some(registration), ..mail("email_change") },
             },
         ),
+        ("login.new_device", Event::LoginNewDevice { user, session, origin: origin.clone() }),
+        ("login.after_failures", Event::LoginAfterFailures { user, session, origin: far.clone() }),
     ]
 }
 
@@ -234,9 +236,9 @@ async fn an_event_of_an_unknown_type_or_version_rests_with_its_reason_and_holds_
     let mut wanted: BTreeMap<&str, BTreeMap<Uuid, &str>> = BTreeMap::new();
     for (queue, exchange, key, event, change, reason) in [
         ("login-log", EVENTS, "login.succeeded", &login, newer, VERSION),
-        ("login-log", EVENTS, "login.teleported", &login, other, TYPE),
-        ("confirmation", EVENTS, "user.registered", &registered, newer, VERSION),
         // by the name of the queue, which is bound for nothing else
+        ("login-log", DEFAULT, "login-log", &login, other, TYPE),
+        ("confirmation", EVENTS, "user.registered", &registered, newer, VERSION),
         ("confirmation", DEFAULT, "confirmation", &registered, other, TYPE),
     ] {
         let id = send(&app, exchange, key, |id| change(event.body(id, app.clock().now()))).await;

@@ -57,6 +57,7 @@ const LEVELS: [(u8, &[&str]); 5] = [
             "clock",
             "config",
             "db",
+            "device",
             "error",
             "failpoint",
             "health",

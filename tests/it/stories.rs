@@ -6,6 +6,7 @@ mod changing;
 mod clocks;
 mod commands;
 mod confirming;
+mod devices;
 mod document;
 mod forged;
 mod forms;

@@ -31,6 +31,10 @@ pub enum Purpose {
     UndoLink,
     /// Links that call the deletion of an account off.
     RestoreLink,
+    /// What a device is known by in the table.
+    KnownDevice,
+    /// Links that end a session.
+    DisownLink,
 }
 
 impl Purpose {
@@ -46,6 +50,8 @@ impl Purpose {
             Purpose::EmailLink => b"bellhop email link v1",
             Purpose::UndoLink => b"bellhop undo link v1",
             Purpose::RestoreLink => b"bellhop restore link v1",
+            Purpose::KnownDevice => b"bellhop known device v1",
+            Purpose::DisownLink => b"bellhop disown link v1",
         }
     }
 }

@@ -26,6 +26,21 @@ pub struct SignedIn {
     pub user: User,
     /// When it ends unless it is used again.
     pub until: Timestamp,
+    /// Whether it outlives the browser's.
+    pub kept: bool,
+}
+
+/// The browser, or another program, that a session is for.
+#[derive(Clone, Debug)]
+pub struct Browser {
+    /// From where.
+    pub origin: Origin,
+    /// The session that it has now: a browser has one at a time.
+    pub replaces: Option<TokenHash>,
+    /// Its device cookie.
+    pub device: Option<String>,
+    /// Whether the session is to outlive the browser's, without an idle limit.
+    pub keep: bool,
 }
 
 /// A session that has just begun.
@@ -35,10 +50,12 @@ pub struct NewSession {
     pub session: Uuid,
     /// For the cookie.
     pub token: Token,
+    /// Whether it outlives the browser's.
+    pub kept: bool,
 }
 
-/// Begins a session of this user, and ends the one of `replaces` in the same transaction. Pages that wait for it are told, on every
-/// node.
+/// Begins a session of this user, and ends the one that it replaces in the same transaction. Pages that wait for it are told, on
+/// every node.
 ///
 /// # Errors
 /// When the database refuses or is away.
@@ -46,10 +63,9 @@ pub(in crate::account) async fn begin(
     tx: &mut Tx,
     accounts: &Accounts,
     user: Uuid,
-    origin: &Origin,
-    replaces: Option<TokenHash>,
+    browser: &Browser,
 ) -> anyhow::Result<NewSession> {
-    let new = insert(tx, accounts, user, origin, replaces).await?;
+    let new = insert(tx, accounts, user, browser).await?;
     let begun = Event::SessionBegun { user, session: new.session, registration: None };
     outbox::append(tx, &accounts.clock, &begun).await?;
     Ok(new)
@@ -60,29 +76,23 @@ pub(in crate::account) async fn begin_confirmed(
     tx: &mut Tx,
     accounts: &Accounts,
     (user, registration): (Uuid, Uuid),
-    origin: &Origin,
-    replaces: Option<TokenHash>,
+    browser: &Browser,
 ) -> anyhow::Result<NewSession> {
-    let new = insert(tx, accounts, user, origin, replaces).await?;
+    let new = insert(tx, accounts, user, browser).await?;
     let begun = Event::SessionBegun { user, session: new.session, registration: Some(registration) };
     outbox::append(tx, &accounts.clock, &begun).await?;
     Ok(new)
 }
 
-async fn insert(
-    tx: &mut Tx,
-    accounts: &Accounts,
-    user: Uuid,
-    origin: &Origin,
-    replaces: Option<TokenHash>,
-) -> anyhow::Result<NewSession> {
-    if let Some(replaced) = replaces {
+async fn insert(tx: &mut Tx, accounts: &Accounts, user: Uuid, browser: &Browser) -> anyhow::Result<NewSession> {
+    let Browser { origin, replaces, keep, .. } = browser;
+    if let Some(replaced) = *replaces {
         revoke_in(tx, accounts, replaced).await?;
     }
     let (session, token, now) = (accounts.clock.new_id(), Token::new()?, accounts.clock.now());
     tx.query(
-        "insert into sessions (id, token_hash, user_id, created_at, last_seen_at, expires_at, ip, user_agent)
-         values ($1, $2, $3, $4, $4, $5, $6, $7)",
+        "insert into sessions (id, token_hash, user_id, created_at, last_seen_at, expires_at, ip, user_agent, kept)
+         values ($1, $2, $3, $4, $4, $5, $6, $7, $8)",
     )
     .bind(session)
     .bind(token.hash().to_vec())
@@ -91,10 +101,11 @@ async fn insert(
     .bind(now + accounts.lifetimes.session)
     .bind(origin.ip.to_string())
     .bind(origin.user_agent.clone())
+    .bind(*keep)
     .execute_deferred()
     .await
     .context("cannot begin a session")?;
-    Ok(NewSession { session, token })
+    Ok(NewSession { session, token, kept: *keep })
 }
 
 #[derive(FromRow)]
@@ -102,6 +113,7 @@ struct Found {
     session: Uuid,
     last_seen_at: Timestamp,
     expires_at: Timestamp,
+    kept: bool,
     #[sqlx(flatten)]
     user: User,
 }
@@ -139,8 +151,9 @@ pub async fn peek(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Optio
 
 impl Found {
     fn signed_in(self, accounts: &Accounts, seen: Timestamp) -> SignedIn {
-        let until = self.expires_at.min(seen + accounts.lifetimes.session_idle);
-        SignedIn { session: self.session, user: self.user, until }
+        let idle_until = seen + accounts.lifetimes.session_idle;
+        let until = if self.kept { self.expires_at } else { self.expires_at.min(idle_until) };
+        SignedIn { session: self.session, user: self.user, until, kept: self.kept }
     }
 }
 
@@ -149,9 +162,9 @@ async fn look_up(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Option
     accounts
         .db
         .query(
-            "select s.id as session, s.last_seen_at, s.expires_at, u.id, u.email, u.name, u.locale, u.created_at
+            "select s.id as session, s.last_seen_at, s.expires_at, s.kept, u.id, u.email, u.name, u.locale, u.created_at
              from sessions s join users u on u.id = s.user_id
-             where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3 and u.disabled_at is null",
+             where s.token_hash = $1 and s.expires_at > $2 and (s.kept or s.last_seen_at > $3) and u.disabled_at is null",
         )
         .bind(token.to_vec())
         .bind(now)
@@ -192,7 +205,7 @@ pub async fn of_user(accounts: &Accounts, user: Uuid) -> sqlx::Result<Vec<Sessio
         .db
         .query(
             "select id, created_at, last_seen_at, ip, user_agent from sessions
-             where user_id = $1 and expires_at > $2 and last_seen_at > $3
+             where user_id = $1 and expires_at > $2 and (kept or last_seen_at > $3)
              order by last_seen_at desc, id desc limit 200",
         )
         .bind(user)
@@ -228,6 +241,20 @@ pub async fn begun_since(accounts: &Accounts, user: Uuid, since: Timestamp) -> s
 /// When the database is away.
 pub async fn end(accounts: &Accounts, user: Uuid, session: Uuid) -> anyhow::Result<bool> {
     let mut tx = accounts.db.begin().await?;
+    let ended = end_in(&mut tx, accounts, user, session).await?;
+    if ended {
+        accounts.commit(tx).await?;
+    }
+    Ok(ended)
+}
+
+/// As [`end`], in a transaction.
+pub(in crate::account) async fn end_in(
+    tx: &mut Tx,
+    accounts: &Accounts,
+    user: Uuid,
+    session: Uuid,
+) -> anyhow::Result<bool> {
     let ended = tx
         .query("delete from sessions where id = $1 and user_id = $2")
         .bind(session)
@@ -236,8 +263,7 @@ pub async fn end(accounts: &Accounts, user: Uuid, session: Uuid) -> anyhow::Resu
         .await
         .context("cannot end the session")?;
     if ended == 1 {
-        outbox::append(&mut tx, &accounts.clock, &Event::SessionRevoked { user, session }).await?;
-        accounts.commit(tx).await?;
+        outbox::append(tx, &accounts.clock, &Event::SessionRevoked { user, session }).await?;
     }
     Ok(ended == 1)
 }

@@ -177,11 +177,12 @@ pub async fn change_password(
 ) -> Result<Response, Problem> {
     let signed_in = signed_in(&state, &visitor).await?;
     state.rate_limits.login.check(visitor.client.network)?;
-    let (NewPassword { current_password, password }, origin) = (given, visitor.origin.clone());
-    match change_password::change_password(&state.accounts, &signed_in, &current_password, &password, origin).await {
+    let NewPassword { current_password, password } = given;
+    let browser = visitor.browser(signed_in.kept);
+    match change_password::change_password(&state.accounts, &signed_in, &current_password, &password, browser).await {
         Ok(PasswordChanged { new, ended }) => {
             state.sessions.forget_all(&ended);
-            let cookie = state.session_cookie(&new.token, visitor.session)?;
+            let cookie = state.session_cookie(&new, visitor.session)?;
             Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), [cookie]))
         }
         Err(error) => {

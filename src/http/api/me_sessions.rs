@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::session;
+use crate::device;
 use crate::http::api::me::signed_in;
 use crate::http::extract::visitor::Visitor;
 use crate::http::problem::Problem;
@@ -29,7 +30,7 @@ pub struct Sessions {
 pub struct Session {
     /// The session.
     id: Uuid,
-    /// The client's `User-Agent` when it began.
+    /// The device in words, in the language that is asked for: `Firefox on Linux`.
     device: String,
     /// The client's address then.
     ip: String,
@@ -50,9 +51,10 @@ pub struct Session {
 pub async fn list(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
     let signed_in = signed_in(&state, &visitor).await?;
     let sessions = session::of_user(&state.accounts, signed_in.user.id).await?;
+    let t = visitor.locale.text();
     let items = sessions.into_iter().map(|one| Session {
         id: one.id,
-        device: one.user_agent,
+        device: device::words(t, &one.user_agent),
         ip: one.ip,
         begun_at: one.created_at,
         seen_at: one.last_seen_at,

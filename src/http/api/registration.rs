@@ -49,6 +49,9 @@ pub struct Confirmation {
     token: String,
     /// As chosen at the registration; not needed with the cookie that registering set.
     password: Option<String>,
+    /// Whether the session is to stay when the browser is closed, without an idle limit.
+    #[serde(default)]
+    keep: bool,
 }
 
 /// Asks for an account
@@ -106,12 +109,12 @@ pub async fn confirm(
 ) -> Result<Response, Problem> {
     state.rate_limits.confirm.check(visitor.client.network)?;
     let password = given.password.and_then(|password| Password::normalise(&password).ok());
-    let origin = visitor.origin.clone();
-    let (registration, replaces) = (visitor.registration, visitor.session);
-    match account_confirm::confirm(&state.accounts, &given.token, registration, password, replaces, origin).await {
-        Ok(Confirmed { new, .. }) => {
-            let session = state.session_cookie(&new.token, visitor.session)?;
-            let cookies = [session, Cookie::Registration.delete(state.https)];
+    let browser = visitor.browser(given.keep);
+    match account_confirm::confirm(&state.accounts, &given.token, visitor.registration, password, browser).await {
+        Ok(Confirmed { new, device, .. }) => {
+            let device = device.map(|device| state.device_cookie(&device)).transpose()?;
+            let session = state.session_cookie(&new, visitor.session)?;
+            let cookies = [session, Cookie::Registration.delete(state.https)].into_iter().chain(device);
             Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), cookies))
         }
         Err(error) => {

@@ -27,6 +27,9 @@ pub struct Credentials {
     email: String,
     /// The password.
     password: String,
+    /// Whether the session is to stay when the browser is closed, without an idle limit.
+    #[serde(default)]
+    keep: bool,
 }
 
 /// Signs in
@@ -46,10 +49,10 @@ pub async fn login(
     Json(given): Json<Credentials>,
 ) -> Result<Response, Problem> {
     state.rate_limits.login.check(visitor.client.network)?;
-    let origin = visitor.origin.clone();
-    match account_login::login(&state.accounts, &given.email, &given.password, visitor.browser(), origin).await {
+    let browser = visitor.browser(given.keep);
+    match account_login::login(&state.accounts, &given.email, &given.password, browser).await {
         Ok(LoggedIn { new, user, device, .. }) => {
-            let session = state.session_cookie(&new.token, visitor.session)?;
+            let session = state.session_cookie(&new, visitor.session)?;
             let device = device.map(|device| state.device_cookie(&device)).transpose()?;
             Ok(with_cookies(Answer(Me::from(user)).into_response(), [session].into_iter().chain(device)))
         }

@@ -8,8 +8,7 @@ use axum::http::header::{ACCEPT_LANGUAGE, USER_AGENT};
 use axum::http::request::Parts;
 
 use crate::account::credentials::token::{Token, TokenHash};
-use crate::account::login::Browser;
-use crate::account::session::SignedIn;
+use crate::account::session::{Browser, SignedIn};
 use crate::event::{MAX_USER_AGENT_CHARS, Origin};
 use crate::http::accept;
 use crate::http::cookies::Cookie;
@@ -82,10 +81,11 @@ impl Visitor {
         self.here.after(links::LOGIN)
     }
 
-    /// What a browser that signs in had before.
+    /// The browser for which a session is to begin.
     #[must_use]
-    pub fn browser(&self) -> Browser<'_> {
-        Browser { session: self.session, device: self.device.as_deref() }
+    pub fn browser(&self, keep: bool) -> Browser {
+        let (origin, device) = (self.origin.clone(), self.device.clone());
+        Browser { origin, replaces: self.session, device, keep }
     }
 
     /// Who is signed in, if anybody is.

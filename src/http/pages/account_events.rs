@@ -14,10 +14,10 @@ use crate::account::Accounts;
 use crate::account::credentials::token::TokenHash;
 use crate::account::session;
 use crate::clock::Timestamp;
+use crate::device;
 use crate::http::extract::query::Query;
 use crate::http::extract::visitor::Visitor;
 use crate::http::live::{self, Look, Source};
-use crate::http::pages::format;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::links;
@@ -124,7 +124,7 @@ impl Source for Told {
         let begun = session::begun_since(accounts, signed_in.user.id, self.since - OVERLAP).await?;
         let mut events = Vec::new();
         for one in begun.iter().filter(|one| one.id != self.session && !self.known.contains(&one.id)) {
-            let device = format::device(self.t, &one.user_agent);
+            let device = device::words(self.t, &one.user_agent);
             let sign_in = SignIn { id: one.id, device, ip: one.ip.clone(), begun_at: one.created_at };
             events.push(live::event("sign-in", &sign_in)?);
         }

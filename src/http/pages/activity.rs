@@ -10,6 +10,7 @@ use chrono::SecondsFormat;
 use uuid::Uuid;
 
 use crate::account::login_log::{self, Entry, Filter};
+use crate::device;
 use crate::http::extract::query::Query;
 use crate::http::extract::visitor::Visitor;
 use crate::http::pages::format;
@@ -49,7 +50,7 @@ pub(super) struct ActivityRow {
     pub(super) at_iso: String,
     /// The network address of the client.
     pub(super) ip: String,
-    /// The device, as [`format::device`] says it.
+    /// The device, as [`device::words`] says it.
     pub(super) agent: String,
     /// Anything else worth a line.
     pub(super) detail: Option<String>,
@@ -65,7 +66,7 @@ impl ActivityRow {
             at: format::moment(t, entry.at),
             at_iso: entry.at.to_rfc3339_opts(SecondsFormat::Micros, true),
             ip: entry.ip,
-            agent: format::device(t, &entry.user_agent),
+            agent: device::words(t, &entry.user_agent),
             detail: (entry.session_id == Some(present)).then(|| t.get("activity-present")),
             session: entry.session_id,
         }

@@ -59,21 +59,22 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Q
 /// 429 for a network that guesses, 503 when too many passwords are being hashed or the database is away.
 pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
     state.rate_limits.confirm.check(visitor.client.network)?;
-    let [token, password] = fields.take(["token", "password"])?;
+    let [token, password, keep] = fields.take(["token", "password", "keep"])?;
     let typed = Password::normalise(&password).ok();
-    let origin = visitor.origin.clone();
-    match confirm::confirm(&state.accounts, &token, visitor.registration, typed, visitor.session, origin).await {
-        Ok(Confirmed { new, next }) => {
-            let session = state.session_cookie(&new.token, visitor.session)?;
+    let browser = visitor.browser(!keep.is_empty());
+    match confirm::confirm(&state.accounts, &token, visitor.registration, typed, browser).await {
+        Ok(Confirmed { new, next, device }) => {
+            let device = device.map(|device| state.device_cookie(&device)).transpose()?;
+            let session = state.session_cookie(&new, visitor.session)?;
             let next = Target::optional(next.as_deref());
             let to = next.as_ref().map_or(links::ACCOUNT, Target::as_str);
-            Ok(see_other(to, [session, Cookie::Registration.delete(state.https)]))
+            Ok(see_other(to, [session, Cookie::Registration.delete(state.https)].into_iter().chain(device)))
         }
         Err(error) => {
             let t = visitor.locale.text();
             let refused = error.downcast()?;
             let Link { next, .. } = confirm::look(&state.accounts, &token, visitor.registration).await?;
-            let form = FormState::of([("token", token)]);
+            let form = FormState::of([("token", token), ("keep", keep)]);
             let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
             let (status, step, form) = match refused {
                 // a token that does not work is not repeated

@@ -3,9 +3,6 @@
 use crate::clock::Timestamp;
 use crate::locale::{Locale, Text};
 
-/// How much of an unknown user agent is shown, in characters.
-const MAX_AGENT_CHARS: usize = 40;
-
 /// A moment as people write it, to the minute, in UTC.
 #[must_use]
 pub fn moment(t: Text, at: Timestamp) -> String {
@@ -39,58 +36,5 @@ pub fn event(t: Text, event_type: &str, reason: Option<&str>) -> String {
         ("login.failed", Some("disabled")) => t.get("activity-login-failed-disabled"),
         ("login.failed", _) => t.get("activity-login-failed"),
         (unnamed, _) => unnamed.to_owned(),
-    }
-}
-
-/// Marks of browsers in a user agent, and their names. The order matters: most browsers also claim to be those below.
-const BROWSERS: [(&str, &str); 13] = [
-    ("Edg", "Edge"),
-    ("OPR/", "Opera"),
-    ("SamsungBrowser/", "Samsung Internet"),
-    ("MicroMessenger/", "WeChat"),
-    ("YaBrowser/", "Yandex Browser"),
-    ("Vivaldi/", "Vivaldi"),
-    ("Firefox/", "Firefox"),
-    ("FxiOS/", "Firefox"),
-    ("CriOS/", "Chrome"),
-    ("HeadlessChrome/", "Headless Chrome"),
-    ("Chromium/", "Chromium"),
-    ("Chrome/", "Chrome"),
-    ("Safari/", "Safari"),
-];
-
-/// Marks of systems, likewise: Android says Linux too, an iPhone says Mac OS X too.
-const SYSTEMS: [(&str, &str); 9] = [
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("HarmonyOS", "HarmonyOS"),
-    ("Android", "Android"),
-    ("CrOS", "ChromeOS"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "macOS"),
-    ("Linux", "Linux"),
-    ("BSD", "BSD"),
-];
-
-/// A user agent in a few words ("Chrome on Linux"). One that names no browser of ours is shown itself, shortened, for a
-/// program's own name says more than a guess; without one, "unknown device".
-#[must_use]
-pub fn device(t: Text, user_agent: &str) -> String {
-    let named = |marks: &[(&'static str, &'static str)]| {
-        marks.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
-    };
-    match (named(&BROWSERS), named(&SYSTEMS)) {
-        (Some(browser), Some(system)) => t.args("device-on", &[("browser", browser), ("system", system)]),
-        (Some(browser), None) => browser.to_owned(),
-        (None, _) => {
-            let shown: String = user_agent.trim().chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect();
-            if shown.is_empty() {
-                t.get("device-unknown")
-            } else if user_agent.trim().chars().count() > MAX_AGENT_CHARS {
-                format!("{shown}…")
-            } else {
-                shown
-            }
-        }
     }
 }

@@ -70,24 +70,25 @@ pub async fn submit(
     mut visitor: Visitor,
     fields: Fields,
 ) -> Result<Response, Problem> {
-    let [email, password, next, locale] = fields.take(["email", "password", "next", "locale"])?;
+    let [email, password, keep, next, locale] = fields.take(["email", "password", "keep", "next", "locale"])?;
     let next = Target::optional(Some(&next));
     if let Some(cookie) = language::switch(&state, &mut visitor, &locale).await? {
         let page = again(&state, &visitor, next.as_ref());
-        let shown = html(StatusCode::OK, &LoginPage { page, form: FormState::of([("email", email)]), next })?;
+        let shown =
+            html(StatusCode::OK, &LoginPage { page, form: FormState::of([("email", email), ("keep", keep)]), next })?;
         return Ok(with_cookies(shown, [cookie]));
     }
     state.rate_limits.login.check(visitor.client.network)?;
-    match login::login(&state.accounts, &email, &password, visitor.browser(), visitor.origin.clone()).await {
+    match login::login(&state.accounts, &email, &password, visitor.browser(!keep.is_empty())).await {
         Ok(LoggedIn { new, restored, device, .. }) => {
             let device = device.map(|device| state.device_cookie(&device)).transpose()?;
-            let session = state.session_cookie(&new.token, visitor.session)?;
+            let session = state.session_cookie(&new, visitor.session)?;
             let notice = if restored { Some(Notice::Restored.cookie(state.https)?) } else { None };
             Ok(see_other(target(next.as_ref()), [session].into_iter().chain(device).chain(notice)))
         }
         Err(error) => {
             let page = again(&state, &visitor, next.as_ref());
-            let form = FormState::of([("email", email)]);
+            let form = FormState::of([("email", email), ("keep", keep)]);
             if let Some(OverBudget(wait)) = error.downcast_ref() {
                 let text = page.t.args("login-too-often", &[("wait", &page.t.wait(*wait))]);
                 let form = form.with_error(text);

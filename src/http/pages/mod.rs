@@ -13,6 +13,7 @@ pub mod assets;
 pub mod confirm;
 pub mod delete;
 mod delivery;
+pub mod disown;
 pub mod email;
 pub mod email_confirm;
 pub mod email_undo;

@@ -53,11 +53,11 @@ pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields
     let [current, password] = fields.take(["current_password", "password"])?;
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
     state.rate_limits.login.check(visitor.client.network)?;
-    let origin = visitor.origin.clone();
-    match change_password::change_password(&state.accounts, &signed_in, &current, &password, origin).await {
+    let browser = visitor.browser(signed_in.kept);
+    match change_password::change_password(&state.accounts, &signed_in, &current, &password, browser).await {
         Ok(PasswordChanged { new, ended }) => {
             state.sessions.forget_all(&ended);
-            let session = state.session_cookie(&new.token, visitor.session)?;
+            let session = state.session_cookie(&new, visitor.session)?;
             Ok(see_other(links::ACCOUNT, [session, Notice::PasswordChanged.cookie(state.https)?]))
         }
         Err(error) => {

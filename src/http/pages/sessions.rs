@@ -10,6 +10,7 @@ use chrono::SecondsFormat;
 use uuid::Uuid;
 
 use crate::account::session::{self, SessionSummary};
+use crate::device;
 use crate::http::extract::form::Fields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::notice::Notice;
@@ -38,7 +39,7 @@ pub(super) struct SessionRow {
     pub(super) id: Uuid,
     /// Where its end is asked for; none for the present one, which ends by signing out.
     pub(super) end: Option<String>,
-    /// The device, as [`format::device`] says it.
+    /// The device, as [`device::words`] says it.
     pub(super) device: String,
     /// The network address of the client.
     pub(super) ip: String,
@@ -70,7 +71,7 @@ fn row(t: Text, one: SessionSummary, present: Uuid) -> SessionRow {
     SessionRow {
         id: one.id,
         end: (one.id != present).then(|| links::end_session(&one.id.to_string())),
-        device: format::device(t, &one.user_agent),
+        device: device::words(t, &one.user_agent),
         ip: one.ip,
         begun: format::moment(t, one.created_at),
         begun_iso: iso(one.created_at),

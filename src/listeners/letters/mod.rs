@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::mail_layout::Letter;
 use crate::clock::Timestamp;
+use crate::device;
+use crate::event::Origin;
 use crate::locale::Text;
 
 /// Asks a new registration to confirm its address.
@@ -134,6 +136,33 @@ pub(super) fn deletion_scheduled(t: Text, name: &str, deletes_at: Timestamp, lin
         before: vec![t.args("mail-deletion-lead", &[("moment", &moment(deletes_at))]), t.get("mail-deletion-not-you")],
         button: t.get("mail-deletion-button"),
         after: vec![t.get("mail-deletion-sign-in")],
+        ..Letter::new(t, link)
+    }
+}
+
+/// Tells of a sign-in by a device that the person has not signed in with before, or after many that were refused; with the link that
+/// ends its session. A program's words about itself are not repeated: whoever signs in chose them.
+pub(super) fn signed_in(
+    t: Text,
+    name: &str,
+    is_new_device: bool,
+    (at, origin): (Timestamp, &Origin),
+    link: String,
+) -> Letter {
+    let device = device::named(t, &origin.user_agent).unwrap_or_else(|| t.get("device-unknown"));
+    let (ip, moment) = (origin.ip.to_string(), moment(at));
+    let facts = t.args("mail-sign-in-facts", &[("device", &device), ("ip", &ip), ("moment", &moment)]);
+    let (subject, lead) = if is_new_device {
+        (t.get("mail-sign-in-device-subject"), t.get("mail-sign-in-device-lead"))
+    } else {
+        (t.get("mail-sign-in-failures-subject"), t.get("mail-sign-in-failures-lead"))
+    };
+    Letter {
+        name: name.to_owned(),
+        subject,
+        preview: facts.clone(),
+        before: vec![lead, facts, t.get("mail-sign-in-not-you")],
+        button: t.get("mail-sign-in-button"),
         ..Letter::new(t, link)
     }
 }

@@ -29,6 +29,8 @@ fn already_registered(locale: Locale, name: &str) -> RenderedMail {
 fn all(name: &str) -> Vec<(Locale, RenderedMail)> {
     let mails = |locale: Locale| {
         let (t, link, hour) = (locale.text(), LINK.to_owned(), Duration::from_hours(1));
+        let user_agent = "Firefox/150.0 (X11; Linux)".to_owned();
+        let origin = Origin { ip: "2001:db8:85a3::8a2e:370:7334".parse().unwrap(), user_agent };
         let letters = [
             reminder(t, link.clone(), hour, at(7)),
             password_reset(t, name, link.clone(), hour),
@@ -37,7 +39,9 @@ fn all(name: &str) -> Vec<(Locale, RenderedMail)> {
             email_change(t, link.clone(), hour),
             email_taken(t, link.clone()),
             email_changed(t, name, at(2), link.clone(), at(5)),
-            deletion_scheduled(t, name, at(16), link),
+            deletion_scheduled(t, name, at(16), link.clone()),
+            signed_in(t, name, true, (at(2), &origin), link.clone()),
+            signed_in(t, name, false, (at(2), &origin), link),
         ];
         let rendered = letters.map(|letter| letter.signed(SITE).unwrap());
         [confirmation(locale), already_registered(locale, name)]

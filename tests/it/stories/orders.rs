@@ -25,7 +25,11 @@ const STEPS: [(Step, u64, &[&str]); 22] = [
     (Step::Login, 6, &["POST /login", "POST /api/v1/login"]),
     (Step::LoginWithPlantedCookie, 2, &["POST /login", "POST /api/v1/login"]),
     (Step::Confirm, 9, &["POST /confirm", "POST /api/v1/confirm"]),
-    (Step::GarbledConfirm, 2, &["POST /confirm", "POST /api/v1/confirm", "GET /confirm"]),
+    (
+        Step::GarbledConfirm,
+        2,
+        &["POST /confirm", "POST /api/v1/confirm", "GET /confirm", "GET /login/not-me", "POST /login/not-me"],
+    ),
     (Step::LookAtLink, 4, &["GET /confirm"]),
     (Step::Logout, 3, &["POST /logout", "POST /api/v1/logout"]),
     (Step::Account, 5, &["GET /account"]),
@@ -447,7 +451,15 @@ impl World<'_> {
         same("the page of a garbled link", looked.status, 404)?;
         let fields = [("token", garbled.as_str()), ("password", PASSWORDS[password])];
         let (_, answer) = self.post("confirm", self.browsers[at], &fields).await;
-        same("a garbled link", answer.status, 422)
+        same("a garbled link", answer.status, 422)?;
+        // a link of another kind, and one of no kind
+        for token in [&token, &garbled] {
+            let looked = self.get(&format!("/login/not-me?token={token}"), self.browsers[at]).await;
+            same("the page of a sign-in that nobody was warned of", looked.status, 404)?;
+            let request = self.request(Method::POST, "/login/not-me", self.browsers[at]).form(&[("token", token)]);
+            same("a sign-in that nobody was warned of", self.send(request).await.status, 422)?;
+        }
+        Ok(())
     }
 
     async fn account(&mut self, browser: Browser) -> Checked {
