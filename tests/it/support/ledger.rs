@@ -196,7 +196,8 @@ impl Ledger {
             (
                 "a login's event without its row",
                 "select o.type from outbox o
-                 where o.type like 'login.%' and not exists (select 1 from login_log l where l.id = o.id)",
+                 where o.type in ('login.succeeded', 'login.failed')
+                   and not exists (select 1 from login_log l where l.id = o.id)",
             ),
             (
                 "a login's row without its event",
