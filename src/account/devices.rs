@@ -53,7 +53,7 @@ pub(in crate::account) struct Device {
 
 #[derive(FromRow)]
 struct Known {
-    known: i64,
+    marks: i64,
     fresh: i64,
     has_others: bool,
     failures: i64,
@@ -68,12 +68,11 @@ impl Device {
     ) -> anyhow::Result<(Self, Option<String>)> {
         let keys = &accounts.keys;
         let known_as = |cookie: &str| device::of(keys, cookie, canonical);
-        let (name, new) = match browser.device.as_deref().and_then(known_as) {
-            Some(name) => (name, None),
-            None => {
-                let cookie = device::new(keys, canonical)?;
-                (known_as(&cookie).unwrap_or_default(), Some(cookie))
-            }
+        let (name, new) = if let Some(name) = browser.device.as_deref().and_then(known_as) {
+            (name, None)
+        } else {
+            let cookie = device::new(keys, canonical)?;
+            (known_as(&cookie).unwrap_or_default(), Some(cookie))
         };
         let code = |parts: &[&[u8]]| keys.code(Purpose::KnownDevice, parts);
         let program = browser.origin.user_agent.as_bytes();
@@ -94,7 +93,7 @@ impl Device {
             .db
             .query(
                 "select
-                   (select count(*) from known_devices where user_id = $1 and mark in ($2, $3)) as known,
+                   (select count(*) from known_devices where user_id = $1 and mark in ($2, $3)) as marks,
                    (select count(*) from known_devices where user_id = $1 and mark in ($2, $3) and seen_at > $4) as fresh,
                    (select count(*) > 0 from (select 1 from known_devices where user_id = $1 limit 1) one) as has_others,
                    (select count(*) from (
@@ -113,7 +112,7 @@ impl Device {
             .await
             .context("cannot look the device up")?;
         let unusual = match found {
-            Known { known: 0, has_others: true, .. } => Some(Unusual::NewDevice),
+            Known { marks: 0, has_others: true, .. } => Some(Unusual::NewDevice),
             Known { failures: MANY_FAILURES.., .. } => Some(Unusual::AfterFailures),
             _ => None,
         };

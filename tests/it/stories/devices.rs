@@ -180,7 +180,7 @@ async fn a_session_that_is_kept_has_no_idle_limit_and_one_that_is_not_ends_with_
     // who changes the password stays as they were
     let fields = [("current_password", PASSWORD), ("password", OTHER_PASSWORD)];
     let changed = long.post("/account/password", &fields).await;
-    assert!(changed.status == 303 && changed.header("set-cookie").contains("; Max-Age=2592000;"), "{:?}", changed);
+    assert!(changed.status == 303 && changed.header("set-cookie").contains("; Max-Age=2592000;"), "{changed:?}");
     for (client, keep) in [(&short, false), (api_long, true)] {
         let body = json!({"email": "ann@example.org", "password": OTHER_PASSWORD, "keep": keep});
         assert_eq!(client.post_json("/api/v1/login", &body).await.status, 200);
