@@ -49,6 +49,13 @@ impl Page {
         }
     }
 
+    /// Where the form of the page is sent to be shown in another language: to where the reader is, if the form is there.
+    #[must_use]
+    pub fn form_action(&self) -> Option<&str> {
+        let (form, here) = (self.form?, self.here.as_str());
+        Some(if here.split('?').next() == Some(form) { here } else { form })
+    }
+
     /// The frame of a page for a visitor, in the language that was chosen in this browser, or else in that of
     /// the account that is signed in.
     #[must_use]

@@ -16,8 +16,16 @@ async fn parts_run_apart_and_side_by_side() {
     let (database, vhost) = tokio::join!(postgres::database(), rabbit::vhost());
     let sink = Arc::new(Sink::start().await);
     let mut processes = Vec::new();
-    for part in ["web", "web", "relay", "relay", "listener:confirmation", "listener:confirmation", "listener:login-log"]
-    {
+    for part in [
+        "web",
+        "web",
+        "relay",
+        "relay",
+        "listener:confirmation",
+        "listener:confirmation",
+        "listener:login-log",
+        "listener:notices",
+    ] {
         let process = Bellhop::on(&database, &vhost, Arc::clone(&sink)).await;
         let process = process.with("SECRET_KEY", "a key of the tests' own, 4f1d9ab2c7e85630");
         let process = process.with("PUBLIC_URL", "http://127.0.0.1:8080");

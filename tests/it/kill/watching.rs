@@ -146,7 +146,15 @@ async fn what_is_degraded_in_one_process_is_named_by_the_others() {
     web.until_it_says("no process does this work part=\"relay\"").await;
     relay.spawn();
     within("the relay to be back", async || !degraded(&web.url).await.contains(&"relay".to_owned())).await;
-    let work = ["listener:confirmation", "listener:login-log", "listener:notices", "listener:password-reset"];
+    let work = [
+        "listener:confirmation",
+        "listener:deletion",
+        "listener:email-change",
+        "listener:login-log",
+        "listener:notices",
+        "listener:password-reset",
+        "listener:reminders",
+    ];
     within("the listeners to be missed", async || degraded(&web.url).await == work).await;
     listeners.spawn();
     within("all well again", async || degraded(&web.url).await.is_empty()).await;

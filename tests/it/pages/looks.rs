@@ -39,7 +39,7 @@ async fn look(visit: &Visit, language: &str, heading: &str) {
                      return {
                        wide: all.scrollWidth - all.clientWidth,
                        ground: getComputedStyle(document.body).backgroundColor,
-                       small: [...document.querySelectorAll('main .button, main input:not([type=hidden])')]
+                       small: [...document.querySelectorAll('main .button, main input:not([type=hidden], [type=checkbox]), main label:has([type=checkbox])')]
                          .filter(it => it.getBoundingClientRect().height < 44).length,
                      }",
                 )

@@ -10,7 +10,7 @@ use crate::support::browser::Options;
 use super::visit::Visit;
 
 /// The whole page, down to its footer.
-const SIZE: (u32, u32) = (1280, 1290);
+const SIZE: (u32, u32) = (1280, 1530);
 const EMAIL: &str = "ada@example.org";
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";

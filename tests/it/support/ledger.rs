@@ -147,12 +147,18 @@ impl Ledger {
         let succeeded = tally(db, "select user_agent from login_log where type = 'login.succeeded'").await;
         let sessions = tally(db, "select user_agent from sessions").await;
         let mut mails: BTreeMap<String, usize> = BTreeMap::new();
+        // of who has an account: each warning has a link of its own
+        let mut warnings: BTreeMap<(String, String), usize> = BTreeMap::new();
         for letter in app.letters() {
+            if !entries.registrations.contains_key(&letter.to) {
+                *warnings.entry((letter.to.clone(), letter.text)).or_default() += 1;
+            }
             *mails.entry(letter.to).or_default() += 1;
         }
         let of = |counts: &BTreeMap<String, usize>, key: &String| counts.get(key).copied().unwrap_or_default();
 
-        let mut audit = Audit { recovery, ..Audit::default() };
+        let duplicates = warnings.values().map(|copies| copies - 1).sum();
+        let mut audit = Audit { duplicates, recovery, ..Audit::default() };
         for (email, told) in &entries.registrations {
             let (rows, mails) = (of(&rows, email), of(&mails, email));
             let accepted = usize::from(*told == Told::Accepted);
