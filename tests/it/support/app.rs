@@ -269,9 +269,12 @@ pub struct Progress {
 impl Progress {
     /// What is due by this clock.
     pub async fn of(db: &Db, clock: &Clock) -> Self {
-        let sql = "select count(*) from outbox where published_at is null and due_at <= $1";
+        // what was not meant for later is due even if the clock was put back since
+        let sql = "select count(*) from outbox where published_at is null and (due_at <= $1 or due_at <= created_at)";
         let (unpublished,): (i64,) = db.query(sql).bind(clock.now()).one().await.unwrap();
-        let sql = "select type, count(*) from outbox where published_at is not null or due_at <= $1 group by type";
+        let sql = "select type, count(*) from outbox
+                   where published_at is not null or due_at <= $1 or due_at <= created_at
+                   group by type";
         let events: Vec<(String, i64)> = db.query(sql).bind(clock.now()).all().await.unwrap();
         let marks: Vec<(String, i64)> =
             db.query("select listener, count(*) from inbox group by listener").all().await.unwrap();
