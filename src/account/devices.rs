@@ -3,7 +3,6 @@
 //! A browser is known by a cookie that stays when the session ends, a program without cookies by its name and its network. The
 //! table keeps codes of both, from which neither follows.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,6 +16,7 @@ use crate::account::session::Browser;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::db::purge::Purge;
+use crate::net;
 
 /// How long a device is known that nobody signs in with.
 const DEVICE_LIFETIME: Duration = Duration::from_hours(400 * 24);
@@ -76,7 +76,7 @@ impl Device {
         };
         let code = |parts: &[&[u8]]| keys.code(Purpose::KnownDevice, parts);
         let program = browser.origin.user_agent.as_bytes();
-        let by_program = code(&[b"program", program, network(browser.origin.ip).to_string().as_bytes()]);
+        let by_program = code(&[b"program", program, net::networks(browser.origin.ip)[0].to_string().as_bytes()]);
         let by_cookie = code(&[b"cookie", name.as_bytes()]);
         Ok((Device { marks: [by_cookie, by_program] }, new))
     }
@@ -148,12 +148,4 @@ pub(in crate::account) async fn forget_since(tx: &mut Tx, user: Uuid, since: Tim
         .execute_deferred()
         .await
         .context("cannot forget the device")
-}
-
-/// Addresses that are usually one household's.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-    }
 }

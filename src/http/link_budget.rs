@@ -14,12 +14,13 @@ use crate::http::state::AppState;
 use crate::links;
 
 /// The routes that take one.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     links::CONFIRM,
     links::RESET,
     links::EMAIL_CONFIRM,
     links::EMAIL_UNDO,
     links::ACCOUNT_RESTORE,
+    links::DISOWN,
     "/api/v1/confirm",
     "/api/v1/reset",
     "/api/v1/email/confirm",

@@ -231,7 +231,7 @@ async fn a_network_that_guesses_at_links_is_to_wait() {
         let app = TestApp::start_with(stack, |options| {
             options.config.http.limits = true;
             options.config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
-            options.config.limits.token_network = rate(6, 60);
+            options.config.limits.token_network = rate(7, 70);
         })
         .await;
         let client = from(&app, "203.0.113.7");
@@ -239,7 +239,7 @@ async fn a_network_that_guesses_at_links_is_to_wait() {
         app.settle().await;
         let token = app.mails_to(ANN).await[0].token().unwrap();
         let stranger = from(&app, "192.0.2.1");
-        for path in ["/confirm", "/reset", "/email/confirm", "/email/undo", "/account/restore"] {
+        for path in ["/confirm", "/reset", "/email/confirm", "/email/undo", "/account/restore", "/login/not-me"] {
             assert_eq!(stranger.get(&format!("{path}?token={}", "A".repeat(66))).await.status, 404, "{path}");
         }
         let garbled = json!({ "token": "A".repeat(66), "password": PASSWORD });
