@@ -51,19 +51,23 @@ impl Inspector {
         }
     }
 
-    /// What axe-core finds. A page that gives way to the next one just now is looked at again.
+    /// What axe-core finds once no colour changes any more. A page that gives way to the next one just now is looked at again.
     async fn violations(&self) -> Vec<Value> {
         let run = "const done = arguments[arguments.length - 1];
             if (typeof axe === 'undefined') { done('away'); return; }
-            axe.run(document, { resultTypes: ['violations'] }).then(
+            const settled = document.getAnimations().map((one) => one.finished.catch(() => null));
+            Promise.all(settled).then(() => axe.run(document, { resultTypes: ['violations'] })).then(
                 (found) => done(found.violations.map(({ id, impact, nodes }) =>
                     ({ id, impact, nodes: nodes.map(({ target, failureSummary }) => [target, failureSummary]) }))),
                 (error) => done(String(error)));";
         let mut found = None;
         within("axe-core", async || {
-            let loaded = self.visit.execute(&self.axe, vec![]).await;
-            let answer = self.visit.execute_async(run, vec![]).await;
-            found = loaded.ok().and(answer.ok()).and_then(|answer| answer.as_array().cloned());
+            match self.visit.execute_async(run, vec![]).await {
+                // once for a page, not for each look at it
+                Ok(Value::String(away)) if away == "away" => drop(self.visit.execute(&self.axe, vec![]).await),
+                Ok(Value::Array(all)) => found = Some(all),
+                _ => {}
+            }
             found.is_some()
         })
         .await;

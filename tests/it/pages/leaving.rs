@@ -32,7 +32,7 @@ async fn the_way_back_after_signing_out_shows_nothing_of_the_person() {
     let (_app, visit) = signed_in().await;
     visit.script(WATCH).await;
     visit.sign_out().await;
-    visit.script("history.back()").await;
+    visit.back().await.unwrap();
     visit.arrive("/login").await;
     // whether the browser keeps the page is its own affair
     assert_ne!(visit.script(BACK).await["seen"], "something");
@@ -68,7 +68,7 @@ async fn the_way_back_shows_the_account_while_one_is_signed_in_and_no_password_t
     visit.script(WATCH).await;
     visit.press("footer a[href='/api']").await;
     visit.arrive("/api").await;
-    visit.script("history.back()").await;
+    visit.back().await.unwrap();
     visit.arrive("/account").await;
     assert!(visit.text("main").await.contains(EMAIL));
     visit.sign_out().await;
@@ -77,7 +77,7 @@ async fn the_way_back_shows_the_account_while_one_is_signed_in_and_no_password_t
     visit.fill(&[("email", EMAIL), ("password", PASSWORD)]).await;
     visit.press(".stub a[href^='/register']").await;
     visit.arrive("/register").await;
-    visit.script("history.back()").await;
+    visit.back().await.unwrap();
     visit.arrive("/login").await;
     assert_eq!(visit.property("#email", "value").await, EMAIL, "what is no secret is there to go on with");
     assert_eq!(visit.property("#password", "value").await, "");

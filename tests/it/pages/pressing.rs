@@ -108,7 +108,7 @@ async fn a_button_shows_that_it_works_and_rests_when_the_page_comes_back() {
         .await;
     assert_eq!(pressed, json!(["true", [false, true]]));
     visit.open("about:blank").await;
-    visit.script("history.back()").await;
+    visit.back().await.unwrap();
     visit.arrive("/login").await;
     assert_eq!(visit.script("return document.querySelector('[aria-busy]')").await, json!(null));
     visit.end(&[]).await;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::app::{OTHER_PASSWORD, PASSWORD, Progress};
+use super::poll::Poll;
 use super::process::Bellhop;
 
 /// How long everything may take to be done after the last trouble: leases of 60 s, pauses of 15 s, busy machines.
@@ -123,9 +124,9 @@ impl Ledger {
     /// The same, waiting as long as this.
     pub async fn audit_within(&self, app: &Bellhop, since: Instant, patience: Duration) -> Audit {
         let db = app.db().await;
-        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        let mut poll = Poll::new();
         loop {
-            tick.tick().await;
+            poll.tick().await;
             let progress = Progress::of(&db, &Clock::default()).await;
             if progress.is_all() {
                 break;

@@ -8,6 +8,7 @@ pub mod events;
 pub mod ledger;
 pub mod openapi;
 pub mod pgbouncer;
+pub mod poll;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::app::{HttpClient, Letter, PASSWORD, within};
+use super::poll::Poll;
 use super::ports;
 use super::smtp::Sink;
 
@@ -101,9 +102,9 @@ impl Bellhop {
     /// Waits until a GET is answered with 200; panics with the log when the process ends instead.
     pub async fn until_it_answers(&mut self, path: &str) {
         let (client, since) = (HttpClient::new(&self.url), Instant::now());
-        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        let mut poll = Poll::new();
         loop {
-            tick.tick().await;
+            poll.tick().await;
             let answer = client.http.get(format!("{}{path}", self.url)).send().await;
             if answer.is_ok_and(|answer| answer.status() == 200) {
                 return;
@@ -149,9 +150,9 @@ impl Bellhop {
     /// Waits for its end.
     pub async fn end(&mut self) -> ExitStatus {
         let since = Instant::now();
-        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        let mut poll = Poll::new();
         loop {
-            tick.tick().await;
+            poll.tick().await;
             if let Some(status) = self.child.as_mut().expect("it was started").try_wait().expect("a child of ours") {
                 self.child = None;
                 return status;
