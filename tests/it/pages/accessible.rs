@@ -55,7 +55,8 @@ impl Inspector {
     async fn violations(&self) -> Vec<Value> {
         let run = "const done = arguments[arguments.length - 1];
             if (typeof axe === 'undefined') { done('away'); return; }
-            const settled = document.getAnimations().map((one) => one.finished.catch(() => null));
+            const settled = document.getAnimations().filter((one) => one instanceof CSSTransition)
+                .map((one) => one.finished.catch(() => null));
             Promise.all(settled).then(() => axe.run(document, { resultTypes: ['violations'] })).then(
                 (found) => done(found.violations.map(({ id, impact, nodes }) =>
                     ({ id, impact, nodes: nodes.map(({ target, failureSummary }) => [target, failureSummary]) }))),
