@@ -116,47 +116,39 @@ pub async fn record(accounts: &Accounts, awaited: Awaited, attempt: Attempt, eve
     let Attempt { status, trouble, next_try } = attempt;
     let now = accounts.clock.now();
     let mut tx = accounts.db.begin().await?;
-    let update = match awaited {
-        Awaited::Registration(id, mail) => tx
-            .query(
-                "update registrations
-                 set delivery = $2, delivery_at = case when delivery = $2 then delivery_at else $3 end,
-                   trouble = $4, next_try_at = $5
-                 where id = $1 and delivery <> 'sent' and mails = $6
-                 returning delivery_at = $3",
-            )
-            .bind(id)
-            .bind(status.as_str())
-            .bind(now)
-            .bind(trouble)
-            .bind(next_try)
-            .bind(i64::from(mail)),
-        Awaited::Reset(id) => tx
-            .query(
-                "update resets
-                 set delivery = $2, delivery_at = case when delivery = $2 then delivery_at else $3 end,
-                   trouble = $4, next_try_at = $5
-                 where id = $1 and delivery <> 'sent'
-                 returning delivery_at = $3",
-            )
-            .bind(id)
-            .bind(status.as_str())
-            .bind(now)
-            .bind(trouble)
-            .bind(next_try),
-        Awaited::Change(id) => tx
-            .query(
-                "update email_changes
-                 set delivery = $2, delivery_at = case when delivery = $2 then delivery_at else $3 end,
-                   trouble = $4, next_try_at = $5
-                 where id = $1 and delivery <> 'sent'
-                 returning delivery_at = $3",
-            )
-            .bind(id)
-            .bind(status.as_str())
-            .bind(now)
-            .bind(trouble)
-            .bind(next_try),
+    let (statement, id, mail) = match awaited {
+        Awaited::Registration(id, mail) => (
+            "update registrations
+             set delivery = $2, delivery_at = case when delivery = $2 then delivery_at else $3 end,
+               trouble = $4, next_try_at = $5
+             where id = $1 and delivery <> 'sent' and mails = $6
+             returning delivery_at = $3",
+            id,
+            Some(i64::from(mail)),
+        ),
+        Awaited::Reset(id) => (
+            "update resets
+             set delivery = $2, delivery_at = case when delivery = $2 then delivery_at else $3 end,
+               trouble = $4, next_try_at = $5
+             where id = $1 and delivery <> 'sent'
+             returning delivery_at = $3",
+            id,
+            None,
+        ),
+        Awaited::Change(id) => (
+            "update email_changes
+             set delivery = $2, delivery_at = case when delivery = $2 then delivery_at else $3 end,
+               trouble = $4, next_try_at = $5
+             where id = $1 and delivery <> 'sent'
+             returning delivery_at = $3",
+            id,
+            None,
+        ),
+    };
+    let update = tx.query(statement).bind(id).bind(status.as_str()).bind(now).bind(trouble).bind(next_try);
+    let update = match mail {
+        Some(mail) => update.bind(mail),
+        None => update,
     };
     let updated: Option<(Option<bool>,)> = update.optional().await.context("cannot record how far a mail has come")?;
     if let Some((Some(true),)) = updated {

@@ -8,14 +8,14 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 use super::context::{Listener, ListenerContext};
-use super::delivery::{self, Composed, Recipient, deliver};
+use super::delivery::{self, Composed, Recipient, deliver, stranger};
 use super::letters;
 use super::mail_layout::RenderedMail;
 use crate::account::credentials::link;
 use crate::account::delivery::{Awaited, record};
 use crate::account::register::{self, Pending};
 use crate::account::user;
-use crate::event::{self, Event, MailFact};
+use crate::event::{Event, MailFact, Received};
 use crate::links;
 use crate::locale::Locale;
 use crate::mail::Handover;
@@ -38,16 +38,11 @@ fn stack(context: &ListenerContext) -> Stack {
     delivery::stack(QUEUE, context, handle)
 }
 
-async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
-    let message = &leased.message;
-    let received = match event::decode(message.id, &message.body) {
-        Ok(received) => received,
-        Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
-    };
+async fn handle(context: ListenerContext, leased: LeasedMessage, received: Received) -> Answer {
     let (registration, mail, origin) = match received.event {
         Event::UserRegistered { registration, origin } => (registration, 1, origin),
         Event::ConfirmationRequested { registration, mail, origin } => (registration, mail, origin),
-        _ => return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind))),
+        _ => return Ok(stranger(&leased)),
     };
     // confirmed or purged meanwhile, or asked for again: this mail is of no use any more
     let pending = register::pending(&context.accounts, registration).await?;

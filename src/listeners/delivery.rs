@@ -7,7 +7,7 @@ use super::context::ListenerContext;
 use super::mail_layout::RenderedMail;
 use crate::account::Accounts;
 use crate::account::delivery::{Attempt, DeliveryStatus};
-use crate::event::{Event, MailFact, MailRefusal};
+use crate::event::{self, Event, MailFact, MailRefusal, Received};
 use crate::failpoint;
 use crate::locale::Locale;
 use crate::mail::{Handover, Mail, SendError, Trouble};
@@ -19,18 +19,31 @@ use crate::messaging::outbox;
 /// A server may take ten minutes to reply to a mail's final dot (RFC 5321 section 4.5.3.2.6).
 const TIME_LIMIT: Duration = Duration::from_mins(15);
 
-/// The stack around a listener that sends mails.
+/// The stack around a listener that sends mails. What is no event of ours is rejected here.
 pub(super) fn stack<A>(
     queue: &'static str,
     context: &ListenerContext,
-    handle: fn(ListenerContext, LeasedMessage) -> A,
+    handle: fn(ListenerContext, LeasedMessage, Received) -> A,
 ) -> Stack
 where
     A: Future<Output = Answer> + Send + 'static,
 {
     let inbox = (context.accounts.db.clone(), context.accounts.clock.clone());
     let (rate, context) = (context.mail_rate.clone(), context.clone());
-    layers::after_success(queue, inbox, rate, TIME_LIMIT, move |message| handle(context.clone(), message))
+    layers::after_success(queue, inbox, rate, TIME_LIMIT, move |leased: LeasedMessage| {
+        let context = context.clone();
+        async move {
+            match event::decode(leased.message.id, &leased.message.body) {
+                Ok(received) => handle(context, leased, received).await,
+                Err(undecodable) => Ok(Outcome::Reject(undecodable.to_string())),
+            }
+        }
+    })
+}
+
+/// What is said of an event that a queue is not bound to.
+pub(super) fn stranger(leased: &LeasedMessage) -> Outcome {
+    Outcome::Reject(format!("{} does not belong in this queue", leased.message.kind))
 }
 
 /// A mail that is ready.

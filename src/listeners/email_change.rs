@@ -6,11 +6,11 @@
 use uuid::Uuid;
 
 use super::context::{Listener, ListenerContext};
-use super::delivery::{self, Composed, Recipient, deliver};
+use super::delivery::{self, Composed, Recipient, deliver, stranger};
 use super::letters;
 use crate::account::change_email::{self, Opened};
 use crate::account::delivery::{Awaited, record};
-use crate::event::{self, Event, MailFact};
+use crate::event::{Event, MailFact, Received};
 use crate::links;
 use crate::locale::Locale;
 use crate::mail::Handover;
@@ -33,14 +33,9 @@ fn stack(context: &ListenerContext) -> Stack {
     delivery::stack(QUEUE, context, handle)
 }
 
-async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
-    let message = &leased.message;
-    let received = match event::decode(message.id, &message.body) {
-        Ok(received) => received,
-        Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
-    };
+async fn handle(context: ListenerContext, leased: LeasedMessage, received: Received) -> Answer {
     let Event::EmailChangeRequested { change, user, origin } = received.event else {
-        return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind)));
+        return Ok(stranger(&leased));
     };
     // confirmed, overtaken or purged meanwhile: the mail is of no use any more
     let Some(opened) = change_email::open(&context.accounts, change, origin.ip).await? else { return Ok(Outcome::Ack) };

@@ -3,11 +3,11 @@
 use uuid::Uuid;
 
 use super::context::{Listener, ListenerContext};
-use super::delivery::{self, Composed, Recipient, deliver, say};
+use super::delivery::{self, Composed, Recipient, deliver, say, stranger};
 use super::letters;
 use super::mail_layout::Letter;
 use crate::account::{change_email, deletion, disown, user};
-use crate::event::{self, EmailChange, Event, MailFact, Origin, Received};
+use crate::event::{EmailChange, Event, MailFact, Origin, Received};
 use crate::links;
 use crate::locale::Locale;
 use crate::mail::Handover;
@@ -38,12 +38,7 @@ struct Notice {
     letter: Letter,
 }
 
-async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
-    let message = &leased.message;
-    let received = match event::decode(message.id, &message.body) {
-        Ok(received) => received,
-        Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
-    };
+async fn handle(context: ListenerContext, leased: LeasedMessage, received: Received) -> Answer {
     let notice = match received.event {
         Event::PasswordChanged { user, .. } => password_changed(&context, &received, user).await?,
         Event::EmailChanged { by: EmailChange::Undone, .. } => None,
@@ -58,14 +53,14 @@ async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
         Event::LoginAfterFailures { user, session, ref origin } => {
             signed_in(&context, &received, (user, session), ("after_failures", origin)).await?
         }
-        _ => return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind))),
+        _ => return Ok(stranger(&leased)),
     };
     // gone or undone meanwhile: nobody is to be told
     let Some(Notice { user, template, to, letter }) = notice else { return Ok(Outcome::Ack) };
     let fact = MailFact { user: Some(user), template: template.to_owned(), ..MailFact::default() };
     let text = letter.signed(&context.accounts.site)?;
     let composed = Composed::new(&context, received.id, fact, to, text, Handover::Whole);
-    let first = message.attempt == 0;
+    let first = leased.message.attempt == 0;
     deliver(&context, leased, composed, async |attempt, event: Event| {
         say(&context.accounts, first, attempt, event).await
     })

@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::confirmation;
 use super::context::{Listener, ListenerContext};
-use super::delivery::{self, Composed, deliver};
+use super::delivery::{self, Composed, deliver, stranger};
 use super::letters;
 use crate::account::delivery::{Awaited, record};
 use crate::account::register;
 use crate::account::reset::{self, Opened, Recipient};
-use crate::event::{self, Event, MailFact};
+use crate::event::{Event, MailFact, Received};
 use crate::links;
 use crate::locale::Locale;
 use crate::mail::Handover;
@@ -38,14 +38,9 @@ fn stack(context: &ListenerContext) -> Stack {
     delivery::stack(QUEUE, context, handle)
 }
 
-async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
-    let message = &leased.message;
-    let received = match event::decode(message.id, &message.body) {
-        Ok(received) => received,
-        Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
-    };
+async fn handle(context: ListenerContext, leased: LeasedMessage, received: Received) -> Answer {
     let Event::PasswordResetRequested { reset, origin } = received.event else {
-        return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind)));
+        return Ok(stranger(&leased));
     };
     // purged meanwhile: nobody waits any more
     let Some(opened) = reset::open(&context.accounts, reset, origin.ip).await? else { return Ok(Outcome::Ack) };

@@ -4,11 +4,11 @@
 use uuid::Uuid;
 
 use super::context::{Listener, ListenerContext};
-use super::delivery::{self, Composed, Recipient, deliver, say};
+use super::delivery::{self, Composed, Recipient, deliver, say, stranger};
 use super::letters;
 use crate::account::credentials::link;
 use crate::account::register::{self, Reminded};
-use crate::event::{self, Event, MailFact};
+use crate::event::{Event, MailFact, Received};
 use crate::links;
 use crate::locale::Locale;
 use crate::mail::Handover;
@@ -31,18 +31,13 @@ fn stack(context: &ListenerContext) -> Stack {
     delivery::stack(QUEUE, context, handle)
 }
 
-async fn handle(context: ListenerContext, leased: LeasedMessage) -> Answer {
-    let message = &leased.message;
-    let received = match event::decode(message.id, &message.body) {
-        Ok(received) => received,
-        Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
-    };
+async fn handle(context: ListenerContext, leased: LeasedMessage, received: Received) -> Answer {
     let Event::UserReminderDue { registration } = received.event else {
-        return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind)));
+        return Ok(stranger(&leased));
     };
     let Some(reminded) = register::remind(&context.accounts, registration).await? else { return Ok(Outcome::Ack) };
     let composed = compose(&context, received.id, reminded)?;
-    let first = message.attempt == 0;
+    let first = leased.message.attempt == 0;
     deliver(&context, leased, composed, async |attempt, event: Event| {
         say(&context.accounts, first, attempt, event).await
     })
