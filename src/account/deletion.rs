@@ -199,6 +199,18 @@ pub async fn delete(accounts: &Accounts, listener: &str, event: (Uuid, Timestamp
     accounts.commit(tx).await
 }
 
+/// Hides from where somebody came whose account was deleted, once more: a row of the log may have been written at that very moment.
+/// The event is marked as done by `listener`.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub async fn finish(accounts: &Accounts, listener: &str, event: Uuid, user: Uuid) -> anyhow::Result<()> {
+    while hide_origins(accounts, user).await? > 0 {}
+    let mut tx = accounts.db.begin().await?;
+    inbox::mark(&mut tx, &accounts.clock, listener, event).await?;
+    accounts.commit(tx).await
+}
+
 /// Takes out of the login log from where a user came; the number of rows.
 async fn hide_origins(accounts: &Accounts, user: Uuid) -> anyhow::Result<u64> {
     let mut tx = accounts.db.begin().await?;

@@ -16,7 +16,7 @@ pub const QUEUE: &str = "deletion";
 pub const LISTENER: Listener = Listener {
     queue: QUEUE,
     purpose: "the deletion of an account after its grace",
-    keys: &["user.deletion_due"],
+    keys: &["user.deletion_due", "user.deleted"],
     batch: None,
     stack,
 };
@@ -34,9 +34,12 @@ async fn handle(accounts: Accounts, message: Arc<Message>) -> Answer {
         Ok(received) => received,
         Err(undecodable) => return Ok(Outcome::Reject(undecodable.to_string())),
     };
-    let Event::UserDeletionDue { user } = received.event else {
-        return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind)));
-    };
-    deletion::delete(&accounts, QUEUE, (received.id, received.at), user).await?;
+    match received.event {
+        Event::UserDeletionDue { user } => {
+            deletion::delete(&accounts, QUEUE, (received.id, received.at), user).await?;
+        }
+        Event::UserDeleted { user } => deletion::finish(&accounts, QUEUE, received.id, user).await?,
+        _ => return Ok(Outcome::Reject(format!("{} does not belong in this queue", message.kind))),
+    }
     Ok(Outcome::Ack)
 }

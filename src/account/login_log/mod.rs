@@ -133,16 +133,24 @@ impl BatchWrite for Rows {
         let mut fresh = inbox::mark_all(&mut tx, &self.clock, self.listener, &ids).await?;
         let rows_to_write: Vec<&Row> = rows.iter().filter(|row| fresh.remove(&row.id)).collect();
         let rows_to_write = serde_json::to_value(rows_to_write)?;
+        // what comes after the deletion of its account does not bring back where from
         tx.query(Sql {
             sqlite: "insert into login_log (id, type, user_id, session_id, at, ip, user_agent, reason, attempted)
-                     select unhex(value ->> 'id'), value ->> 'kind', unhex(value ->> 'user'), unhex(value ->> 'session'),
-                       value ->> 'at',
-                       value ->> 'ip', value ->> 'user_agent', value ->> 'reason', value ->> 'attempted'
-                     from json_each($1)",
+                     select unhex(value ->> 'id'), value ->> 'kind', user, unhex(value ->> 'session'), value ->> 'at',
+                       case when gone then '' else value ->> 'ip' end, case when gone then '' else value ->> 'user_agent' end,
+                       value ->> 'reason', case when gone then null else value ->> 'attempted' end
+                     from (select value, unhex(value ->> 'user') as user,
+                             value ->> 'user' is not null
+                               and not exists (select 1 from users where id = unhex(value ->> 'user')) as gone
+                           from json_each($1))",
             postgres: "insert into login_log (id, type, user_id, session_id, at, ip, user_agent, reason, attempted)
-                       select id, kind, \"user\", session, at, ip, user_agent, reason, attempted
-                       from jsonb_to_recordset($1) as rows (id uuid, kind text, \"user\" uuid, session uuid, at timestamptz, ip text,
-                         user_agent text, reason text, attempted text)",
+                       select id, kind, \"user\", session, at,
+                         case when gone then '' else ip end, case when gone then '' else user_agent end,
+                         reason, case when gone then null else attempted end
+                       from (select rows.*,
+                               \"user\" is not null and not exists (select 1 from users where users.id = rows.\"user\") as gone
+                             from jsonb_to_recordset($1) as rows (id uuid, kind text, \"user\" uuid, session uuid,
+                               at timestamptz, ip text, user_agent text, reason text, attempted text)) rows",
         })
         .bind(Json(rows_to_write))
         .execute_deferred()
