@@ -145,11 +145,15 @@ impl Text {
         }
     }
 
-    /// How long somebody is to wait, never too short: in whole seconds up to two minutes, in whole minutes after that.
+    /// How long somebody is to wait, never too short: in whole seconds up to two minutes, in whole minutes up to three hours, in whole hours after that.
     #[must_use]
     pub fn wait(self, wait: Duration) -> String {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let unit = if seconds < 120 { 1 } else { 60 };
+        let unit = match seconds {
+            ..120 => 1,
+            120..10_800 => 60,
+            _ => 3_600,
+        };
         self.span(Duration::from_secs(seconds.max(1).div_ceil(unit) * unit))
     }
 

@@ -231,6 +231,7 @@ password-forgotten-link = Get a link
 
 sessions-title = Where you are signed in
 sessions-lead = End what you do not know or do not need any more.
+sessions-ask-lead = You signed in a while ago. Type your password to show that it is you who ends this.
 sessions-begun = Since
 sessions-seen = Last used
 sessions-end = End

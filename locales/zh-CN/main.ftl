@@ -219,6 +219,7 @@ password-forgotten-link = 获取链接
 
 sessions-title = 登录的设备
 sessions-lead = 不认识的或不再需要的会话，请在这里结束。
+sessions-ask-lead = 您登录已有一段时间。请输入密码，确认是您本人要结束会话。
 sessions-begun = 开始
 sessions-seen = 最近使用
 sessions-end = 结束

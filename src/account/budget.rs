@@ -18,11 +18,18 @@ use crate::db::Tx;
 use crate::error::OverBudget;
 use crate::net;
 
-/// After this long without use every budget is full again, and its row says nothing.
+/// After this long without use every budget is full again, and its row says nothing; but for those in a row, whose rows say until when
+/// themselves.
 pub const LONGEST_SPAN: Duration = Duration::from_hours(24);
 
 /// What an account that a network had not tried yet costs the network: who goes through many accounts pays more.
-const NEW_ACCOUNT_PRICE: i64 = 3;
+const NEW_ACCOUNT_PRICE: i64 = 6;
+
+/// Refused sign-ins to one account with none that succeeded in between, from browsers that did not sign in to it before. Past that
+/// it takes more than a password: such a browser, or the link of a mail (NIST SP 800-63B section 3.2.2: at most 100). One comes back
+/// each day.
+const IN_A_ROW: Budget =
+    Budget { name: "logins of an account in a row", rate: Rate { number: 100, span: Duration::from_hours(100 * 24) } };
 
 /// How much more the network around a network may do.
 const WIDER: u32 = 4;
@@ -120,6 +127,8 @@ impl Keyed {
     /// Moves the budget on by `price` uses, over budget or not: it has happened.
     async fn charge(self, tx: &mut Tx, accounts: &Accounts, price: i64) -> anyhow::Result<()> {
         let now = accounts.clock.now();
+        // rows are purged by their last use
+        let kept_from = now + self.budget.rate.span.saturating_sub(LONGEST_SPAN);
         tx.query(
             "insert into budgets (key, until, used_at) values ($1, $2 + $3, $4)
              on conflict (key) do update
@@ -128,10 +137,18 @@ impl Keyed {
         .bind(self.key.to_vec())
         .bind(now.timestamp_micros())
         .bind(self.budget.step() * price)
-        .bind(now)
+        .bind(kept_from)
         .execute_deferred()
         .await
         .context("cannot use a budget")
+    }
+
+    async fn give_back(self, tx: &mut Tx) -> anyhow::Result<()> {
+        tx.query("delete from budgets where key = $1")
+            .bind(self.key.to_vec())
+            .execute_deferred()
+            .await
+            .context("cannot give a budget back")
     }
 
     /// How long to wait until one more use is within the budget, which is spoken for until then while so many uses are under way.
@@ -144,10 +161,10 @@ impl Keyed {
 /// A try at something that can be guessed, within its budgets. What it costs is known when it has failed.
 #[derive(Debug)]
 pub struct Try {
-    /// The one that is given back by a success first.
+    /// What a refusal is charged to; the first is given back by a success.
     keys: Vec<Keyed>,
-    /// What each is spoken for until, in microseconds since 1970; 0 where there is no row.
-    until: Vec<i64>,
+    /// What is given back by a success and is used.
+    given_back: Vec<Keyed>,
     price: i64,
     _entered: Vec<Entered>,
 }
@@ -179,9 +196,11 @@ impl Try {
             return Ok(Try::unlimited());
         }
         let limits = accounts.budgets;
+        let in_a_row = IN_A_ROW.of(accounts, typed);
         if let Some(device) = cookie.and_then(|cookie| device::of(&accounts.keys, cookie, typed)) {
             let budget = Budget { name: "logins of a device", rate: limits.login_device };
-            return Self::enter(accounts, vec![budget.of(accounts, &format!("{device} {typed}"))], 1).await;
+            let device = budget.of(accounts, &format!("{device} {typed}"));
+            return Self::enter(accounts, vec![device], 1, Some(in_a_row)).await;
         }
         let [near, far] =
             of_networks(accounts, ["logins of a network", "logins of a wide network"], limits.login_network, ip);
@@ -189,7 +208,7 @@ impl Try {
         let pair = Budget { name: "logins of a pair", rate: limits.login_pair }.of(accounts, &pair);
         let account = Budget { name: "logins of an account", rate: limits.login_account }.of(accounts, typed);
         let all = Budget { name: "logins", rate: limits.login_all }.of(accounts, "");
-        Self::enter(accounts, vec![pair, account, near, far, all], 2).await
+        Self::enter(accounts, vec![pair, account, in_a_row, near, far, all], 3, Some(in_a_row)).await
     }
 
     /// A try to show the password by who is signed in already.
@@ -201,7 +220,7 @@ impl Try {
             return Ok(Try::unlimited());
         }
         let budget = Budget { name: "proofs of an account", rate: accounts.budgets.login_pair };
-        Self::enter(accounts, vec![budget.of(accounts, &user.to_string())], 1).await
+        Self::enter(accounts, vec![budget.of(accounts, &user.to_string())], 1, None).await
     }
 
     /// A try at a link.
@@ -213,26 +232,35 @@ impl Try {
             return Ok(Try::unlimited());
         }
         let name = ["links of a network", "links of a wide network"];
-        Self::enter(accounts, of_networks(accounts, name, accounts.budgets.token_network, ip).to_vec(), 0).await
+        Self::enter(accounts, of_networks(accounts, name, accounts.budgets.token_network, ip).to_vec(), 0, None).await
     }
 
     fn unlimited() -> Self {
-        Try { keys: Vec::new(), until: Vec::new(), price: 1, _entered: Vec::new() }
+        Try { keys: Vec::new(), given_back: Vec::new(), price: 1, _entered: Vec::new() }
     }
 
-    /// `counted`: of how many of the keys, from the first on, tries that are under way are counted.
-    async fn enter(accounts: &Accounts, keys: Vec<Keyed>, counted: usize) -> anyhow::Result<Self> {
+    /// `counted`: of how many of the keys, from the first on, tries that are under way are counted. `ended`: what a success gives
+    /// back beside the first of them.
+    async fn enter(
+        accounts: &Accounts,
+        keys: Vec<Keyed>,
+        counted: usize,
+        ended: Option<Keyed>,
+    ) -> anyhow::Result<Self> {
         let (under_way, entered): (Vec<u32>, Vec<Entered>) =
             keys.iter().take(counted).map(|keyed| accounts.under_way.enter(keyed.key)).unzip();
-        let key = |nth: usize| keys.get(nth).or(keys.last()).map_or_else(Vec::new, |keyed| keyed.key.to_vec());
+        let key = |nth: usize| {
+            keys.get(nth).or(ended.as_ref()).or(keys.last()).map_or_else(Vec::new, |keyed| keyed.key.to_vec())
+        };
         let rows: Vec<(Vec<u8>, i64)> = accounts
             .db
-            .query("select key, until from budgets where key in ($1, $2, $3, $4, $5)")
+            .query("select key, until from budgets where key in ($1, $2, $3, $4, $5, $6)")
             .bind(key(0))
             .bind(key(1))
             .bind(key(2))
             .bind(key(3))
             .bind(key(4))
+            .bind(key(5))
             .all()
             .await
             .context("cannot look the budgets up")?;
@@ -248,7 +276,8 @@ impl Try {
             return Err(OverBudget(wait).into());
         }
         let is_new = keys.len() > 2 && until.first().is_some_and(|until| *until <= now);
-        Ok(Try { price: if is_new { NEW_ACCOUNT_PRICE } else { 1 }, keys, until, _entered: entered })
+        let given_back = keys.first().copied().into_iter().chain(ended).filter(|keyed| of_row(keyed) > 0).collect();
+        Ok(Try { price: if is_new { NEW_ACCOUNT_PRICE } else { 1 }, keys, given_back, _entered: entered })
     }
 
     /// It has failed.
@@ -257,25 +286,32 @@ impl Try {
     /// When the database refuses or is away.
     pub async fn failed(&self, tx: &mut Tx, accounts: &Accounts) -> anyhow::Result<()> {
         for (nth, keyed) in self.keys.iter().enumerate() {
-            // of a pair, an account, a network, the one around it, and all: the networks
-            let price = if matches!(nth, 2 | 3) { self.price } else { 1 };
+            // of a pair, an account, those in a row, a network, the one around it, and all: the networks
+            let price = if matches!(nth, 3 | 4) { self.price } else { 1 };
             keyed.charge(tx, accounts, price).await?;
         }
         Ok(())
     }
 
-    /// It has succeeded: what was used of its own budget, and of no other, is given back.
+    /// It has succeeded: what was used of its own budget is given back, and those that were refused in a row are over. All other
+    /// budgets stay as they are.
     ///
     /// # Errors
     /// When the database refuses or is away.
     pub async fn succeeded(&self, tx: &mut Tx) -> anyhow::Result<()> {
-        let (Some(own), Some(1..)) = (self.keys.first(), self.until.first()) else { return Ok(()) };
-        tx.query("delete from budgets where key = $1")
-            .bind(own.key.to_vec())
-            .execute_deferred()
-            .await
-            .context("cannot give a budget back")
+        for keyed in &self.given_back {
+            keyed.give_back(tx).await?;
+        }
+        Ok(())
     }
+}
+
+/// The link of a mail has shown whose the account of this address is: what was refused in a row until now is over.
+///
+/// # Errors
+/// When the database refuses or is away.
+pub(in crate::account) async fn proved(tx: &mut Tx, accounts: &Accounts, canonical: &str) -> anyhow::Result<()> {
+    IN_A_ROW.of(accounts, canonical).give_back(tx).await
 }
 
 #[cfg(test)]

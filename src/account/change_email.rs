@@ -320,6 +320,7 @@ pub async fn confirm(accounts: &Accounts, token: &str, origin: Origin) -> anyhow
     if marked == 0 {
         return Err(LinkRefused.into());
     }
+    budget::proved(&mut tx, accounts, &found.email_canonical).await?;
     let changed = Event::EmailChanged { change: found.id, user: found.user_id, by: EmailChange::Confirmed, origin };
     outbox::append(&mut tx, &accounts.clock, &changed).await?;
     outbox::append(&mut tx, &accounts.clock, &Event::UserUpdated { user: found.user_id }).await?;

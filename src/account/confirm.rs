@@ -10,6 +10,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
+use crate::account::budget;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::LinkToken;
 use crate::account::credentials::policy::Password;
@@ -233,6 +234,7 @@ async fn create(
     let new = session::begin_confirmed(&mut tx, accounts, (user, registration.id), browser).await?;
     let (known, device) = Device::of(accounts, browser, &registration.email_canonical)?;
     known.remember(&mut tx, accounts, user).await?;
+    budget::proved(&mut tx, accounts, &registration.email_canonical).await?;
     let confirmed = Event::UserConfirmed {
         user,
         registration: registration.id,

@@ -140,6 +140,19 @@ impl Device {
     }
 }
 
+/// What somebody has signed in with, and when each was last seen, to the day: codes, from which nothing else follows.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::account) async fn of_user(accounts: &Accounts, user: Uuid) -> sqlx::Result<Vec<(Vec<u8>, Timestamp)>> {
+    accounts
+        .db
+        .query("select mark, seen_at from known_devices where user_id = $1 order by seen_at, mark")
+        .bind(user)
+        .all()
+        .await
+}
+
 /// Forgets what somebody has signed in with since a sign-in that was not the person's own: its device is told of again.
 pub(in crate::account) async fn forget_since(tx: &mut Tx, user: Uuid, since: Timestamp) -> anyhow::Result<()> {
     tx.query("delete from known_devices where user_id = $1 and seen_at >= $2")

@@ -10,7 +10,9 @@ use crate::account::Accounts;
 use crate::account::budget::Budget;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::{LinkToken, link_token};
+use crate::account::credentials::token::Token;
 use crate::account::devices::{self, Unusual};
+use crate::account::reset::{self, ResetRequest};
 use crate::account::session;
 use crate::clock::Timestamp;
 use crate::config::Rate;
@@ -82,6 +84,19 @@ struct Warned {
     created_at: Timestamp,
 }
 
+/// The sign-ins that somebody was warned of, and can still disown.
+///
+/// # Errors
+/// When the database is away.
+pub(in crate::account) async fn of_user(accounts: &Accounts, user: Uuid) -> sqlx::Result<Vec<(Uuid, Timestamp)>> {
+    accounts
+        .db
+        .query("select session_id, created_at from warned_sign_ins where user_id = $1 order by created_at, session_id")
+        .bind(user)
+        .all()
+        .await
+}
+
 async fn find(accounts: &Accounts, token: &str) -> anyhow::Result<Option<(Warned, Uuid)>> {
     let token = LinkToken::parse(token);
     let found: Option<Warned> = accounts
@@ -110,16 +125,31 @@ pub async fn is_open(accounts: &Accounts, token: &str) -> anyhow::Result<bool> {
     Ok(find(accounts, token).await?.is_some())
 }
 
-/// Ends the session of a sign-in that was somebody else's, if it has not ended, and returns it with the address of the account, for
-/// which a new password is to be asked for. Safe to repeat.
+/// A sign-in that was ended by its person.
+#[derive(Debug)]
+pub struct Disowned {
+    /// The session, which has ended.
+    pub session: Uuid,
+    /// For the cookie of the browser, which waits for the mail with the link to a new password.
+    pub browser: Token,
+}
+
+/// Ends the session of a sign-in that was somebody else's, if it has not ended, and asks for the mail with the link to a new password,
+/// in `locale` where nobody has the address any more. Safe to repeat: a link asks once.
 ///
 /// # Errors
 /// [`DisownRefused`]; otherwise the database's.
-pub async fn disown(accounts: &Accounts, token: &str) -> anyhow::Result<(Uuid, String)> {
+pub async fn disown(
+    accounts: &Accounts,
+    token: &str,
+    locale: &'static str,
+    origin: Origin,
+) -> anyhow::Result<Disowned> {
     let (warned, session) = find(accounts, token).await?.ok_or(DisownRefused)?;
     let mut tx = accounts.db.begin().await.context("cannot end the session")?;
     session::end_in(&mut tx, accounts, warned.user_id, session).await?;
     devices::forget_since(&mut tx, warned.user_id, warned.created_at).await?;
     accounts.commit(tx).await?;
-    Ok((session, warned.email))
+    let request = ResetRequest { email: &warned.email, locale, form: Some(token), origin };
+    Ok(Disowned { session, browser: reset::request(accounts, request).await? })
 }

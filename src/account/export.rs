@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::deletion;
+use crate::account::devices;
+use crate::account::disown;
 use crate::account::login_log::{self, Entry, Filter};
 use crate::account::session;
 use crate::account::user::User;
@@ -18,8 +20,16 @@ fn iso(at: Timestamp) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// All but the login log, which may be long: the account, its sessions, and changes of the address that can still be confirmed or
-/// undone.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// All but the login log, which may be long: the account, its sessions, what it was signed in with, sign-ins that were warned of, and
+/// changes of the address that can still be confirmed or undone.
 ///
 /// # Errors
 /// When the database is away.
@@ -39,6 +49,9 @@ pub async fn account(accounts: &Accounts, user: &User) -> sqlx::Result<Value> {
     let changes = changes.into_iter().map(|(email, former, asked, confirmed)| {
         json!({ "email": email, "former_email": former, "asked_at": iso(asked), "confirmed_at": confirmed.map(iso) })
     });
+    let (devices, warned) = (devices::of_user(accounts, user.id).await?, disown::of_user(accounts, user.id).await?);
+    let devices = devices.into_iter().map(|(mark, seen)| json!({ "mark": hex(&mark), "seen_at": iso(seen) }));
+    let warned = warned.into_iter().map(|(session, at)| json!({ "session": session, "at": iso(at) }));
     let deletes_at = deletion::due(accounts, user.id).await?;
     Ok(json!({
         "account": {
@@ -46,6 +59,8 @@ pub async fn account(accounts: &Accounts, user: &User) -> sqlx::Result<Value> {
             "created_at": iso(user.created_at), "deletes_at": deletes_at.map(iso),
         },
         "sessions": sessions.collect::<Vec<_>>(),
+        "devices": devices.collect::<Vec<_>>(),
+        "warned_sign_ins": warned.collect::<Vec<_>>(),
         "email_changes": changes.collect::<Vec<_>>(),
     }))
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::account::Accounts;
 use crate::account::budget::Try;
 use crate::account::credentials::policy::Password;
-use crate::account::session::SignedIn;
+use crate::account::session::{self, NewSession, SignedIn};
 
 /// The password is another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,21 +44,16 @@ pub(in crate::account) async fn verified(
     Ok(right.then_some(stored))
 }
 
-/// Shows the password in this session.
+/// Shows the password in this session, which goes on under a new token (OWASP ASVS 7.2.4).
 ///
 /// # Errors
 /// [`WrongPassword`]; [`crate::error::Overloaded`]; otherwise the database's.
-pub async fn prove(accounts: &Accounts, signed_in: &SignedIn, typed: &str) -> anyhow::Result<()> {
+pub async fn prove(accounts: &Accounts, signed_in: &SignedIn, typed: &str) -> anyhow::Result<NewSession> {
     verified(accounts, signed_in.user.id, typed).await?.ok_or(WrongPassword)?;
     let mut tx = accounts.db.begin().await?;
-    tx.query("update sessions set proved_at = $2 where id = $1")
-        .bind(signed_in.session)
-        .bind(accounts.clock.now())
-        .execute_deferred()
-        .await
-        .context("cannot keep the proof")?;
+    let new = session::renew(&mut tx, accounts, signed_in).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(new)
 }
 
 /// Whether the password was shown in this session a short time ago.

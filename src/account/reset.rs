@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::account::Accounts;
 use crate::account::budget::{self, MAILS_TO_NOBODY};
 use crate::account::confirm;
+use crate::account::credentials::device;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::{LinkToken, link_token};
 use crate::account::credentials::policy::Weakness;
@@ -20,7 +21,7 @@ use crate::account::credentials::token::{Token, TokenHash};
 use crate::account::delivery::{Delivery, DeliveryColumns, DeliveryStatus};
 use crate::account::identity::address::Address;
 use crate::account::identity::name::DisplayName;
-use crate::account::session;
+use crate::account::session::{self, Browser};
 use crate::account::user::User;
 use crate::clock::Timestamp;
 use crate::db::Tx;
@@ -298,11 +299,22 @@ pub async fn is_open(accounts: &Accounts, token: &str) -> anyhow::Result<bool> {
     Ok(user_of(accounts, token).await?.is_some())
 }
 
-/// Sets the password and ends every session; these are returned.
+/// A password that was set by the link of a mail.
+#[derive(Debug)]
+pub struct PasswordSet {
+    /// The sessions that ended: all.
+    pub ended: Vec<Uuid>,
+    /// A device cookie for the browser, which had none of this account: whoever reads its mails signs in with the new password,
+    /// however many wrong ones strangers have tried.
+    pub device: Option<String>,
+}
+
+/// Sets the password and ends every session. Nobody is signed in by it.
 ///
 /// # Errors
 /// [`ResetRefused`]; [`crate::error::Overloaded`]; otherwise the database's.
-pub async fn reset(accounts: &Accounts, token: &str, password: &str, origin: Origin) -> anyhow::Result<Vec<Uuid>> {
+pub async fn reset(accounts: &Accounts, token: &str, password: &str, browser: Browser) -> anyhow::Result<PasswordSet> {
+    let Browser { origin, device: known, .. } = browser;
     let (user, hash) = user_of(accounts, token).await?.ok_or(ResetRefused::Invalid)?;
     let (address, name) = (Address::parse(&user.email).ok(), DisplayName::parse(&user.name).ok());
     let chosen = accounts.password_check.choose(password, address.as_ref(), name.as_ref()).await?;
@@ -320,9 +332,15 @@ pub async fn reset(accounts: &Accounts, token: &str, password: &str, origin: Ori
         return Err(ResetRefused::Invalid.into());
     }
     confirm::forget_browser(&mut tx, user.id).await?;
+    let canonical = address.as_ref().map_or("", Address::canonical);
+    budget::proved(&mut tx, accounts, canonical).await?;
+    let device = match known.and_then(|cookie| device::of(&accounts.keys, &cookie, canonical)) {
+        Some(_) => None,
+        None => Some(device::new(&accounts.keys, canonical)?),
+    };
     let ended = session::end_all(&mut tx, accounts, user.id, None).await?;
     let event = Event::PasswordChanged { user: user.id, by: PasswordChange::Reset, session: None, origin };
     outbox::append(&mut tx, &accounts.clock, &event).await?;
     accounts.commit(tx).await?;
-    Ok(ended)
+    Ok(PasswordSet { ended, device })
 }

@@ -10,6 +10,7 @@ use super::open::with_database;
 use super::output::{JsonArray, Output, Table, instant, printable};
 use crate::account::Accounts;
 use crate::account::identity::address::Address;
+use crate::account::session;
 use crate::account::user::{self, UserFilter, UserSummary};
 use crate::config::Config;
 
@@ -25,6 +26,8 @@ pub(super) enum Users {
     List(List),
     /// all that is known of one
     Show(One),
+    /// where one is signed in; with --end, nowhere any more
+    Sessions(Sessions),
     /// make one an administrator
     Promote(One),
     /// make one no administrator any more
@@ -54,11 +57,21 @@ pub(super) struct One {
     email: String,
 }
 
+#[derive(Clone, Debug, Args)]
+pub(super) struct Sessions {
+    #[command(flatten)]
+    one: One,
+    /// end them all
+    #[arg(long)]
+    end: bool,
+}
+
 impl Users {
     pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
         with_database(config, async |app| match self {
             Users::List(list) => list.run(&app.accounts).await,
             Users::Show(one) => one.show(&app.accounts).await,
+            Users::Sessions(sessions) => sessions.run(&app.accounts).await,
             Users::Promote(one) => one.set_admin(&app.accounts, true).await,
             Users::Demote(one) => one.set_admin(&app.accounts, false).await,
         })
@@ -91,6 +104,25 @@ impl List {
         if self.json {
             array.end(&mut out)?;
         }
+        Ok(out.flush()?)
+    }
+}
+
+impl Sessions {
+    async fn run(self, accounts: &Accounts) -> anyhow::Result<()> {
+        let (address, mut out) = (self.one.address()?, Output::new());
+        if self.end {
+            let ended = session::end_every(accounts, address.canonical()).await?;
+            writeln!(out, "ended {}", ended.with_context(|| self.one.nobody())?)?;
+            return Ok(out.flush()?);
+        }
+        let found = user::by_canonical(&accounts.db, address.canonical()).await?;
+        let found = found.with_context(|| self.one.nobody())?;
+        let sessions = session::of_user(accounts, found.id).await?.into_iter().map(|one| {
+            [instant(one.created_at), instant(one.last_seen_at), one.ip, printable(&one.user_agent), one.id.to_string()]
+        });
+        let mut table = Table::new(["begun", "last used", "ip", "program", "id"]);
+        table.rows(&mut out, sessions.collect())?;
         Ok(out.flush()?)
     }
 }

@@ -26,7 +26,7 @@ pub(super) const SECTION: Section = Section {
             "LIMIT_LOGIN_NETWORK",
             Fallback::Value("300/15m"),
             "refused sign-ins from one network (an IPv4 address, an IPv6 /64), and four times as many from the /24 or /48 \
-             around it; an account that the network had not tried counts three times",
+             around it; an account that the network had not tried counts six times",
         ),
         Setting::new("LIMIT_LOGIN_ALL", Fallback::Value("20000/15m"), "refused sign-ins in all"),
         Setting::new("LIMIT_MAIL_ADDRESS_HOUR", Fallback::Value("3/1h"), "mails to one address, whoever causes them"),

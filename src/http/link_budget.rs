@@ -14,7 +14,7 @@ use crate::http::state::AppState;
 use crate::links;
 
 /// The routes that take one.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
     links::CONFIRM,
     links::RESET,
     links::EMAIL_CONFIRM,
@@ -25,6 +25,7 @@ const PATHS: [&str; 10] = [
     "/api/v1/reset",
     "/api/v1/email/confirm",
     "/api/v1/email/undo",
+    "/api/v1/login/not-me",
 ];
 
 /// Counts what is refused, and refuses more than the budget has.

@@ -122,6 +122,7 @@ fn api() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(session::logout))
         .routes(routes!(recovery::forgot))
         .routes(routes!(recovery::reset))
+        .routes(routes!(recovery::disown))
         .routes(routes!(me::me, me::change, me_account::delete))
         .routes(routes!(me_account::restore))
         .routes(routes!(me_account::export))

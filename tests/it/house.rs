@@ -9,6 +9,8 @@ use bellhop::db::{Db, Location, Sql};
 
 use crate::support::postgres;
 
+mod items;
+
 /// Cargo runs tests here. A path that is compiled in would be that of the checkout whose build this is.
 fn root() -> PathBuf {
     PathBuf::from(".")

@@ -35,6 +35,8 @@ pub enum Purpose {
     KnownDevice,
     /// Links that end a session.
     DisownLink,
+    /// What the forms of a session carry.
+    FormToken,
 }
 
 impl Purpose {
@@ -52,6 +54,7 @@ impl Purpose {
             Purpose::RestoreLink => b"bellhop restore link v1",
             Purpose::KnownDevice => b"bellhop known device v1",
             Purpose::DisownLink => b"bellhop disown link v1",
+            Purpose::FormToken => b"bellhop form token v1",
         }
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::credentials::token::{Token, TokenHash};
-use crate::account::user::User;
+use crate::account::user::{self, User};
 use crate::clock::Timestamp;
 use crate::db::{self, Tx};
 use crate::event::{Event, Origin};
@@ -108,6 +108,24 @@ async fn insert(tx: &mut Tx, accounts: &Accounts, user: Uuid, browser: &Browser)
     Ok(NewSession { session, token, kept: *keep })
 }
 
+/// Gives a session whose person has just shown the password a new token; the old one opens nothing any more. On other nodes it
+/// does for as long as they remember a session without asking, which is less than a second.
+pub(in crate::account) async fn renew(
+    tx: &mut Tx,
+    accounts: &Accounts,
+    signed_in: &SignedIn,
+) -> anyhow::Result<NewSession> {
+    let token = Token::new()?;
+    tx.query("update sessions set token_hash = $2, proved_at = $3 where id = $1")
+        .bind(signed_in.session)
+        .bind(token.hash().to_vec())
+        .bind(accounts.clock.now())
+        .execute_deferred()
+        .await
+        .context("cannot renew the session")?;
+    Ok(NewSession { session: signed_in.session, token, kept: signed_in.kept })
+}
+
 #[derive(FromRow)]
 struct Found {
     session: Uuid,
@@ -149,10 +167,36 @@ pub async fn peek(accounts: &Accounts, token: TokenHash) -> anyhow::Result<Optio
     }))
 }
 
+/// Until when a session lives unless it is used again, if it has not ended: for a page that was opened with it and stays open.
+///
+/// # Errors
+/// When the database is away.
+pub async fn until(accounts: &Accounts, session: Uuid) -> anyhow::Result<Option<Timestamp>> {
+    let now = accounts.clock.now();
+    let idle = accounts.lifetimes.session_idle;
+    let found: Option<(Timestamp, Timestamp, bool)> = accounts
+        .db
+        .query(
+            "select s.expires_at, s.last_seen_at, s.kept
+             from sessions s join users u on u.id = s.user_id
+             where s.id = $1 and s.expires_at > $2 and (s.kept or s.last_seen_at > $3) and u.disabled_at is null",
+        )
+        .bind(session)
+        .bind(now)
+        .bind(now - idle)
+        .optional()
+        .await
+        .context("cannot look the session up")?;
+    Ok(found.map(|(expires_at, seen, kept)| lives_until(accounts, expires_at, seen, kept)))
+}
+
+fn lives_until(accounts: &Accounts, expires_at: Timestamp, seen: Timestamp, kept: bool) -> Timestamp {
+    if kept { expires_at } else { expires_at.min(seen + accounts.lifetimes.session_idle) }
+}
+
 impl Found {
     fn signed_in(self, accounts: &Accounts, seen: Timestamp) -> SignedIn {
-        let idle_until = seen + accounts.lifetimes.session_idle;
-        let until = if self.kept { self.expires_at } else { self.expires_at.min(idle_until) };
+        let until = lives_until(accounts, self.expires_at, seen, self.kept);
         SignedIn { session: self.session, user: self.user, until, kept: self.kept }
     }
 }
@@ -277,6 +321,18 @@ pub async fn end_others(accounts: &Accounts, user: Uuid, but: Uuid) -> anyhow::R
     let ended = end_all(&mut tx, accounts, user, Some(but)).await?;
     accounts.commit(tx).await?;
     Ok(ended)
+}
+
+/// Ends every session of the user of a canonical address, and returns how many; none if nobody has it.
+///
+/// # Errors
+/// When the database is away.
+pub async fn end_every(accounts: &Accounts, canonical: &str) -> anyhow::Result<Option<usize>> {
+    let Some(user) = user::by_canonical(&accounts.db, canonical).await? else { return Ok(None) };
+    let mut tx = accounts.db.begin().await?;
+    let ended = end_all(&mut tx, accounts, user.id, None).await?;
+    accounts.commit(tx).await?;
+    Ok(Some(ended.len()))
 }
 
 /// Ends the sessions of a user in a transaction, but for one if it is named, and has every node forget them; these are returned.

@@ -13,12 +13,14 @@ use uuid::Uuid;
 
 use crate::account::deletion;
 use crate::account::proof::{self, WrongPassword};
+use crate::account::session::SignedIn;
 use crate::http::api::me::{Item, signed_in};
 use crate::http::api::schema::LIMITED;
 use crate::http::export;
 use crate::http::extract::json::Json;
 use crate::http::extract::visitor::Visitor;
 use crate::http::problem::Problem;
+use crate::http::response::with_cookies;
 use crate::http::state::AppState;
 
 /// The present password.
@@ -42,6 +44,10 @@ pub struct Deletion {
 pub struct Export {
     account: ExportedAccount,
     sessions: Vec<ExportedSession>,
+    /// What the person has signed in with.
+    devices: Vec<ExportedDevice>,
+    /// Sign-ins that the person was warned of in the last 30 days.
+    warned_sign_ins: Vec<ExportedWarning>,
     /// Changes of the address that can still be confirmed or undone.
     email_changes: Vec<ExportedChange>,
     /// The login log, newest first.
@@ -72,6 +78,24 @@ pub struct ExportedSession {
     seen_at: DateTime<Utc>,
 }
 
+/// A browser or another program, as it is known.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `export` writes")]
+pub struct ExportedDevice {
+    /// A code of its cookie, or of its name and network, from which neither follows.
+    mark: String,
+    /// When it was last signed in with, to the day.
+    seen_at: DateTime<Utc>,
+}
+
+/// A sign-in that was out of the ordinary.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `export` writes")]
+pub struct ExportedWarning {
+    session: Uuid,
+    at: DateTime<Utc>,
+}
+
 /// A change of the address.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what `export` writes")]
@@ -87,6 +111,15 @@ fn wrong(visitor: &Visitor) -> Problem {
     Problem::of(StatusCode::UNPROCESSABLE_ENTITY).with_field("current_password", text)
 }
 
+/// For what must not be done from a browser that was left open.
+pub(super) async fn must_be_fresh(state: &AppState, signed_in: &SignedIn) -> Result<(), Problem> {
+    if proof::is_fresh(&state.accounts, signed_in.session).await? {
+        return Ok(());
+    }
+    let detail = "The password was not shown lately: POST /api/v1/me/proof first.";
+    Err(Problem::new(StatusCode::UNAUTHORIZED, "password-needed", detail))
+}
+
 /// Shows the password, for what asks for a fresh proof
 ///
 /// # Errors
@@ -95,7 +128,7 @@ fn wrong(visitor: &Visitor) -> Problem {
     request_body(content = Proof, example = json!({"current_password": "marble teapot kestrel orbit"})),
     security(("session" = [])),
     responses(
-        (status = 204, description = "Shown"),
+        (status = 204, description = "Shown: sets the session's cookie anew, the old one is none any more"),
         (status = 401, description = "Nobody is signed in"),
         (status = 422, description = "Another password"),
         (status = 429, description = LIMITED)))]
@@ -107,7 +140,10 @@ pub async fn prove(
     let signed_in = signed_in(&state, &visitor).await?;
     state.rate_limits.login.check(visitor.client.network)?;
     match proof::prove(&state.accounts, &signed_in, &given.current_password).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(new) => {
+            let session = state.session_cookie(&new, visitor.session)?;
+            Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), [session]))
+        }
         Err(error) => {
             let WrongPassword = error.downcast()?;
             Err(wrong(&visitor))
@@ -125,10 +161,7 @@ pub async fn prove(
         lately: `POST /api/v1/me/proof` first")))]
 pub async fn export(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
     let signed_in = signed_in(&state, &visitor).await?;
-    if !proof::is_fresh(&state.accounts, signed_in.session).await? {
-        let detail = "The password was not shown lately: POST /api/v1/me/proof first.";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "password-needed", detail));
-    }
+    must_be_fresh(&state, &signed_in).await?;
     export::answer(&state.accounts, signed_in.user).await
 }
 

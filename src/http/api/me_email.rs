@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::account::change_email::{self, LinkRefused};
 use crate::http::api::me::signed_in;
-use crate::http::api::schema::LIMITED;
+use crate::http::api::schema::{LIMITED, MailedToken, invalid_token};
 use crate::http::cookies::Cookie;
 use crate::http::extract::json::Json;
 use crate::http::extract::visitor::Visitor;
@@ -36,14 +36,6 @@ pub struct EmailPending {
     /// Always `confirmation_pending`, whoever has the new address.
     #[schema(example = "confirmation_pending")]
     status: &'static str,
-}
-
-/// A link of a mail.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EmailToken {
-    /// From the link in the mail.
-    token: String,
 }
 
 /// Asks to move the account to another address
@@ -84,7 +76,7 @@ pub async fn change(
 /// # Errors
 /// 422 for a link that does not work, 429, 503.
 #[utoipa::path(post, path = "/api/v1/email/confirm",
-    request_body(content = EmailToken, example = json!({"token": "AZjA3npPfB6bEQ9NimwucQ"})),
+    request_body(content = MailedToken, example = json!({"token": "AZjA3npPfB6bEQ9NimwucQ"})),
     responses(
         (status = 204, description = "The account has the new address"),
         (status = 422, description = "A link that does not work"),
@@ -92,7 +84,7 @@ pub async fn change(
 pub async fn confirm(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,
-    Json(given): Json<EmailToken>,
+    Json(given): Json<MailedToken>,
 ) -> Result<Response, Problem> {
     state.rate_limits.confirm.check(visitor.client.network)?;
     match change_email::confirm(&state.accounts, &given.token, visitor.origin.clone()).await {
@@ -102,7 +94,10 @@ pub async fn confirm(
             }
             Ok(StatusCode::NO_CONTENT.into_response())
         }
-        Err(error) => Err(invalid(error.downcast()?)),
+        Err(error) => {
+            let LinkRefused = error.downcast()?;
+            Err(invalid_token())
+        }
     }
 }
 
@@ -111,7 +106,7 @@ pub async fn confirm(
 /// # Errors
 /// 422 for a link that does not work, 429, 503.
 #[utoipa::path(post, path = "/api/v1/email/undo",
-    request_body(content = EmailToken, example = json!({"token": "AZjA3npPfB6bEQ9NimwucQ"})),
+    request_body(content = MailedToken, example = json!({"token": "AZjA3npPfB6bEQ9NimwucQ"})),
     responses(
         (status = 204, description = "Undone, and every session ended"),
         (status = 422, description = "A link that does not work"),
@@ -119,7 +114,7 @@ pub async fn confirm(
 pub async fn undo(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,
-    Json(given): Json<EmailToken>,
+    Json(given): Json<MailedToken>,
 ) -> Result<Response, Problem> {
     state.rate_limits.confirm.check(visitor.client.network)?;
     match change_email::undo(&state.accounts, &given.token, visitor.origin.clone()).await {
@@ -127,10 +122,9 @@ pub async fn undo(
             state.sessions.forget_all(&undone.ended);
             Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), [Cookie::Session.delete(state.https)]))
         }
-        Err(error) => Err(invalid(error.downcast()?)),
+        Err(error) => {
+            let LinkRefused = error.downcast()?;
+            Err(invalid_token())
+        }
     }
-}
-
-fn invalid(_: LinkRefused) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-token", "The token is unknown, used or expired.")
 }

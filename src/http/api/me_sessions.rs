@@ -14,9 +14,14 @@ use uuid::Uuid;
 use crate::account::session;
 use crate::device;
 use crate::http::api::me::signed_in;
+use crate::http::api::me_account::must_be_fresh;
 use crate::http::extract::visitor::Visitor;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
+
+/// Who may not end any.
+const STALE: &str = "Nobody is signed in; or, with the code `password-needed`, the password was not shown lately: \
+    `POST /api/v1/me/proof` first";
 
 /// The sessions of a person.
 #[derive(Serialize, ToSchema)]
@@ -66,13 +71,13 @@ pub async fn list(State(state): State<Arc<AppState>>, visitor: Visitor) -> Resul
 /// Ends a session
 ///
 /// # Errors
-/// 401, 404 for none of the person's own, 503.
+/// 401, also if the password was not shown lately, 404 for none of the person's own, 503.
 #[utoipa::path(delete, path = "/api/v1/me/sessions/{id}",
     params(("id" = Uuid, Path, description = "the session", example = "0198c0de-7a4f-7c1e-9b11-0f4d8a6c2e71")),
     security(("session" = [])),
     responses(
         (status = 204, description = "Ended, on every node"),
-        (status = 401, description = "Nobody is signed in"),
+        (status = 401, description = STALE),
         (status = 404, description = "None of the person's own")))]
 pub async fn end(
     State(state): State<Arc<AppState>>,
@@ -82,6 +87,7 @@ pub async fn end(
     let signed_in = signed_in(&state, &visitor).await?;
     let unknown = || Problem::of(StatusCode::NOT_FOUND);
     let id: Uuid = id.parse().map_err(|_| unknown())?;
+    must_be_fresh(&state, &signed_in).await?;
     if !session::end(&state.accounts, signed_in.user.id, id).await? {
         return Err(unknown());
     }
@@ -92,12 +98,13 @@ pub async fn end(
 /// Ends all other sessions
 ///
 /// # Errors
-/// 401, 503.
+/// 401, also if the password was not shown lately, 503.
 #[utoipa::path(delete, path = "/api/v1/me/sessions", security(("session" = [])), responses(
     (status = 204, description = "All others are ended, on every node"),
-    (status = 401, description = "Nobody is signed in")))]
+    (status = 401, description = STALE)))]
 pub async fn end_others(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
     let signed_in = signed_in(&state, &visitor).await?;
+    must_be_fresh(&state, &signed_in).await?;
     let ended = session::end_others(&state.accounts, signed_in.user.id, signed_in.session).await?;
     state.sessions.forget_all(&ended);
     Ok(StatusCode::NO_CONTENT.into_response())

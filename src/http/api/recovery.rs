@@ -9,9 +9,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::account::disown::{self as account_disown, DisownRefused, Disowned};
 use crate::account::identity::address::AddressError;
-use crate::account::reset::{self as account_reset, ResetRefused, ResetRequest};
-use crate::http::api::schema::LIMITED;
+use crate::account::reset::{self as account_reset, PasswordSet, ResetRefused, ResetRequest};
+use crate::http::api::schema::{LIMITED, MailedToken, invalid_token};
 use crate::http::cookies::Cookie;
 use crate::http::extract::json::Json;
 use crate::http::extract::visitor::Visitor;
@@ -97,20 +98,47 @@ pub async fn reset(
     Json(given): Json<Reset>,
 ) -> Result<Response, Problem> {
     state.rate_limits.confirm.check(visitor.client.network)?;
-    match account_reset::reset(&state.accounts, &given.token, &given.password, visitor.origin.clone()).await {
-        Ok(ended) => {
+    match account_reset::reset(&state.accounts, &given.token, &given.password, visitor.browser(false)).await {
+        Ok(PasswordSet { ended, device }) => {
             state.sessions.forget_all(&ended);
             let deleted = [Cookie::Session, Cookie::Reset].map(|cookie| cookie.delete(state.https));
-            Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), deleted))
+            let device = device.map(|device| state.device_cookie(&device)).transpose()?;
+            Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), deleted.into_iter().chain(device)))
         }
         Err(error) => Err(match error.downcast()? {
-            ResetRefused::Invalid => Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid-token",
-                "The token is unknown, used or expired.",
-            ),
+            ResetRefused::Invalid => invalid_token(),
             ResetRefused::Weak(weakness) => Problem::of(StatusCode::UNPROCESSABLE_ENTITY)
                 .with_field("password", visitor.locale.text().get(field_errors::of_new_password(weakness))),
         }),
+    }
+}
+
+/// Says that a sign-in was somebody else's: ends its session, and asks for a link that sets a new password
+///
+/// The token is that of the link in the mail that warned of the sign-in. Safe to repeat.
+///
+/// # Errors
+/// 422 for a link that does not work, 429, 503.
+#[utoipa::path(post, path = "/api/v1/login/not-me",
+    request_body(content = MailedToken, example = json!({"token": "AZjA3npPfB6bEQ9NimwucQ"})),
+    responses(
+        (status = 204, description = "The session has ended, and a mail goes to the address of the account"),
+        (status = 422, description = "A link that does not work"),
+        (status = 429, description = LIMITED)))]
+pub async fn disown(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    Json(given): Json<MailedToken>,
+) -> Result<Response, Problem> {
+    state.rate_limits.confirm.check(visitor.client.network)?;
+    match account_disown::disown(&state.accounts, &given.token, visitor.locale.tag(), visitor.origin.clone()).await {
+        Ok(Disowned { session, browser }) => {
+            state.sessions.forget(session);
+            Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), [state.reset_cookie(&browser)?]))
+        }
+        Err(error) => {
+            let DisownRefused = error.downcast()?;
+            Err(invalid_token())
+        }
     }
 }

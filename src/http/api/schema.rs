@@ -1,15 +1,29 @@
 //! What several calls answer.
 
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::account::user::User;
-use crate::http::problem::FieldProblem;
+use crate::http::problem::{FieldProblem, Problem};
 
 /// What 429 means.
 pub(super) const LIMITED: &str = "Too many requests of this network";
+
+/// A link of a mail.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MailedToken {
+    /// From the link in the mail.
+    pub(super) token: String,
+}
+
+/// What 422 means of a link.
+pub(super) fn invalid_token() -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-token", "The token is unknown, used or expired.")
+}
 
 /// A person's account.
 #[derive(Serialize, ToSchema)]

@@ -97,6 +97,12 @@ impl Fields {
         if fields.is_empty() { Ok(taken) } else { Err(Reject::Unknown) }
     }
 
+    /// Takes out a field that is beside those of the form, if it is there.
+    pub(in crate::http::extract) fn take_optional(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(field, _)| field == name)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
     /// Reads `application/x-www-form-urlencoded` (WHATWG URL standard section 5.1), without its leniency towards bytes
     /// that are no text. A NUL in a value is a mistake of whoever reads the field to point out, as any other, so that the form
     /// comes back as it was typed.

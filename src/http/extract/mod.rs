@@ -2,6 +2,7 @@
 
 pub mod form;
 pub mod json;
+pub mod own_form;
 pub mod query;
 pub mod redirect;
 pub mod reject;

@@ -22,6 +22,8 @@ pub enum Reject {
     Repeated,
     /// A field that is not asked for (422).
     Unknown,
+    /// A form without the token of the session that sends it (403).
+    Token,
     /// JSON of another shape than asked for, or nested too deeply (422).
     Shape,
 }
@@ -36,6 +38,9 @@ impl From<Reject> for Problem {
             Reject::Nul => unprocessable("nul", "A text contains the character NUL."),
             Reject::Repeated => unprocessable("repeated-field", "A field is given more than once."),
             Reject::Unknown => unprocessable("unknown-field", "A field is not known here."),
+            Reject::Token => {
+                Self::new(StatusCode::FORBIDDEN, "form-token", "The form is not of this session: load its page again.")
+            }
             Reject::Shape => unprocessable("wrong-shape", "The fields are not of the expected types."),
         }
     }

@@ -11,7 +11,6 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::credentials::token::TokenHash;
 use crate::account::session;
 use crate::clock::Timestamp;
 use crate::device;
@@ -66,10 +65,10 @@ pub async fn events(State(state): State<Arc<AppState>>, visitor: Visitor, query:
     let Some(place) = state.live.admit(visitor.client) else { return Ok(live::nothing()) };
     let looked = state.live.watchers().before_look();
     let signed_in = match visitor.session {
-        Some(token) => session::peek(&state.accounts, token).await?.map(|signed_in| (token, signed_in)),
+        Some(token) => session::peek(&state.accounts, token).await?,
         None => None,
     };
-    let Some((token, signed_in)) = signed_in else {
+    let Some(signed_in) = signed_in else {
         let nobodys = state.live.watchers().watch(Uuid::nil(), looked);
         return Ok(live::stream(&state.live, place, nobodys, ended()?, Over));
     };
@@ -79,7 +78,7 @@ pub async fn events(State(state): State<Arc<AppState>>, visitor: Visitor, query:
     let mut told = Told {
         accounts: state.accounts.clone(),
         t: visitor.chosen_locale.or(own).unwrap_or(visitor.locale).text(),
-        token,
+        user: signed_in.user.id,
         session: signed_in.session,
         since,
         known: Vec::new(),
@@ -106,7 +105,8 @@ impl Source for Over {
 struct Told {
     accounts: Accounts,
     t: Text,
-    token: TokenHash,
+    user: Uuid,
+    /// Not its token, of which it gets another when the password is shown.
     session: Uuid,
     since: Timestamp,
     /// Sessions that began within the overlap before the last look.
@@ -117,11 +117,8 @@ impl Source for Told {
     async fn look(&mut self) -> anyhow::Result<Look> {
         let accounts = &self.accounts;
         let now = accounts.clock.now();
-        let signed_in = session::peek(accounts, self.token).await?;
-        let Some(signed_in) = signed_in.filter(|signed_in| signed_in.session == self.session) else {
-            return ended();
-        };
-        let begun = session::begun_since(accounts, signed_in.user.id, self.since - OVERLAP).await?;
+        let Some(until) = session::until(accounts, self.session).await? else { return ended() };
+        let begun = session::begun_since(accounts, self.user, self.since - OVERLAP).await?;
         let mut events = Vec::new();
         for one in begun.iter().filter(|one| one.id != self.session && !self.known.contains(&one.id)) {
             let device = device::words(self.t, &one.user_agent);
@@ -130,6 +127,6 @@ impl Source for Told {
         }
         self.known = begun.into_iter().map(|one| one.id).collect();
         self.since = now;
-        Ok(Look { events, again_in: (signed_in.until - now).to_std().ok(), is_last: false })
+        Ok(Look { events, again_in: (until - now).to_std().ok(), is_last: false })
     }
 }

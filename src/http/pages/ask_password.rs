@@ -13,7 +13,7 @@ pub(super) struct AskPasswordPage {
     pub(super) lead: String,
     /// Whose password it is: password managers look for the name beside it.
     pub(super) email: String,
-    pub(super) action: &'static str,
+    pub(super) action: String,
     pub(super) button: String,
     /// What is wrong; nothing of what was typed.
     pub(super) form: FormState,

@@ -9,7 +9,8 @@ use axum::response::Response;
 use crate::account::deletion;
 use crate::account::proof::WrongPassword;
 use crate::account::session::SignedIn;
-use crate::http::extract::form::{Fields, FormState};
+use crate::http::extract::form::FormState;
+use crate::http::extract::own_form::OwnFields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::notice::Notice;
 use crate::http::pages::ask_password::AskPasswordPage;
@@ -26,7 +27,7 @@ fn page(state: &AppState, visitor: &Visitor, signed_in: &SignedIn) -> AskPasswor
         title: page.t.get("delete-title"),
         lead: page.t.args("delete-lead", &[("span", &grace)]),
         email: signed_in.user.email.clone(),
-        action: links::ACCOUNT_DELETE,
+        action: links::ACCOUNT_DELETE.to_owned(),
         button: page.t.get("delete-submit"),
         form: FormState::default(),
         page,
@@ -49,7 +50,11 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor) -> Resul
 ///
 /// # Errors
 /// 429 for a network that guesses, 503 when too many passwords are being hashed or the database is away.
-pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
+pub async fn submit(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    OwnFields(fields): OwnFields,
+) -> Result<Response, Problem> {
     let [current] = fields.take(["current_password"])?;
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
     state.rate_limits.login.check(visitor.client.network)?;
@@ -69,7 +74,11 @@ pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields
 ///
 /// # Errors
 /// When the database is away.
-pub async fn undo(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
+pub async fn undo(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    OwnFields(fields): OwnFields,
+) -> Result<Response, Problem> {
     let [] = fields.take([])?;
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(links::LOGIN, [])) };
     deletion::call_off(&state.accounts, signed_in.user.id, visitor.origin.clone()).await?;

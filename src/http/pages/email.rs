@@ -9,13 +9,15 @@ use axum::response::Response;
 
 use crate::account::change_email::{self, EmailErrors, Waiting};
 use crate::account::session::SignedIn;
-use crate::http::extract::form::{Fields, FormState};
+use crate::http::extract::form::FormState;
+use crate::http::extract::own_form::OwnFields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::field_errors;
 use crate::http::pages::delivery::{self, Delivery, Words};
+use crate::http::pages::language;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
-use crate::http::response::{html, see_other};
+use crate::http::response::{html, see_other, with_cookies};
 use crate::http::state::AppState;
 use crate::links;
 
@@ -41,6 +43,7 @@ impl EmailPage {
         form: FormState,
     ) -> Result<EmailPage, Problem> {
         let page = Page::of(state, visitor, links::ACCOUNT, Some(&signed_in));
+        let page = Page { form: Some(links::ACCOUNT_EMAIL), ..page };
         let waiting = change_email::waiting(&state.accounts, signed_in.user.id).await?;
         let words = Words::new(state, visitor, page.t);
         let waiting = waiting.map(|Waiting { email, delivery }| {
@@ -90,13 +93,22 @@ pub async fn events(State(state): State<Arc<AppState>>, visitor: Visitor) -> Res
     delivery::events(&state, &visitor, read).await
 }
 
-/// POST /account/email: 303 back, where the mail is waited for; or 422 with the form as typed.
+/// POST /account/email: 303 back, where the mail is waited for; or 422 with the form as typed. With a `locale`, the form as typed in
+/// that language, and nothing else.
 ///
 /// # Errors
 /// 429 for a network that guesses, 503 when too many passwords are being hashed or the database is away.
-pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
-    let [email, current] = fields.take(["email", "current_password"])?;
+pub async fn submit(
+    State(state): State<Arc<AppState>>,
+    mut visitor: Visitor,
+    OwnFields(fields): OwnFields,
+) -> Result<Response, Problem> {
+    let [email, current, locale] = fields.take(["email", "current_password", "locale"])?;
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
+    if let Some(cookie) = language::switch(&state, &mut visitor, &locale).await? {
+        let page = EmailPage::of(&state, &visitor, signed_in, FormState::of([("email", email)])).await?;
+        return Ok(with_cookies(html(StatusCode::OK, &page)?, [cookie]));
+    }
     state.rate_limits.login.check(visitor.client.network)?;
     match change_email::request(&state.accounts, &signed_in, &email, &current, visitor.origin.clone()).await {
         Ok(()) => Ok(see_other(links::ACCOUNT_EMAIL, [])),

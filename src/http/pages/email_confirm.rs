@@ -12,7 +12,7 @@ use crate::http::extract::query::Query;
 use crate::http::extract::visitor::Visitor;
 use crate::http::notice::Notice;
 use crate::http::pages::layout::Page;
-use crate::http::pages::link::{Button, LinkPage, frame};
+use crate::http::pages::link::{Button, LinkPage, Next, frame};
 use crate::http::problem::Problem;
 use crate::http::response::see_other;
 use crate::http::state::AppState;
@@ -31,11 +31,11 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Q
         LinkStep::Button => {
             let (title, lead) = (t.get("email-confirm-title"), t.get("email-confirm-lead"));
             let button = Button { action: links::EMAIL_CONFIRM, token, text: t.get("email-confirm-submit") };
-            LinkPage { page, title, lead, about, button: Some(button) }.response(StatusCode::OK)
+            LinkPage { page, title, lead, about, next: Next::Press(button) }.response(StatusCode::OK)
         }
         LinkStep::Done => {
             let (title, lead) = (t.get("email-done-title"), t.get("confirmed-lead"));
-            LinkPage { page, title, lead, about, button: None }.response(StatusCode::OK)
+            LinkPage { page, title, lead, about, next: Next::Account }.response(StatusCode::OK)
         }
         LinkStep::Invalid => invalid(page, StatusCode::NOT_FOUND),
     }

@@ -13,7 +13,7 @@ use crate::http::extract::query::Query;
 use crate::http::extract::visitor::Visitor;
 use crate::http::notice::Notice;
 use crate::http::pages::layout::Page;
-use crate::http::pages::link::{Button, LinkPage, frame};
+use crate::http::pages::link::{Button, LinkPage, Next, frame};
 use crate::http::problem::Problem;
 use crate::http::response::see_other;
 use crate::http::state::AppState;
@@ -31,8 +31,8 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Q
         return invalid(page, StatusCode::NOT_FOUND);
     }
     let (title, lead) = (page.t.get("email-undo-title"), page.t.get("email-undo-lead"));
-    let button = Some(Button { action: links::EMAIL_UNDO, token, text: page.t.get("email-undo-submit") });
-    LinkPage { page, title, lead, about: former, button }.response(StatusCode::OK)
+    let next = Next::Press(Button { action: links::EMAIL_UNDO, token, text: page.t.get("email-undo-submit") });
+    LinkPage { page, title, lead, about: former, next }.response(StatusCode::OK)
 }
 
 /// POST /email/undo: 303 to the page that sets a new password, every session ended; or 422 for a link that does not work.

@@ -10,12 +10,13 @@ use axum::response::Response;
 use crate::account::proof::{self, WrongPassword};
 use crate::account::session::SignedIn;
 use crate::http::export;
-use crate::http::extract::form::{Fields, FormState};
+use crate::http::extract::form::FormState;
+use crate::http::extract::own_form::OwnFields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::pages::ask_password::AskPasswordPage;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
-use crate::http::response::{html, see_other};
+use crate::http::response::{html, see_other, with_cookies};
 use crate::http::state::AppState;
 use crate::links;
 
@@ -25,7 +26,7 @@ fn page(state: &AppState, visitor: &Visitor, signed_in: &SignedIn) -> AskPasswor
         title: page.t.get("export-title"),
         lead: page.t.get("export-lead"),
         email: signed_in.user.email.clone(),
-        action: links::ACCOUNT_EXPORT,
+        action: links::ACCOUNT_EXPORT.to_owned(),
         button: page.t.get("export-submit"),
         form: FormState::default(),
         page,
@@ -55,12 +56,19 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor) -> Resul
 ///
 /// # Errors
 /// 429 for a network that guesses, 503 when too many passwords are being hashed or the database is away.
-pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
+pub async fn submit(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    OwnFields(fields): OwnFields,
+) -> Result<Response, Problem> {
     let [current] = fields.take(["current_password"])?;
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
     state.rate_limits.login.check(visitor.client.network)?;
     match proof::prove(&state.accounts, &signed_in, &current).await {
-        Ok(()) => file(&state, signed_in).await,
+        Ok(new) => {
+            let session = state.session_cookie(&new, visitor.session)?;
+            Ok(with_cookies(file(&state, signed_in).await?, [session]))
+        }
         Err(error) => {
             let WrongPassword = error.downcast()?;
             html(StatusCode::UNPROCESSABLE_ENTITY, &page(&state, &visitor, &signed_in).refused())

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::account::session::SignedIn;
+use crate::http::extract::own_form;
 use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
 use crate::http::state::AppState;
@@ -19,6 +20,8 @@ pub struct Page {
     pub signed_in: Option<String>,
     /// The account of that person: the page's script knows by it whose page this is.
     pub account: Option<Uuid>,
+    /// The token that the forms of that person carry.
+    pub csrf: Option<String>,
     /// The path of the page, to mark it in the navigation. A page without one does not know who looks at it, and has none.
     pub path: &'static str,
     /// Where the reader is, to come back to after choosing another language.
@@ -41,6 +44,7 @@ impl Page {
             lang: locale.tag(),
             signed_in: None,
             account: None,
+            csrf: None,
             path,
             here,
             form: None,
@@ -65,6 +69,7 @@ impl Page {
         Page {
             signed_in: signed_in.map(|signed_in| signed_in.user.name.clone()),
             account: signed_in.map(|signed_in| signed_in.user.id),
+            csrf: signed_in.map(|signed_in| own_form::token(&state.accounts.keys, signed_in.session)),
             here: visitor.here.clone(),
             demo_mailbox: state.mailbox().is_some() && visitor.is_local,
             notice: visitor.notice.map(|notice| notice.text(locale.text())),

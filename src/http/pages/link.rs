@@ -21,8 +21,18 @@ pub(super) struct LinkPage {
     pub(super) lead: String,
     /// An address that it is about.
     pub(super) about: Option<String>,
-    /// What can be pressed; none where there is nothing left to do.
-    pub(super) button: Option<Button>,
+    /// What can be pressed, or where to go from here.
+    pub(super) next: Next,
+}
+
+/// What there is to do on the page.
+pub(super) enum Next {
+    /// The button.
+    Press(Button),
+    /// Nothing but to go on to the account.
+    Account,
+    /// To ask for a link to a new password, or to sign in.
+    NewPassword,
 }
 
 /// What is posted, and where.
@@ -44,7 +54,12 @@ impl LinkPage {
     /// The page of a link that does not work: one whether it is unknown, used or expired (ASVS 6.3.8).
     pub(super) fn invalid(page: Page, lead: String) -> Self {
         let title = page.t.get("confirm-invalid-title");
-        LinkPage { page, title, lead, about: None, button: None }
+        LinkPage { page, title, lead, about: None, next: Next::Account }
+    }
+
+    /// The same of a link to a new password.
+    pub(super) fn invalid_password(page: Page, lead: String) -> Self {
+        LinkPage { next: Next::NewPassword, ..Self::invalid(page, lead) }
     }
 
     pub(super) fn response(&self, status: StatusCode) -> Result<Response, Problem> {

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::http::cookies::Cookie;
-use crate::http::extract::form::Fields;
+use crate::http::extract::own_form::OwnFields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::problem::Problem;
 use crate::http::response::{CLEAR_SITE_DATA, see_other};
@@ -17,7 +17,11 @@ use crate::links;
 ///
 /// # Errors
 /// When the database is away: the session lives, and the person is told so.
-pub async fn logout(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
+pub async fn logout(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    OwnFields(fields): OwnFields,
+) -> Result<Response, Problem> {
     let [] = fields.take([])?;
     if let Some(token) = visitor.session {
         state.sessions.revoke(&state.accounts, token).await?;

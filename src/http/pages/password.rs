@@ -9,7 +9,8 @@ use axum::response::Response;
 
 use crate::account::change_password::{self, PasswordChanged, PasswordErrors};
 use crate::account::session::SignedIn;
-use crate::http::extract::form::{Fields, FormState};
+use crate::http::extract::form::FormState;
+use crate::http::extract::own_form::OwnFields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::field_errors;
 use crate::http::notice::Notice;
@@ -49,7 +50,11 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor) -> Resul
 ///
 /// # Errors
 /// 429 for a network that guesses, 503 when too many passwords are being hashed or the database is away.
-pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
+pub async fn submit(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    OwnFields(fields): OwnFields,
+) -> Result<Response, Problem> {
     let [current, password] = fields.take(["current_password", "password"])?;
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
     state.rate_limits.login.check(visitor.client.network)?;

@@ -8,7 +8,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::account::profile::{self, ProfileChange, ProfileErrors};
-use crate::http::extract::form::{Fields, FormState};
+use crate::http::extract::form::FormState;
+use crate::http::extract::own_form::OwnFields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::field_errors;
 use crate::http::notice::Notice;
@@ -41,7 +42,11 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor) -> Resul
 ///
 /// # Errors
 /// 429 for a network that asks too often, 503 when the database is away.
-pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields: Fields) -> Result<Response, Problem> {
+pub async fn submit(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    OwnFields(fields): OwnFields,
+) -> Result<Response, Problem> {
     let [name, locale] = fields.take(["name", "locale"])?;
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
     state.rate_limits.login.check(visitor.client.network)?;

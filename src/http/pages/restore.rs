@@ -13,7 +13,7 @@ use crate::http::extract::visitor::Visitor;
 use crate::http::notice::Notice;
 use crate::http::pages::format;
 use crate::http::pages::layout::Page;
-use crate::http::pages::link::{Button, LinkPage, frame};
+use crate::http::pages::link::{Button, LinkPage, Next, frame};
 use crate::http::problem::Problem;
 use crate::http::response::see_other;
 use crate::http::state::AppState;
@@ -32,8 +32,8 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Q
     };
     let title = page.t.get("restore-title");
     let lead = page.t.args("restore-lead", &[("moment", &format::moment(page.t, deletes_at))]);
-    let button = Some(Button { action: links::ACCOUNT_RESTORE, token, text: page.t.get("restore-submit") });
-    LinkPage { page, title, lead, about: Some(user.email), button }.response(StatusCode::OK)
+    let next = Next::Press(Button { action: links::ACCOUNT_RESTORE, token, text: page.t.get("restore-submit") });
+    LinkPage { page, title, lead, about: Some(user.email), next }.response(StatusCode::OK)
 }
 
 /// POST /account/restore: 303 to `/account`; or 422 for a link that does not work.

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use chrono::SecondsFormat;
 use uuid::Uuid;
 
-use crate::account::session::{self, SessionSummary};
+use crate::account::proof::{self, WrongPassword};
+use crate::account::session::{self, SessionSummary, SignedIn};
 use crate::device;
-use crate::http::extract::form::Fields;
+use crate::http::extract::form::FormState;
+use crate::http::extract::own_form::OwnFields;
+use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
 use crate::http::notice::Notice;
 use crate::http::pages::account_events::Live;
+use crate::http::pages::ask_password::AskPasswordPage;
 use crate::http::pages::format;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
@@ -80,37 +84,104 @@ fn row(t: Text, one: SessionSummary, present: Uuid) -> SessionRow {
     }
 }
 
+/// Which sessions are to end.
+#[derive(Clone, Copy)]
+enum Ending {
+    One(Uuid),
+    Others,
+}
+
+impl Ending {
+    fn action(self) -> String {
+        match self {
+            Ending::One(id) => links::end_session(&id.to_string()),
+            Ending::Others => links::END_OTHER_SESSIONS.to_owned(),
+        }
+    }
+
+    fn button(self, t: Text) -> String {
+        match self {
+            Ending::One(_) => t.get("sessions-end"),
+            Ending::Others => t.get("sessions-end-others"),
+        }
+    }
+}
+
+/// Ends sessions once the password was shown: lately, or with this form. Otherwise a form that asks for it comes back. Whoever sits
+/// down at a browser that was left open signs nobody out elsewhere (OWASP ASVS 7.5.2).
+async fn proved(
+    state: &AppState,
+    visitor: &Visitor,
+    signed_in: &SignedIn,
+    current: &str,
+    ending: Ending,
+) -> Result<Result<Option<HeaderValue>, Response>, Problem> {
+    if proof::is_fresh(&state.accounts, signed_in.session).await? {
+        return Ok(Ok(None));
+    }
+    let mut page = Page::of(state, visitor, links::ACCOUNT, Some(signed_in));
+    page.here = Target::parse(links::ACCOUNT_SESSIONS);
+    let ask = AskPasswordPage {
+        title: page.t.get("sessions-title"),
+        lead: page.t.get("sessions-ask-lead"),
+        email: signed_in.user.email.clone(),
+        action: ending.action(),
+        button: ending.button(page.t),
+        form: FormState::default(),
+        page,
+    };
+    if current.is_empty() {
+        return Ok(Err(html(StatusCode::OK, &ask)?));
+    }
+    state.rate_limits.login.check(visitor.client.network)?;
+    match proof::prove(&state.accounts, signed_in, current).await {
+        Ok(new) => Ok(Ok(Some(state.session_cookie(&new, visitor.session)?))),
+        Err(error) => {
+            let WrongPassword = error.downcast()?;
+            Ok(Err(html(StatusCode::UNPROCESSABLE_ENTITY, &ask.refused())?))
+        }
+    }
+}
+
 /// POST /account/sessions/{id}/end: 303 back; the session is gone on every node. One that is gone already, or somebody else's, is no
-/// error: there is nothing left to do.
+/// error: there is nothing left to do. Where the password was not shown lately, a form that asks for it.
 ///
 /// # Errors
-/// When the database is away.
+/// 429 for a network that guesses, 503 when too many passwords are being hashed or the database is away.
 pub async fn end(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,
     Path(id): Path<String>,
-    fields: Fields,
+    OwnFields(fields): OwnFields,
 ) -> Result<Response, Problem> {
-    let [] = fields.take([])?;
+    let [current] = fields.take(["current_password"])?;
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(links::LOGIN, [])) };
     let id: Uuid = id.parse().map_err(|_| Problem::of(StatusCode::NOT_FOUND))?;
+    let renewed = match proved(&state, &visitor, &signed_in, &current, Ending::One(id)).await? {
+        Ok(renewed) => renewed,
+        Err(asked) => return Ok(asked),
+    };
     session::end(&state.accounts, signed_in.user.id, id).await?;
     state.sessions.forget(id);
-    Ok(see_other(links::ACCOUNT_SESSIONS, [Notice::SessionEnded.cookie(state.https)?]))
+    Ok(see_other(links::ACCOUNT_SESSIONS, renewed.into_iter().chain([Notice::SessionEnded.cookie(state.https)?])))
 }
 
-/// POST /account/sessions/end-others: 303 back.
+/// POST /account/sessions/end-others: 303 back. Where the password was not shown lately, a form that asks for it.
 ///
 /// # Errors
-/// When the database is away.
+/// As [`end`].
 pub async fn end_others(
     State(state): State<Arc<AppState>>,
     visitor: Visitor,
-    fields: Fields,
+    OwnFields(fields): OwnFields,
 ) -> Result<Response, Problem> {
-    let [] = fields.take([])?;
+    let [current] = fields.take(["current_password"])?;
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(links::LOGIN, [])) };
+    let renewed = match proved(&state, &visitor, &signed_in, &current, Ending::Others).await? {
+        Ok(renewed) => renewed,
+        Err(asked) => return Ok(asked),
+    };
     let ended = session::end_others(&state.accounts, signed_in.user.id, signed_in.session).await?;
     state.sessions.forget_all(&ended);
-    Ok(see_other(links::ACCOUNT_SESSIONS, [Notice::SessionsEnded.cookie(state.https)?]))
+    Ok(see_other(links::ACCOUNT_SESSIONS, renewed.into_iter().chain([Notice::SessionsEnded.cookie(state.https)?])))
 }

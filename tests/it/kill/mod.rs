@@ -13,6 +13,7 @@ mod crashes;
 mod disks;
 mod failover;
 mod failpoints;
+mod guesses;
 mod logs;
 mod migrating;
 mod oversized;

@@ -198,7 +198,7 @@ async fn a_page_of_another_site_can_post_nothing(app: TestApp) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guesses_at_links_are_limited_by_network() {
+async fn item_45_guesses_at_links_are_limited_by_network() {
     let app = TestApp::start_with(Stack::Small, |options| {
         options.config.http.limits = true;
         options.config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];

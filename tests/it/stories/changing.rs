@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bellhop::event::{Event, Origin, Refusal};
+use bellhop::messaging::outbox;
 use serde_json::json;
 
 use crate::support::app::{
@@ -9,11 +11,13 @@ use crate::support::app::{
 };
 
 on_both_stacks!(
-    an_address_changes_by_the_link_in_its_mail_and_the_former_one_is_told,
+    item_48_an_address_changes_by_the_link_in_its_mail_and_the_former_one_is_told,
+    item_48_of_two_changes_at_once_only_the_address_whose_link_was_pressed_wins,
     the_former_address_undoes_it_whatever_came_after,
     nothing_tells_whether_the_new_address_is_taken,
     a_link_ends_with_its_time_with_a_later_wish_and_with_its_use,
     an_account_is_deleted_after_its_grace_with_all_that_is_known_of_its_person,
+    what_was_under_way_when_an_account_was_deleted_brings_nothing_back,
     a_deletion_is_called_off_here_by_its_link_and_by_signing_in,
     who_has_not_confirmed_is_reminded_once_and_forgotten_after_a_week,
     nobody_is_reminded_of_what_is_done_or_overtaken,
@@ -46,7 +50,7 @@ async fn activity(client: &HttpClient) -> Vec<String> {
     activity["items"].as_array().unwrap().iter().map(|row| row["type"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn an_address_changes_by_the_link_in_its_mail_and_the_former_one_is_told(app: TestApp) {
+async fn item_48_an_address_changes_by_the_link_in_its_mail_and_the_former_one_is_told(app: TestApp) {
     let ann = app.signed_in_client(ANN).await;
     let wrong = [("email", "nobody"), ("current_password", OTHER_PASSWORD)];
     let wrong = ann.post("/account/email", &wrong).await;
@@ -92,6 +96,37 @@ async fn an_address_changes_by_the_link_in_its_mail_and_the_former_one_is_told(a
         let dump = app.dump(table).await;
         assert!(!dump.contains(&token.to_lowercase()), "the token is in the mail alone, not in {table}");
         assert!(table != "outbox" || !dump.contains("@example.net"), "no address in an event");
+    }
+}
+
+/// Asked for at the same time, and both links pressed at the same time, as often as chance may have it otherwise.
+async fn item_48_of_two_changes_at_once_only_the_address_whose_link_was_pressed_wins(app: TestApp) {
+    let ann = app.signed_in_client(ANN).await;
+    for round in 0..8 {
+        let wishes = ["one", "two"].map(|name| format!("{name}{round}@example.net"));
+        let (first, second) = tokio::join!(ask(&ann, &wishes[0]), ask(&ann, &wishes[1]));
+        assert_eq!((first.status, second.status), (303, 303));
+        app.settle().await;
+        // whichever came first may have been overtaken before its mail went
+        let mut links = Vec::new();
+        for wish in &wishes {
+            let link = app.mails_to(wish).await.iter().find_map(Letter::token);
+            links.extend(link.map(|token| (wish, token)));
+        }
+        assert!(!links.is_empty());
+        let press = links.iter().map(|(wish, token)| {
+            let client = app.client();
+            async move { (wish, client.post("/email/confirm", &[("token", token)]).await.status) }
+        });
+        let pressed = futures_util::future::join_all(press).await;
+        let won: Vec<&String> = pressed.iter().filter(|(_, status)| *status == 303).map(|(wish, _)| **wish).collect();
+        assert!(pressed.iter().all(|(_, status)| [303, 422].contains(status)), "{pressed:?}");
+        assert_eq!(won.len(), 1, "{pressed:?}");
+        within("this session to know", async || email_of(&ann).await.as_ref() == Some(won[0])).await;
+        let lost = wishes.iter().find(|wish| *wish != won[0]).unwrap();
+        assert_eq!(app.client().login(lost, PASSWORD).await.status, 422, "nobody has it");
+        assert_eq!(app.client().login(won[0], PASSWORD).await.status, 303);
+        app.settle().await;
     }
 }
 
@@ -154,8 +189,11 @@ async fn nothing_tells_whether_the_new_address_is_taken(app: TestApp) {
             ann.get("/account/email").await.body.replace(email, "ADDRESS").replace(&format!("ann.{email}"), "ANN");
         let page = page.replace("ann.ADDRESS", "ANN");
         // whose page it is
-        let page: String =
-            page.lines().filter(|line| !line.contains("data-account")).map(|line| format!("{line}\n")).collect();
+        let page: String = page
+            .lines()
+            .filter(|line| !line.contains("data-account") && !line.contains("\"csrf\""))
+            .map(|line| format!("{line}\n"))
+            .collect();
         // it is later for each of them
         let timeless = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "0");
         let status = ann.get("/account/email/status").await.body;
@@ -246,6 +284,49 @@ async fn an_account_is_deleted_after_its_grace_with_all_that_is_known_of_its_per
     app.signed_in_client(ANN).await;
     assert!(app.dump("users").await.contains("bob@example.org"));
     drop(bob);
+}
+
+/// A sign-in that was refused while the account was there, and whose row is written when it is there no more, or at that moment.
+async fn what_was_under_way_when_an_account_was_deleted_brings_nothing_back(app: TestApp) {
+    let ann = app.signed_in_client(ANN).await;
+    let user: uuid::Uuid = ann.get("/api/v1/me").await.json()["user"]["id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(delete(&ann).await.status, 303);
+    app.settle().await;
+    app.clock().advance(app.app.accounts.lifetimes.deletion_grace);
+    app.settle().await;
+    let origin = |ip: &str| Origin { ip: ip.parse().unwrap(), user_agent: "late/1".to_owned() };
+    let late = Event::LoginFailed {
+        user: Some(user),
+        attempted: "0123456789abcdef0123456789abcdef".to_owned(),
+        reason: Refusal::WrongPassword,
+        origin: origin("198.51.100.9"),
+    };
+    let stranger = Event::LoginFailed {
+        user: None,
+        attempted: "fedcba9876543210fedcba9876543210".to_owned(),
+        reason: Refusal::UnknownAddress,
+        origin: origin("198.51.100.8"),
+    };
+    let mut tx = app.db().begin().await.unwrap();
+    for event in [&late, &stranger] {
+        outbox::append(&mut tx, app.clock(), event).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    app.settle().await;
+    let log = app.dump("login_log").await;
+    let rows: Vec<&str> = log.lines().filter(|row| row.contains("login.failed")).collect();
+    assert_eq!(rows.len(), 2, "{log}");
+    for personal in ["198.51.100.9", "0123456789abcdef0123456789abcdef"] {
+        assert!(!log.contains(personal), "{personal}: {log}");
+    }
+    assert!(log.contains("198.51.100.8") && log.contains("fedcba9876543210"), "nobody's stays as it is: {log}");
+    // one that was written while the account went
+    let mut tx = app.db().begin().await.unwrap();
+    tx.query("update login_log set ip = '198.51.100.9' where user_id = $1").bind(user).execute().await.unwrap();
+    outbox::append(&mut tx, app.clock(), &Event::UserDeleted { user }).await.unwrap();
+    tx.commit().await.unwrap();
+    app.settle().await;
+    assert!(!app.dump("login_log").await.contains("198.51.100.9"));
 }
 
 async fn a_deletion_is_called_off_here_by_its_link_and_by_signing_in(app: TestApp) {
@@ -353,6 +434,9 @@ async fn everything_is_taken_along_by_who_shows_the_password(app: TestApp) {
     assert_eq!((&all["account"]["email"], &all["account"]["name"]), (&json!(ANN), &json!("Ann")));
     assert_eq!(all["sessions"].as_array().unwrap().len(), 1);
     assert_eq!(all["email_changes"][0]["email"], json!(NEW));
+    assert_eq!(all["devices"].as_array().unwrap().len(), 2, "its cookie, and its program and network");
+    assert!(all["devices"][0]["mark"].as_str().unwrap().len() == 64 && all["devices"][0]["seen_at"].is_string());
+    assert_eq!(all["warned_sign_ins"], json!([]));
     assert_eq!(all["activity"].as_array().unwrap().len(), 4, "{all}");
     assert!(!file.body.contains("argon2") && !file.body.contains("password_hash"), "{}", file.body);
     // later it asks first

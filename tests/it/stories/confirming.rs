@@ -14,7 +14,8 @@ on_both_stacks!(
     a_link_makes_one_account_however_many_press_at_once,
     looking_at_a_link_does_not_use_it,
     a_link_lives_a_day_from_the_moment_its_mail_is_sent,
-    unknown_expired_and_malformed_links_get_one_answer,
+    item_45_unknown_expired_and_malformed_links_get_one_answer,
+    item_45_a_link_of_any_kind_that_does_not_work_gets_one_answer,
     a_link_that_was_used_says_so_to_who_has_it,
     a_second_press_of_the_same_browser_signs_in_like_the_first,
     a_link_whose_account_is_gone_makes_no_other,
@@ -118,7 +119,7 @@ async fn a_link_lives_a_day_from_the_moment_its_mail_is_sent(app: TestApp) {
     assert_eq!(late.post("/confirm", &[("token", &late_token)]).await.status, 422);
 }
 
-async fn unknown_expired_and_malformed_links_get_one_answer(app: TestApp) {
+async fn item_45_unknown_expired_and_malformed_links_get_one_answer(app: TestApp) {
     let (used, expired) = (app.client(), app.client());
     used.register("used@example.org", PASSWORD, "Ann").await;
     let used_token = token_for(&app, "used@example.org").await;
@@ -139,16 +140,87 @@ async fn unknown_expired_and_malformed_links_get_one_answer(app: TestApp) {
 /// Looking at a link and pressing its button: statuses and pages, but for the way back from choosing a language, which has
 /// the link in it.
 async fn client_answers(app: &TestApp, token: &str) -> (u16, String, u16, String) {
+    answers_of(app, "/confirm", &[("token", token), ("password", PASSWORD)]).await
+}
+
+/// The same of any page behind a link.
+async fn answers_of(app: &TestApp, path: &str, fields: &[(&str, &str)]) -> (u16, String, u16, String) {
     let client = app.client();
-    let page = client.get(&format!("/confirm?token={token}")).await;
-    let pressed = client.post("/confirm", &[("token", token), ("password", PASSWORD)]).await;
-    let next = page.body.split("name=\"next\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
-    let body = page.body.replacen(next.expect("the way back"), "/confirm?token=", 1);
-    (page.status, body, pressed.status, pressed.body)
+    let without_way_back = |body: String| {
+        let next = body.split("name=\"next\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        body.replacen(next.expect("the way back"), "", 1)
+    };
+    let page = client.get(&format!("{path}?token={}", fields[0].1)).await;
+    let pressed = client.post(path, fields).await;
+    (page.status, without_way_back(page.body), pressed.status, without_way_back(pressed.body))
+}
+
+/// Of each kind: one that was used, overtaken or called off, that has expired, that nobody was sent, that is none.
+async fn item_45_a_link_of_any_kind_that_does_not_work_gets_one_answer(app: TestApp) {
+    let email = "ann@example.org";
+    let ann = app.signed_in_client(email).await;
+    let link = async |to: &str, path: &str| {
+        app.settle().await;
+        let mails = app.mails_to(to).await;
+        mails.iter().rev().find(|mail| mail.text.contains(path)).and_then(Letter::token).expect("a mail with a link")
+    };
+    // a sign-in that its person was warned of
+    let stranger = app.client();
+    let login = stranger.posting("/login").header("user-agent", "another/1");
+    stranger.send(login.form(&[("email", email), ("password", PASSWORD)])).await;
+    let not_me = link(email, "/login/not-me").await;
+    // a deletion, called off
+    assert_eq!(ann.post("/account/delete", &[("current_password", PASSWORD)]).await.status, 303);
+    let restore = link(email, "/account/restore").await;
+    assert_eq!(ann.post("/account/restore", &[("token", &restore)]).await.status, 303);
+    // a change of the address, overtaken; another, undone
+    let change = async |to: &str| {
+        let fields = [("email", to), ("current_password", PASSWORD)];
+        assert_eq!(ann.post("/account/email", &fields).await.status, 303);
+        link(to, "/email/confirm").await
+    };
+    let overtaken = change("one@example.net").await;
+    let moved = change("two@example.net").await;
+    assert_eq!(ann.post("/email/confirm", &[("token", &moved)]).await.status, 303);
+    let undo = link(email, "/email/undo").await;
+    assert_eq!(ann.post("/email/undo", &[("token", &undo)]).await.status, 303);
+    // a forgotten password, set; another request, whose link lives until its time is over
+    let forgot = async || {
+        assert_eq!(app.client().post("/forgot", &[("email", email)]).await.status, 303);
+        link(email, "/reset").await
+    };
+    let used = forgot().await;
+    let fields = [("token", used.as_str()), ("password", OTHER_PASSWORD)];
+    assert_eq!(app.client().post("/reset", &fields).await.status, 303);
+    let reset = forgot().await;
+    assert_eq!(app.client().get(&format!("/reset?token={reset}")).await.status, 200);
+    assert_eq!(app.client().get(&format!("/login/not-me?token={not_me}")).await.status, 200);
+    app.clock().advance(Duration::from_hours(31 * 24));
+    for (path, tokens) in [
+        ("/reset", [used, reset]),
+        ("/email/confirm", [overtaken, moved]),
+        ("/email/undo", [undo.clone(), undo]),
+        ("/account/restore", [restore.clone(), restore]),
+        ("/login/not-me", [not_me.clone(), not_me]),
+    ] {
+        let [one, other] = tokens;
+        let unknown = format!("{}{}", if one.starts_with('A') { "B" } else { "A" }, &one[1..]);
+        let forged = format!("{}{}", &one[..40], "A".repeat(26));
+        let mut fields = vec![("token", other.as_str())];
+        // with a password that may be chosen, where one is asked for
+        fields.extend((path == "/reset").then_some(("password", "copper lantern orchid meadow")));
+        let wanted = answers_of(&app, path, &fields).await;
+        assert_eq!((wanted.0, wanted.2), (404, 422), "{path}");
+        for token in [one.as_str(), &unknown, &forged, "", "x", "\u{1f6ce}"] {
+            fields[0].1 = token;
+            assert_eq!(answers_of(&app, path, &fields).await, wanted, "{path} {token}");
+        }
+    }
+    app.settle().await;
 }
 
 /// F4: in the browser that is signed in, in another one, by the link of another mail; a stranger's guess is in
-/// [`unknown_expired_and_malformed_links_get_one_answer`].
+/// [`item_45_unknown_expired_and_malformed_links_get_one_answer`].
 async fn a_link_that_was_used_says_so_to_who_has_it(app: TestApp) {
     let client = app.client();
     client.register("ann@example.org", PASSWORD, "Ann").await;

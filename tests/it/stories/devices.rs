@@ -13,8 +13,9 @@ use uuid::Uuid;
 use crate::support::app::{Answer, HttpClient, Letter, OTHER_PASSWORD, PASSWORD, TestApp, on_both_stacks};
 
 on_both_stacks!(
-    a_sign_in_by_a_new_device_is_told_once_and_can_be_disowned,
-    a_sign_in_after_many_refusals_is_told,
+    item_20_a_sign_in_by_a_new_device_is_told_once_and_can_be_disowned,
+    item_20_a_sign_in_after_many_refusals_is_told,
+    item_20_every_change_of_a_password_or_an_address_is_told_once,
     who_has_signed_in_with_nothing_yet_is_told_nothing,
     somebody_who_knows_the_password_cannot_fill_the_mailbox,
     a_session_that_is_kept_has_no_idle_limit_and_one_that_is_not_ends_with_the_browser,
@@ -39,7 +40,7 @@ async fn is_in(client: &HttpClient) -> bool {
     client.get("/api/v1/me").await.status == 200
 }
 
-async fn a_sign_in_by_a_new_device_is_told_once_and_can_be_disowned(app: TestApp) {
+async fn item_20_a_sign_in_by_a_new_device_is_told_once_and_can_be_disowned(app: TestApp) {
     let ann = app.signed_in_client("ann@example.org").await;
     assert_eq!(login(&ann, "", PASSWORD).await.status, 303);
     assert!(warnings(&app).await.is_empty(), "the browser that confirmed");
@@ -92,6 +93,10 @@ async fn a_sign_in_by_a_new_device_is_told_once_and_can_be_disowned(app: TestApp
         assert_eq!((answer.status, answer.header("location")), (303, "/forgot/sent"));
         assert!(!is_in(&third).await, "it is signed out");
     }
+    // a program does it too
+    let said = reader.post_json("/api/v1/login/not-me", &json!({ "token": token })).await;
+    assert_eq!(said.status, 204, "{}", said.body);
+    assert!(!said.cookie("bellhop-reset").is_empty());
     assert!(is_in(&ann).await, "nobody else is");
     assert!(reader.get("/forgot/sent").await.body.contains("ann@example.org"));
     app.settle().await;
@@ -107,13 +112,15 @@ async fn a_sign_in_by_a_new_device_is_told_once_and_can_be_disowned(app: TestApp
     for wrong in [String::new(), token[..65].to_owned(), token.replacen(&token[40..42], "AA", 1) + "A"] {
         assert_eq!(reader.get(&format!("/login/not-me?token={wrong}")).await.status, 404);
         assert_eq!(reader.post("/login/not-me", &[("token", &wrong)]).await.status, 422);
+        let program = reader.post_json("/api/v1/login/not-me", &json!({ "token": wrong })).await;
+        assert_eq!((program.status, &program.json()["code"]), (422, &json!("invalid-token")));
     }
     app.clock().advance(Duration::from_hours(30 * 24 + 1));
     assert_eq!(reader.get(&format!("/login/not-me?token={token}")).await.status, 404, "its time is over");
     app.settle().await;
 }
 
-async fn a_sign_in_after_many_refusals_is_told(app: TestApp) {
+async fn item_20_a_sign_in_after_many_refusals_is_told(app: TestApp) {
     let ann = app.signed_in_client("ann@example.org").await;
     for (refusals, told) in [(4, 0), (5, 1), (0, 1)] {
         for _ in 0..refusals {
@@ -134,6 +141,37 @@ async fn a_sign_in_after_many_refusals_is_told(app: TestApp) {
     app.clock().advance(Duration::from_hours(25));
     assert_eq!(login(&ann, "", PASSWORD).await.status, 303);
     assert_eq!(warnings(&app).await.len(), 1);
+}
+
+async fn item_20_every_change_of_a_password_or_an_address_is_told_once(app: TestApp) {
+    const THIRD_PASSWORD: &str = "copper lantern orchid meadow";
+    let ann = app.signed_in_client("ann@example.org").await;
+    let told = async |to: &str, subject: &str| {
+        app.settle().await;
+        app.mails_to(to).await.iter().filter(|mail| mail.subject.contains(subject)).count()
+    };
+    let token = async |to: &str| {
+        app.settle().await;
+        app.mails_to(to).await.last().unwrap().token().unwrap()
+    };
+    let fields = [("current_password", PASSWORD), ("password", OTHER_PASSWORD)];
+    assert_eq!(ann.post("/account/password", &fields).await.status, 303);
+    assert_eq!(told("ann@example.org", "password was changed").await, 1);
+    assert_eq!(ann.post("/forgot", &[("email", "ann@example.org")]).await.status, 303);
+    let fields = [("token", token("ann@example.org").await), ("password", THIRD_PASSWORD.to_owned())];
+    let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(ann.post("/reset", &fields).await.status, 303);
+    assert_eq!(told("ann@example.org", "password was changed").await, 2);
+    assert_eq!(ann.login("ann@example.org", THIRD_PASSWORD).await.status, 303);
+    let fields = json!({ "current_password": THIRD_PASSWORD, "password": PASSWORD });
+    assert_eq!(ann.post_json("/api/v1/me/password", &fields).await.status, 204);
+    assert_eq!(told("ann@example.org", "password was changed").await, 3);
+    let fields = [("email", "ann@example.net"), ("current_password", PASSWORD)];
+    assert_eq!(ann.post("/account/email", &fields).await.status, 303);
+    let link = token("ann@example.net").await;
+    assert_eq!(told("ann@example.org", "email address was changed").await, 0, "nothing is changed yet");
+    assert_eq!(ann.post("/email/confirm", &[("token", &link)]).await.status, 303);
+    assert_eq!(told("ann@example.org", "email address was changed").await, 1, "to the former address");
 }
 
 /// Accounts from before devices were known.

@@ -146,7 +146,18 @@ async fn what_the_document_gives_as_an_example_is_answered_as_it_says(app: TestA
         assert_eq!(ada.post_json(path, &example).await.status, 204, "{path}");
         app.settle().await;
     }
-    let calls = ["confirm", "login", "reset", "email/confirm", "email/undo"];
+    // somebody else signs in
+    assert_eq!(ada.login(email, password).await.status, 303);
+    let other = app.client();
+    let login = other.posting("/login").header("user-agent", "another/1");
+    assert_eq!(other.send(login.form(&[("email", email), ("password", password)])).await.status, 303);
+    app.settle().await;
+    let mut example = of_path("/api/v1/login/not-me").body.clone().unwrap();
+    let warned = app.mails_to(email).await;
+    let warned = warned.iter().rev().find(|mail| mail.text.contains("/login/not-me")).unwrap();
+    example["token"] = json!(warned.token().unwrap());
+    assert_eq!(ada.post_json("/api/v1/login/not-me", &example).await.status, 204);
+    let calls = ["confirm", "login", "reset", "email/confirm", "email/undo", "login/not-me"];
     led_somewhere.extend(calls.map(|call| format!("POST /api/v1/{call}")));
     let idle = operations.iter().map(|operation| format!("{} {}", operation.method, operation.path));
     let idle: Vec<String> = idle

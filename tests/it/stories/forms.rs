@@ -12,6 +12,7 @@ on_both_stacks!(
     only_a_session_that_exists_is_ended,
     choosing_another_language_keeps_what_was_typed,
     what_no_field_may_hold_is_a_mistake_in_that_field,
+    item_63_a_browser_sends_back_the_token_of_its_session_or_nothing_is_done,
 );
 
 /// The hidden fields of the form that posts to `action`.
@@ -180,8 +181,12 @@ async fn only_a_session_that_exists_is_ended(app: TestApp) {
 /// The button of another language sent a form of its own, and what was typed into the other one was lost.
 async fn choosing_another_language_keeps_what_was_typed(app: TestApp) {
     let typed = [("email", "ann@example.org"), ("name", "Ann Lee"), ("password", PASSWORD)];
-    for (path, fields) in [("/register", 3), ("/login", 1), ("/forgot", 1), ("/login?next=%2Fapi", 1)] {
-        let client = app.client();
+    let ann = app.signed_in_client("ben@example.org").await;
+    let mails = app.mails().await.len();
+    for (path, fields) in
+        [("/register", 3), ("/login", 1), ("/forgot", 1), ("/login?next=%2Fapi", 1), ("/account/email", 1)]
+    {
+        let client = if path.starts_with("/account") { ann.clone() } else { app.client() };
         let page = client.get(path).await.body;
         let to = path.split('?').next().unwrap();
         let button = format!("form=\"form\" formaction=\"{path}\" name=\"locale\" value=\"zh-CN\"");
@@ -202,7 +207,7 @@ async fn choosing_another_language_keeps_what_was_typed(app: TestApp) {
         assert_eq!(send(&client, to, &sent).await.status, 422);
     }
     app.settle().await;
-    assert!(app.mails().await.is_empty(), "nothing was registered and no password asked for");
+    assert_eq!(app.mails().await.len(), mails, "nothing was registered, asked for or changed");
 }
 
 /// A NUL was answered with a page about a malformed request, and the form was gone.
@@ -226,4 +231,63 @@ async fn what_no_field_may_hold_is_a_mistake_in_that_field(app: TestApp) {
     }
     app.settle().await;
     assert!(app.mails().await.is_empty());
+}
+
+/// Beside where a request comes from, which is looked at first, what only a page of the session can know. Programs that read no pages
+/// have none, and say nothing of how they fetch, as every browser does.
+async fn item_63_a_browser_sends_back_the_token_of_its_session_or_nothing_is_done(app: TestApp) {
+    let ann = app.signed_in_client("ann@example.org").await;
+    let token = async |client: &HttpClient| {
+        let page = client.get("/account/profile").await.body;
+        hidden(&page, "/account/profile").into_iter().find(|(name, _)| name == "csrf").unwrap().1
+    };
+    let elsewhere = app.client();
+    elsewhere.login("ann@example.org", PASSWORD).await;
+    let (own, others) = (token(&ann).await, token(&elsewhere).await);
+    assert_ne!(own, others);
+    let send = async |client: &HttpClient, path: &str, fields: &[(&str, &str)], csrf: Option<&str>| {
+        let fields: Vec<(&str, &str)> = fields.iter().copied().chain(csrf.map(|csrf| ("csrf", csrf))).collect();
+        client.send(client.posting(path).header("sec-fetch-mode", "navigate").form(&fields)).await
+    };
+    let end = format!("/account/sessions/{}/end", uuid::Uuid::now_v7());
+    let forms: [(&str, &[(&str, &str)]); 9] = [
+        ("/account/profile", &[("name", "Eve"), ("locale", "en")]),
+        ("/account/password", &[("current_password", PASSWORD), ("password", OTHER_PASSWORD)]),
+        ("/account/email", &[("email", "eve@example.net"), ("current_password", PASSWORD)]),
+        ("/account/export", &[("current_password", PASSWORD)]),
+        ("/account/delete", &[("current_password", PASSWORD)]),
+        ("/account/delete/undo", &[]),
+        ("/account/sessions/end-others", &[]),
+        (&end, &[]),
+        ("/logout", &[]),
+    ];
+    let garbled = format!("{}{}", if own.starts_with('A') { "B" } else { "A" }, &own[1..]);
+    for (path, fields) in forms {
+        for wrong in [None, Some(""), Some("x"), Some(others.as_str()), Some(&garbled)] {
+            let refused = send(&ann, path, fields, wrong).await;
+            assert_eq!(refused.status, 403, "{path} with {wrong:?}");
+            assert!(refused.body.contains("Reload the page"), "{}", refused.body);
+        }
+        // one that is sent must be right, whoever sends it
+        let program = ann.posting(path).form(&[fields, &[("csrf", others.as_str())]].concat());
+        assert_eq!(ann.send(program).await.status, 403, "{path}");
+    }
+    let me = ann.get("/api/v1/me").await.json();
+    assert_eq!((&me["user"]["name"], &me["user"]["email"]), (&"Ann".into(), &"ann@example.org".into()));
+    assert_eq!(elsewhere.get("/api/v1/me").await.status, 200, "nothing was done");
+    // it lasts as long as its session, whose cookie changes when the password is shown
+    assert_eq!(send(&ann, "/account/export", &[("current_password", PASSWORD)], Some(&own)).await.status, 200);
+    assert_eq!(send(&ann, "/account/profile", &[("name", "Ann Lee"), ("locale", "en")], Some(&own)).await.status, 303);
+    let (path, fields) = forms[1];
+    assert_eq!(send(&ann, path, fields, Some(&own)).await.status, 303);
+    assert_eq!(send(&ann, "/logout", &[], Some(&own)).await.status, 403, "that was another session");
+    assert_eq!(send(&ann, "/logout", &[], Some(&token(&ann).await)).await.status, 303);
+    // twice
+    assert_eq!(send(&ann, "/logout", &[], Some(&own)).await.status, 303, "there is nobody whom it would sign out");
+    // what strangers send has none
+    assert_eq!(
+        send(&ann, "/login", &[("email", "ann@example.org"), ("password", OTHER_PASSWORD)], None).await.status,
+        303
+    );
+    app.settle().await;
 }

@@ -1,13 +1,17 @@
 //! Budgets that all nodes share: guesses at passwords and links, and mails. Nobody is locked out by a stranger.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bellhop::account::identity::address::Address;
 use bellhop::app::Parts;
 use bellhop::config::Rate;
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
 use reqwest::header::RETRY_AFTER;
 use serde_json::json;
 
 use crate::support::app::{Answer, HttpClient, OTHER_PASSWORD, PASSWORD, Stack, TestApp};
+use crate::support::chance::Chance;
 
 const STACKS: [Stack; 2] = [Stack::Small, Stack::Large];
 const ANN: &str = "ann@example.org";
@@ -58,9 +62,86 @@ async fn owner(app: &TestApp, email: &str) -> HttpClient {
     client
 }
 
-/// SECURITY: guesses are slowed down for each account, and a stranger cannot lock its owner out.
+/// How many wrong passwords are compared of so many that are tried at this address, one from each of these networks in turn.
+async fn compared(app: &TestApp, email: &str, tries: usize, networks: usize) -> usize {
+    let client = app.client();
+    let answers = iter(0..tries).map(|nth| {
+        let of = nth % networks;
+        let ip = format!("2001:db8:{:x}:{:x}::7", 0x100 + of / 256, of % 256);
+        let request = client.posting("/login").header("x-forwarded-for", ip);
+        client.send(request.form(&[("email", email), ("password", OTHER_PASSWORD)]))
+    });
+    let statuses: Vec<u16> = answers.buffer_unordered(24).map(|answer| answer.status).collect().await;
+    assert!(statuses.iter().all(|status| [422, 429].contains(status)), "{statuses:?}");
+    statuses.iter().filter(|status| **status == 422).count()
+}
+
+/// Counted for each account, for each network and in all; of one account no more than a hundred in a row, whoever guesses from
+/// wherever, however long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guesses_at_an_account_are_slowed_down_and_its_owner_gets_in() {
+async fn item_13_ten_thousand_guesses_are_no_more_than_the_budgets() {
+    for stack in STACKS {
+        let app = TestApp::start_with(stack, |options| {
+            options.config.http.limits = true;
+            options.config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        })
+        .await;
+        owner(&app, ANN).await;
+        // ten of a pair, and one more each 90 seconds, should it take as long
+        let of_one = compared(&app, "ben@example.org", 3_000, 1).await;
+        assert!((10..15).contains(&of_one), "{of_one}");
+        assert_eq!(compared(&app, "eve@example.org", 3_000, 100).await, 100);
+        assert_eq!(compared(&app, ANN, 4_000, 4_000).await, 100);
+        // an hour later the account's budget is full again; a hundred in a row were refused all the same
+        app.clock().advance(Duration::from_hours(1));
+        assert_eq!([compared(&app, ANN, 50, 50).await, compared(&app, "eve@example.org", 50, 50).await], [0, 0]);
+        let refused = login(&app, "192.0.2.1", ANN, PASSWORD).await;
+        assert!(refused.status == 429 && refused.body.contains("try again in 23 hours"), "{}", refused.body);
+        app.clock().advance(Duration::from_hours(23));
+        assert_eq!(compared(&app, ANN, 50, 50).await, 1, "one a day");
+        // the mail is the other proof: who has it signs in, from a browser that never did
+        let elsewhere = from(&app, "198.51.100.4");
+        elsewhere.post("/forgot", &[("email", ANN)]).await;
+        app.settle().await;
+        let token = app.mails_to(ANN).await.last().unwrap().token().unwrap();
+        let set = elsewhere.post("/reset", &[("token", &token), ("password", OTHER_PASSWORD)]).await;
+        assert_eq!(set.status, 303, "{}", set.body);
+        assert_eq!(elsewhere.login(ANN, OTHER_PASSWORD).await.status, 303);
+        assert_eq!(login(&app, "198.51.100.5", ANN, OTHER_PASSWORD).await.status, 303, "the row is over");
+        app.settle().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn item_13_a_success_ends_the_row_and_all_accounts_together_have_a_budget() {
+    for stack in STACKS {
+        let app = TestApp::start_with(stack, |options| {
+            options.config.http.limits = true;
+            options.config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+            options.config.limits.login_account = rate(1_000, 60);
+            options.config.limits.login_all = rate(250, 60);
+        })
+        .await;
+        owner(&app, ANN).await;
+        assert_eq!(compared(&app, ANN, 90, 90).await, 90);
+        assert_eq!(login(&app, "192.0.2.1", ANN, PASSWORD).await.status, 303);
+        assert_eq!(compared(&app, ANN, 120, 120).await, 100);
+        // 190 of 250 are used
+        let mut others = 0;
+        for nth in 0..80 {
+            let ip = format!("198.51.{nth}.1");
+            others += usize::from(login(&app, &ip, &format!("p{nth}@example.org"), OTHER_PASSWORD).await.status == 422);
+        }
+        // one comes back in 14 seconds
+        assert!((60..75).contains(&others), "{others}");
+        app.settle().await;
+    }
+}
+
+/// Whoever guesses is slowed down; its owner is not locked out by it, neither in a browser that signed in before, which has a
+/// budget of its own, nor elsewhere, where a new password by mail works meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn item_18_guesses_at_an_account_are_slowed_down_and_its_owner_gets_in() {
     for stack in STACKS {
         let app = app(stack).await;
         let ann = owner(&app, ANN).await;
@@ -83,8 +164,12 @@ async fn guesses_at_an_account_are_slowed_down_and_its_owner_gets_in() {
         // another process, and one that has just started, knows it too
         let node = app.another_node(Parts::only(["web"]).unwrap()).await;
         assert_eq!(login(&node, "198.51.103.1", ANN, PASSWORD).await.status, 429);
+        // however long they go on
+        assert_eq!(compared(&app, ANN, 500, 100).await, 0);
         // the browser that signed in before has its own
+        let since = Instant::now();
         assert_eq!(ann.login(ANN, PASSWORD).await.status, 303, "the owner gets in");
+        assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
         ann.post("/logout", &[]).await;
         for _ in 0..3 {
             assert_eq!(ann.login(ANN, OTHER_PASSWORD).await.status, 422);
@@ -97,6 +182,7 @@ async fn guesses_at_an_account_are_slowed_down_and_its_owner_gets_in() {
         let token = app.mails_to(ANN).await.last().unwrap().token().unwrap();
         let set = elsewhere.post("/reset", &[("token", &token), ("password", OTHER_PASSWORD)]).await;
         assert_eq!(set.status, 303, "{}", set.body);
+        assert_eq!(elsewhere.login(ANN, OTHER_PASSWORD).await.status, 303, "who reads the mail signs in at once");
         app.clock().advance(MINUTE * 10);
         assert_eq!(login(&app, "198.51.103.1", ANN, OTHER_PASSWORD).await.status, 303, "one comes back in ten minutes");
         app.settle().await;
@@ -104,7 +190,7 @@ async fn guesses_at_an_account_are_slowed_down_and_its_owner_gets_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_that_nobody_has_is_limited_like_one_that_somebody_has() {
+async fn item_16_an_address_that_nobody_has_is_limited_like_one_that_somebody_has() {
     for stack in STACKS {
         let app = app(stack).await;
         owner(&app, ANN).await;
@@ -124,7 +210,7 @@ async fn an_address_that_nobody_has_is_limited_like_one_that_somebody_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_success_gives_back_its_own_pair_and_nothing_else() {
+async fn item_16_a_success_gives_back_its_own_pair_and_nothing_else() {
     for stack in STACKS {
         let app = app(stack).await;
         owner(&app, ANN).await;
@@ -143,37 +229,131 @@ async fn a_success_gives_back_its_own_pair_and_nothing_else() {
     }
 }
 
-/// Many at once are no way around a budget.
+/// A network that signs in to an account of its own between its guesses at others is stopped as any other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_guesses_at_once_are_no_more_than_one_after_the_other() {
-    for stack in STACKS {
-        let app = app(stack).await;
-        owner(&app, ANN).await;
-        let tries = (0..30).map(|_| login(&app, "192.0.2.1", ANN, OTHER_PASSWORD));
-        let answers = futures_util::future::join_all(tries).await;
-        let guessed = answers.iter().filter(|answer| answer.status == 422).count();
-        assert!((1..=3).contains(&guessed), "{guessed} of 30 were compared");
-        assert!(answers.iter().all(|answer| [422, 429].contains(&answer.status)));
-        app.settle().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_network_that_goes_through_many_accounts_pays_more_and_so_do_its_neighbours() {
+async fn item_16_a_success_gives_a_network_nothing_back() {
     for stack in STACKS {
         let app = TestApp::start_with(stack, |options| {
             options.config.http.limits = true;
             options.config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
-            options.config.limits.login_network = rate(9, 60);
+            options.config.limits.login_network = rate(30, 60);
+        })
+        .await;
+        owner(&app, ANN).await;
+        let mut guesses = Vec::new();
+        for (ip, between) in [("192.0.2.1", true), ("198.51.100.1", false)] {
+            let mut nth = 0;
+            loop {
+                if between && login(&app, ip, ANN, PASSWORD).await.status == 429 {
+                    break;
+                }
+                if login(&app, ip, &format!("p{nth}@example.org"), OTHER_PASSWORD).await.status == 429 {
+                    break;
+                }
+                nth += 1;
+            }
+            guesses.push(nth);
+        }
+        assert_eq!(guesses, [5, 5], "six for each account that the network had not tried");
+        assert_eq!(login(&app, "192.0.2.1", ANN, PASSWORD).await.status, 429);
+        app.settle().await;
+    }
+}
+
+/// Many at once are no way around a budget: what is under way is counted, in each process, until it is known and counted for all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn item_14_two_hundred_guesses_at_once_are_no_more_than_one_after_the_other() {
+    for stack in STACKS {
+        let app = app(stack).await;
+        owner(&app, ANN).await;
+        let tries = (0..100).map(|_| login(&app, "192.0.2.1", ANN, OTHER_PASSWORD));
+        let answers = futures_util::future::join_all(tries).await;
+        let guessed = answers.iter().filter(|answer| answer.status == 422).count();
+        assert!((1..=3).contains(&guessed), "{guessed} of 100 were compared");
+        assert!(answers.iter().all(|answer| [422, 429].contains(&answer.status)));
+        let all = guessed + compared(&app, ANN, 100, 100).await;
+        assert!((4..=6).contains(&all), "{all} of 200 were compared");
+        // a process that has just started finds the budget as it was left
+        let node = app.another_node(Parts::only(["web"]).unwrap()).await;
+        assert!(all + compared(&node, ANN, 100, 100).await <= 6);
+        // of two processes at once each may have a budget's worth under way, and no more
+        let (here, there) =
+            tokio::join!(compared(&app, "ben@example.org", 50, 50), compared(&node, "ben@example.org", 50, 50));
+        assert!((6..=12).contains(&(here + there)), "{here} and {there}");
+        app.settle().await;
+    }
+}
+
+/// However an address is written, it is one address with one budget: in capitals, with spaces around it, in the letters of its own
+/// script or as a mail server has it. What is refused as no address leads to no account either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn item_15_however_an_address_is_written_it_has_one_budget() {
+    const OWN: &str = "ann.lee@b\u{fc}cher.example";
+    let mut chance = Chance::new();
+    for stack in STACKS {
+        let app = app(stack).await;
+        let registered = from(&app, "203.0.113.7");
+        registered.register(OWN, PASSWORD, "Ann").await;
+        app.settle().await;
+        let token = app.mails().await.last().unwrap().token().unwrap();
+        assert_eq!(registered.post("/confirm", &[("token", &token)]).await.status, 303);
+        let canonical = Address::parse(OWN).unwrap().canonical().to_owned();
+        let (mut guesses, mut refused, mut no_address) = (0, 0, 0);
+        for nth in 0..40 {
+            let typed = another_spelling(&mut chance, OWN);
+            if let Ok(address) = Address::parse(&typed) {
+                assert_eq!(address.canonical(), canonical, "{typed:?}");
+                let status = login(&app, "192.0.2.1", &typed, OTHER_PASSWORD).await.status;
+                let wanted = if guesses < 3 { 422 } else { 429 };
+                assert_eq!(status, wanted, "guess {nth}, {typed:?}, TEST_SEED={}", chance.seed);
+                guesses += 1;
+                refused += usize::from(status == 429);
+            } else {
+                let status = login(&app, "198.51.100.1", &typed, PASSWORD).await.status;
+                assert!([422, 429].contains(&status), "{typed:?} opens nothing");
+                no_address += 1;
+            }
+        }
+        println!("{guesses} spellings of one address, of which {refused} came too late; {no_address} of none");
+        assert!(refused > 10, "TEST_SEED={}", chance.seed);
+        app.settle().await;
+    }
+}
+
+/// The same address for whoever types it, or what might be taken for it.
+fn another_spelling(chance: &mut Chance, address: &str) -> String {
+    let (local, domain) = address.split_once('@').unwrap();
+    let domain = match chance.below(6) {
+        0 => domain.replace('\u{fc}', "u\u{308}"),
+        1 => domain.replace('.', "\u{ff0e}"),
+        2 | 3 => "xn--bcher-kva.example".to_owned(),
+        _ => domain.to_owned(),
+    };
+    let around =
+        |chance: &mut Chance| ["", "", " ", "\t", "\r\n ", "\u{a0}"][usize::try_from(chance.below(6)).unwrap()];
+    let mut typed = around(chance).to_owned();
+    for letter in format!("{local}@{domain}").chars() {
+        if chance.below(2) == 0 { typed.extend(letter.to_uppercase()) } else { typed.push(letter) }
+    }
+    typed + around(chance)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn item_19_a_network_that_goes_through_many_accounts_pays_more_and_so_do_its_neighbours() {
+    for stack in STACKS {
+        let app = TestApp::start_with(stack, |options| {
+            options.config.http.limits = true;
+            options.config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+            (options.config.limits.login_network, options.config.limits.login_pair) = (rate(18, 60), rate(50, 15));
         })
         .await;
         let stuff =
             async |ip: &str, nth: usize| login(&app, ip, &format!("p{nth}@example.org"), OTHER_PASSWORD).await.status;
         assert_eq!([stuff("192.0.2.1", 1).await, stuff("192.0.2.1", 2).await], [422; 2]);
         assert_eq!(stuff("192.0.2.1", 3).await, 422);
-        assert_eq!(stuff("192.0.2.1", 4).await, 429, "three accounts cost nine");
-        // one account: the first guess costs three, the others one
-        for _ in 0..7 {
+        assert_eq!(stuff("192.0.2.1", 4).await, 429, "three accounts cost eighteen");
+        // one account: the first guess costs six, the others one
+        for _ in 0..13 {
             assert_eq!(stuff("192.0.3.1", 1).await, 422);
         }
         assert_eq!(stuff("192.0.3.1", 1).await, 429);
@@ -183,20 +363,94 @@ async fn a_network_that_goes_through_many_accounts_pays_more_and_so_do_its_neigh
             let ip = format!("2001:db8:7:{nth:x}::1");
             compared += usize::from(stuff(&ip, nth).await == 422);
         }
-        assert_eq!(compared, 12, "36 for the /48, three for each");
+        assert_eq!(compared, 12, "72 for the /48, six for each");
         assert_eq!(stuff("2001:db8:8:1::1", 30).await, 422, "its neighbour's are its own");
         app.settle().await;
     }
 }
 
+/// With the budgets as they are: who goes through a list of accounts is stopped at the fiftieth, and fifty people behind one address
+/// who know their passwords notice nothing of each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_network_causes_no_more_mails_than_its_budget_and_is_not_told() {
+async fn item_19_a_list_of_accounts_is_stopped_and_fifty_neighbours_sign_in() {
+    for stack in STACKS {
+        let app = TestApp::start_with(stack, |options| {
+            options.config.http.limits = true;
+            options.config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        })
+        .await;
+        let mut config = (*app.app.config).clone();
+        config.http.limits = false;
+        let unlimited = app.node(Parts::only(["web"]).unwrap(), config).await;
+        let people: Vec<String> = (0..50).map(|nth| format!("p{nth}@site{nth}.example")).collect();
+        for (nth, email) in people.iter().enumerate() {
+            let client = from(&unlimited, &format!("198.51.100.{nth}"));
+            assert_eq!(client.register(email, PASSWORD, "Ann").await.status, 303);
+        }
+        app.settle().await;
+        for email in &people {
+            let token = app.mails_to(email).await[0].token().unwrap();
+            let fields = [("token", token.as_str()), ("password", PASSWORD)];
+            assert_eq!(unlimited.client().post("/confirm", &fields).await.status, 303);
+        }
+        for email in &people {
+            assert_eq!(login(&app, "203.0.113.7", email, PASSWORD).await.status, 303, "{email}");
+        }
+        let mut guesses = 0;
+        while login(&app, "192.0.2.1", &format!("list{guesses}@example.org"), OTHER_PASSWORD).await.status == 422 {
+            guesses += 1;
+        }
+        // one comes back in 18 seconds
+        assert!((50..54).contains(&guesses), "{guesses}");
+        assert_eq!(login(&app, "192.0.2.1", "list500@example.org", OTHER_PASSWORD).await.status, 429);
+        app.settle().await;
+    }
+}
+
+/// Whoever asks, from wherever: three mails in an hour and ten in a day, and the same answer to all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn item_31_a_thousand_registrations_of_one_address_are_three_mails() {
+    for stack in STACKS {
+        let app = TestApp::start_with(stack, |options| {
+            options.config.http.limits = true;
+            options.config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        })
+        .await;
+        let register = async |many: usize| {
+            let client = app.client();
+            let fields = [("email", ANN), ("password", PASSWORD), ("name", "Ann")];
+            let answers = iter(0..many).map(|nth| {
+                let ip = format!("2001:db8:{:x}:{:x}::7", nth / 256, nth % 256);
+                // a browser of its own
+                let request = client.posting("/register").header("x-forwarded-for", ip).header("cookie", "x=y");
+                client.send(request.form(&fields))
+            });
+            let answers: Vec<Answer> = answers.buffer_unordered(16).collect().await;
+            let is_the_same = |answer: &Answer| answer.status == 303 && answer.header("location") == "/register/sent";
+            assert!(answers.iter().all(is_the_same), "{answers:?}");
+            app.settle().await;
+            app.mails_to(ANN).await.len()
+        };
+        assert_eq!(register(1_000).await, 3);
+        let mut sent = 3;
+        for _ in 0..9 {
+            app.clock().advance(Duration::from_mins(61));
+            sent = register(5).await;
+        }
+        // ten of a day, and what has come back of them meanwhile
+        assert!((10..=14).contains(&sent), "{sent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn item_31_a_network_causes_no_more_mails_than_its_budget_and_is_not_told() {
     for stack in STACKS {
         let app = TestApp::start_with(stack, |options| {
             options.config.http.limits = true;
             options.config.http.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
             options.config.limits.mail_network = rate(2, 60);
             options.config.limits.mail_domain = rate(4, 60);
+            options.config.limits.mail_all = rate(5, 60);
         })
         .await;
         let mut answers = Vec::new();
@@ -222,11 +476,15 @@ async fn a_network_causes_no_more_mails_than_its_budget_and_is_not_told() {
         from(&app, "198.51.100.3").register("p7@example.net", PASSWORD, "Ann").await;
         app.settle().await;
         assert_eq!(app.mails_to("p7@example.net").await.len(), 1);
+        let last = from(&app, "198.51.100.4").register("p8@example.com", PASSWORD, "Ann").await;
+        assert_eq!((last.status, &last.body), (answers[0].0, &answers[0].1));
+        app.settle().await;
+        assert_eq!(app.mails_to("p8@example.com").await.len(), 0, "all together have had their five");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_network_that_guesses_at_links_is_to_wait() {
+async fn item_45_a_network_that_guesses_at_links_is_to_wait() {
     for stack in STACKS {
         let app = TestApp::start_with(stack, |options| {
             options.config.http.limits = true;
@@ -253,7 +511,7 @@ async fn a_network_that_guesses_at_links_is_to_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_guesses_at_the_password_is_to_wait() {
+async fn item_8_a_session_that_guesses_at_the_password_is_to_wait() {
     for stack in STACKS {
         let app = app(stack).await;
         let ann = owner(&app, ANN).await;

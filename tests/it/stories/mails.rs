@@ -252,7 +252,7 @@ async fn names_that_are_markup_or_headers_reach_the_reader_as_text() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mail_server_that_is_away_tells_nobody_who_has_an_account() {
+async fn item_43_a_mail_server_that_is_away_tells_nobody_who_has_an_account() {
     let mut app = large().await;
     app.signed_in_client("taken@example.org").await;
     // the owner has just been told: another registration of the address sends no mail
@@ -278,7 +278,7 @@ async fn a_mail_server_that_is_away_tells_nobody_who_has_an_account() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_mail_server_tells_nobody_who_has_an_account() {
+async fn item_43_a_slow_mail_server_tells_nobody_who_has_an_account() {
     let app = large().await;
     app.signed_in_client("taken@example.org").await;
     let slow = Duration::from_millis(600);

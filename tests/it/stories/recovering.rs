@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bellhop::account::session;
 use bellhop::app::Parts;
 use serde_json::json;
 
@@ -10,12 +11,12 @@ use crate::support::app::{
 };
 
 on_both_stacks!(
-    a_forgotten_password_is_set_by_its_link_once_and_every_session_ends,
+    item_46_a_forgotten_password_is_set_by_its_link_once_and_every_session_ends,
     who_asks_learns_nothing_about_the_address,
     a_link_ends_with_its_time_and_with_the_password_that_it_replaces,
     a_form_that_is_sent_twice_is_one_request,
-    a_changed_password_ends_every_other_session_and_its_owner_is_told,
-    sessions_are_seen_and_ended_one_or_all,
+    item_8_a_changed_password_ends_every_other_session_and_its_owner_is_told,
+    item_56_sessions_are_seen_and_ended_one_or_all,
     a_program_does_all_of_it_too,
     a_name_and_a_language_are_changed_by_their_owner,
     the_whole_log_is_read_page_by_page_and_by_what_was_refused,
@@ -49,8 +50,14 @@ async fn resets(app: &TestApp, email: &str) -> usize {
     app.mails_to(email).await.iter().filter(|mail| mail.text.contains("/reset?token=")).count()
 }
 
-async fn a_forgotten_password_is_set_by_its_link_once_and_every_session_ends(app: TestApp) {
+/// Every session ends, nobody is signed in by it, its person is told, and no link of before works any more.
+async fn item_46_a_forgotten_password_is_set_by_its_link_once_and_every_session_ends(app: TestApp) {
     let ann = app.signed_in_client("ann@example.org").await;
+    let others = [app.client(), app.client()];
+    for other in &others {
+        assert_eq!(other.login("ann@example.org", PASSWORD).await.status, 303);
+    }
+    let older = [reset_token(&app, "ann@example.org").await, reset_token(&app, "ann@example.org").await];
     let token = reset_token(&app, "ann@example.org").await;
     let elsewhere = app.client();
     let page = elsewhere.get(&format!("/reset?token={token}")).await;
@@ -61,10 +68,19 @@ async fn a_forgotten_password_is_set_by_its_link_once_and_every_session_ends(app
     assert!(is_signed_in(&ann).await);
     let set = elsewhere.post("/reset", &[("token", &token), ("password", OTHER_PASSWORD)]).await;
     assert_eq!((set.status, set.header("location")), (303, "/login"));
+    assert_eq!(set.cookie("bellhop"), "", "nobody is signed in by it");
+    assert!(!is_signed_in(&elsewhere).await);
     let next = elsewhere.get("/login").await;
     assert!(next.body.contains("Your new password is set"), "{}", next.body);
     assert!(!elsewhere.get("/login").await.body.contains("Your new password is set"), "said once");
-    assert!(!is_signed_in(&ann).await, "every session has ended");
+    for client in [&ann, &others[0], &others[1]] {
+        assert!(!is_signed_in(client).await, "every session has ended");
+    }
+    for token in &older {
+        assert_eq!(elsewhere.get(&format!("/reset?token={token}")).await.status, 404, "it was of the former password");
+        let late = elsewhere.post("/reset", &[("token", token), ("password", THIRD_PASSWORD)]).await;
+        assert_eq!(late.status, 422);
+    }
     assert_eq!(app.client().login("ann@example.org", PASSWORD).await.status, 422);
     assert_eq!(app.client().login("ann@example.org", OTHER_PASSWORD).await.status, 303);
     let again = elsewhere.post("/reset", &[("token", &token), ("password", THIRD_PASSWORD)]).await;
@@ -134,7 +150,7 @@ async fn a_link_ends_with_its_time_and_with_the_password_that_it_replaces(app: T
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_gets_no_more_mails_than_its_budget_and_nobody_is_shown_that() {
+async fn item_31_an_address_gets_no_more_mails_than_its_budget_and_nobody_is_shown_that() {
     for stack in [Stack::Small, Stack::Large] {
         spend(TestApp::start_with(stack, |options| options.config.http.limits = true).await).await;
         ask_for_nobody(TestApp::start_with(stack, |options| options.config.http.limits = true).await).await;
@@ -189,7 +205,9 @@ async fn a_form_that_is_sent_twice_is_one_request(app: TestApp) {
     assert_eq!(resets(&app, "ann@example.org").await, 1);
 }
 
-async fn a_changed_password_ends_every_other_session_and_its_owner_is_told(app: TestApp) {
+/// The present password is asked for, the new one is checked as any new one, this session gets a new id, all others end, and the
+/// owner is told once.
+async fn item_8_a_changed_password_ends_every_other_session_and_its_owner_is_told(app: TestApp) {
     let node = app.another_node(Parts::only(["web"]).unwrap()).await;
     let ann = app.signed_in_client("ann@example.org").await;
     let phone = HttpClient::new(&node.url);
@@ -201,6 +219,11 @@ async fn a_changed_password_ends_every_other_session_and_its_owner_is_told(app: 
     assert!(wrong.status == 422 && wrong.body.contains("not your current password"), "{}", wrong.body);
     let weak = ann.post("/account/password", &[("current_password", PASSWORD), ("password", "short")]).await;
     assert!(weak.status == 422 && weak.body.contains("shorter than 15"), "{}", weak.body);
+    for (weak, says) in [("password password password", "attackers try first"), ("ann@example.org", "too close to")] {
+        let refused = ann.post("/account/password", &[("current_password", PASSWORD), ("password", weak)]).await;
+        assert!(refused.status == 422 && refused.body.contains(says), "{weak}: {}", refused.body);
+    }
+    assert!(is_signed_in(&phone).await, "nothing has changed");
     let right = [("current_password", PASSWORD), ("password", OTHER_PASSWORD)];
     let changed = ann.post("/account/password", &right).await;
     assert_eq!((changed.status, changed.header("location")), (303, "/account"), "{}", changed.body);
@@ -211,14 +234,17 @@ async fn a_changed_password_ends_every_other_session_and_its_owner_is_told(app: 
     let is_old = |id: &serde_json::Value| before["items"].as_array().unwrap().iter().any(|old| old["id"] == *id);
     assert!(!is_old(&after["items"][0]["id"]), "this one has a new id");
     assert_eq!(app.client().login("ann@example.org", OTHER_PASSWORD).await.status, 303);
-    assert!(last_mail(&app, "ann@example.org").await.subject.contains("password was changed"));
+    app.settle().await;
+    let mails = app.mails_to("ann@example.org").await;
+    assert_eq!(mails.iter().filter(|mail| mail.subject.contains("password was changed")).count(), 1, "{mails:?}");
     let stranger = app.client();
     let answer = stranger.get("/account/password").await;
     assert_eq!((answer.status, answer.header("location")), (303, "/login?next=%2Faccount%2Fpassword"));
     assert_eq!(stranger.post("/account/password", &right).await.status, 303);
 }
 
-async fn sessions_are_seen_and_ended_one_or_all(app: TestApp) {
+/// By who has shown the password lately.
+async fn item_56_sessions_are_seen_and_ended_one_or_all(app: TestApp) {
     let node = app.another_node(Parts::only(["web"]).unwrap()).await;
     let ann = app.signed_in_client("ann@example.org").await;
     let bob = app.signed_in_client("bob@example.org").await;
@@ -244,6 +270,33 @@ async fn sessions_are_seen_and_ended_one_or_all(app: TestApp) {
         assert!(!is_signed_in(client).await);
     }
     assert!(is_signed_in(&ann).await && is_signed_in(&bob).await);
+
+    // a browser that was left open ends nobody's session
+    phone.login("ann@example.org", PASSWORD).await;
+    app.clock().advance(app.app.accounts.lifetimes.fresh_for);
+    let items = ann.get("/api/v1/me/sessions").await.json()["items"].as_array().unwrap().clone();
+    let other = items.iter().find(|one| one["current"] == json!(false)).unwrap()["id"].as_str().unwrap();
+    let (page, call) = (format!("/account/sessions/{other}/end"), format!("/api/v1/me/sessions/{other}"));
+    for path in [page.as_str(), "/account/sessions/end-others"] {
+        let asked = ann.post(path, &[]).await;
+        let form = format!("action=\"{path}\"");
+        assert!(asked.status == 200 && asked.body.contains(&form), "{}", asked.body);
+        assert!(asked.body.contains("autocomplete=\"current-password\""), "{}", asked.body);
+        assert_eq!(ann.post(path, &[("current_password", OTHER_PASSWORD)]).await.status, 422);
+    }
+    for path in [call.as_str(), "/api/v1/me/sessions"] {
+        let request = ann.http.delete(format!("{}{path}", ann.url)).header("sec-fetch-site", "same-origin");
+        let refused = ann.send(request).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (401, &json!("password-needed")), "{path}");
+    }
+    assert!(is_signed_in(&phone).await);
+    assert_eq!(ann.post(&page, &[("current_password", PASSWORD)]).await.status, 303);
+    within("the other node to know", async || !is_signed_in(&phone).await).await;
+    assert!(is_signed_in(&ann).await, "under a new cookie");
+    // an operator ends what is left
+    assert_eq!(session::end_every(&app.app.accounts, "ann@example.org").await.unwrap(), Some(1));
+    within("every session to end", async || !is_signed_in(&ann).await).await;
+    assert!(is_signed_in(&bob).await);
     app.settle().await;
 }
 

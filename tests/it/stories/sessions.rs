@@ -1,15 +1,17 @@
 //! Sessions: what the cookie is, how long it lasts, how soon it ends everywhere.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bellhop::app::Parts;
+use bellhop::clock::Timestamp;
 
-use crate::support::app::{HttpClient, PASSWORD, TestApp, on_both_stacks, within};
+use crate::support::app::{HttpClient, OTHER_PASSWORD, PASSWORD, TestApp, on_both_stacks, within};
 
 on_both_stacks!(
     the_cookie_is_for_the_server_alone_and_the_table_holds_its_hash,
     a_logout_ends_the_session_on_every_node,
-    a_session_ends_when_it_is_not_used_and_after_a_month_in_any_case,
+    item_53_a_session_ends_when_it_is_not_used_and_after_a_month_in_any_case,
+    item_55_whatever_ends_all_sessions_ends_them_within_a_second_on_every_node,
     no_cookie_but_a_good_one_is_anybody,
     what_a_signed_in_person_sees_is_kept_by_nobody,
     nobody_logs_out_by_looking,
@@ -62,27 +64,104 @@ async fn a_logout_ends_the_session_on_every_node(app: TestApp) {
     app.settle().await;
 }
 
-async fn a_session_ends_when_it_is_not_used_and_after_a_month_in_any_case(app: TestApp) {
+/// By the clock of the server.
+async fn item_53_a_session_ends_when_it_is_not_used_and_after_a_month_in_any_case(app: TestApp) {
     let (client, _) = signed_in(&app, "ann@example.org").await;
-    let hour = Duration::from_hours(1);
+    let idle = Duration::from_hours(12);
+    let clock = app.clock();
     let alive = async |client: &HttpClient| client.get("/api/v1/me").await.status == 200;
-    app.clock().advance((12 * hour).checked_sub(Duration::from_mins(1)).unwrap());
-    assert!(alive(&client).await, "a minute before");
-    app.clock().advance((12 * hour).checked_sub(Duration::from_mins(1)).unwrap());
-    assert!(alive(&client).await, "using it begins the time anew");
-    app.clock().advance(12 * hour + Duration::from_mins(1));
-    assert!(!alive(&client).await, "a minute after");
+    let last_use = async || {
+        let sql = "select max(last_seen_at) from sessions";
+        app.db().query(sql).one::<(Timestamp,)>().await.unwrap().0
+    };
+    // exactly then, whatever time has passed by itself meanwhile
+    let until = |at: Timestamp| clock.advance((at - clock.now()).to_std().unwrap());
+    for _ in 0..2 {
+        let used = last_use().await;
+        until(used + idle - Duration::from_mins(1));
+        assert!(alive(&client).await, "a minute before");
+        assert!(last_use().await > used, "using it begins the time anew");
+    }
+    let used = last_use().await;
+    until(used + idle);
+    assert!(!alive(&client).await, "unused for twelve hours");
 
     let client = app.client();
     client.login("ann@example.org", PASSWORD).await;
-    for _ in 0..65 {
+    let (ends,): (Timestamp,) = app.db().query("select max(expires_at) from sessions").one().await.unwrap();
+    let began = last_use().await;
+    assert_eq!(ends - began, chrono::TimeDelta::days(30));
+    while ends - clock.now() > chrono::TimeDelta::hours(11) {
         assert!(alive(&client).await);
-        app.clock().advance(11 * hour);
+        clock.advance(Duration::from_hours(11));
     }
-    assert!(alive(&client).await, "29.8 days");
-    app.clock().advance(11 * hour);
+    assert!(alive(&client).await);
+    until(ends - Duration::from_mins(1));
+    assert!(alive(&client).await, "a minute before");
+    until(ends);
     assert!(!alive(&client).await, "30 days");
     app.settle().await;
+}
+
+/// A node remembers for less than a second who is signed in, and is told before: no request is answered that was sent a second
+/// after the end or later.
+async fn item_55_whatever_ends_all_sessions_ends_them_within_a_second_on_every_node(app: TestApp) {
+    let other = app.another_node(Parts::only(["web"]).unwrap()).await;
+    let ends = ["disabled", "deleted", "changed", "reset"];
+    for (nth, end) in ends.into_iter().enumerate() {
+        let email = format!("ann{nth}@example.org");
+        let (here, cookie) = signed_in(&app, &email).await;
+        let sessions = "select count(*) from users u join sessions s on s.user_id = u.id where u.email_canonical = $1";
+        assert_eq!(app.db().query(sessions).bind(email.clone()).one::<(i64,)>().await.unwrap().0, 2);
+        let fields = [("current_password", PASSWORD), ("password", OTHER_PASSWORD)];
+        let token = if end == "reset" {
+            app.client().post("/forgot", &[("email", &email)]).await;
+            app.settle().await;
+            app.mails_to(&email).await.last().unwrap().token().unwrap()
+        } else {
+            String::new()
+        };
+        within("the other node to know it", async || {
+            copy_of(&cookie, &other.url).send().await.unwrap().status() == 200
+        })
+        .await;
+        let status = match end {
+            "disabled" => {
+                let mut tx = app.db().begin().await.unwrap();
+                let disable = "update users set disabled_at = $1 where email_canonical = $2";
+                tx.query(disable).bind(app.clock().now()).bind(email.clone()).execute().await.unwrap();
+                tx.commit().await.unwrap();
+                303
+            }
+            // from another browser, which stays
+            "deleted" => {
+                let elsewhere = app.client();
+                elsewhere.login(&email, PASSWORD).await;
+                elsewhere.post("/account/delete", &fields[..1]).await.status
+            }
+            "changed" => {
+                let elsewhere = app.client();
+                elsewhere.login(&email, PASSWORD).await;
+                elsewhere.post("/account/password", &fields).await.status
+            }
+            _ => app.client().post("/reset", &[("token", &token), ("password", OTHER_PASSWORD)]).await.status,
+        };
+        let ended = Instant::now();
+        assert_eq!(status, 303, "{end}");
+        for (node, url) in [("here", &app.url), ("there", &other.url)] {
+            let mut last = ended;
+            within("it to be refused", async || {
+                let sent = Instant::now();
+                let status = copy_of(&cookie, url).send().await.unwrap().status();
+                last = if status == 200 { sent } else { last };
+                status == 401
+            })
+            .await;
+            assert!(last - ended < Duration::from_secs(1), "{end}, {node}: {:?}", last - ended);
+        }
+        drop(here);
+        app.settle().await;
+    }
 }
 
 async fn no_cookie_but_a_good_one_is_anybody(app: TestApp) {

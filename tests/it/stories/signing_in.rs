@@ -9,7 +9,9 @@ on_both_stacks!(
     every_attempt_has_exactly_one_row,
     a_password_is_the_same_however_its_characters_are_composed,
     what_was_tried_is_logged_as_a_pseudonym,
-    a_login_replaces_the_session_of_its_browser,
+    item_51_a_login_replaces_the_session_of_its_browser,
+    item_51_who_shows_the_password_again_goes_on_under_another_id,
+    item_51_two_people_in_turn_in_one_browser_never_see_each_other,
     a_login_leads_where_it_was_asked_for_and_nowhere_else,
     an_old_hash_is_made_anew_when_its_owner_signs_in,
 );
@@ -127,7 +129,7 @@ async fn what_was_tried_is_logged_as_a_pseudonym(app: TestApp) {
     assert!(rows.iter().all(|(attempted, _)| attempted.len() == 32), "{rows:?}");
 }
 
-async fn a_login_replaces_the_session_of_its_browser(app: TestApp) {
+async fn item_51_a_login_replaces_the_session_of_its_browser(app: TestApp) {
     let client = app.signed_in_client("ann@example.org").await;
     let count = async || {
         let (count,): (i64,) = app.db().query("select count(*) from sessions").one().await.unwrap();
@@ -146,6 +148,59 @@ async fn a_login_replaces_the_session_of_its_browser(app: TestApp) {
     let me = fixed.http.get(format!("{}/api/v1/me", app.url)).header("cookie", format!("bellhop={planted}"));
     assert_eq!(HttpClient::new(&app.url).send(me).await.status, 401);
     app.settle().await;
+}
+
+/// By a form and by the API; the session goes on as it was, and the id of before is nobody's.
+async fn item_51_who_shows_the_password_again_goes_on_under_another_id(app: TestApp) {
+    let client = app.client();
+    app.signed_in_client("ann@example.org").await;
+    let fields = [("email", "ann@example.org"), ("password", PASSWORD), ("keep", "on")];
+    let mut cookies = vec![client.post("/login", &fields).await.cookie("bellhop")];
+    let session = async || {
+        let all = client.get("/api/v1/me/sessions").await.json();
+        let current = all["items"].as_array().unwrap().iter().find(|one| one["current"] == true).cloned();
+        current.unwrap()
+    };
+    let before = session().await;
+    app.clock().advance(app.app.accounts.lifetimes.fresh_for);
+    let wrong = client.post("/account/export", &[("current_password", OTHER_PASSWORD)]).await;
+    assert_eq!((wrong.status, wrong.headers.contains_key("set-cookie")), (422, false));
+    let form = client.post("/account/export", &[("current_password", PASSWORD)]).await;
+    let program = client.post_json("/api/v1/me/proof", &json!({ "current_password": PASSWORD })).await;
+    for answer in [&form, &program] {
+        assert!(answer.header("set-cookie").contains("; Max-Age=2592000;"), "kept as it was: {answer:?}");
+        cookies.push(answer.cookie("bellhop"));
+    }
+    let after = session().await;
+    assert_eq!((&before["id"], &before["begun_at"]), (&after["id"], &after["begun_at"]));
+    for (nth, cookie) in cookies.iter().enumerate() {
+        let me = app.client().http.get(format!("{}/api/v1/me", app.url)).header("cookie", format!("bellhop={cookie}"));
+        assert_eq!(app.client().send(me).await.status, if nth == 2 { 200 } else { 401 }, "the id number {nth}");
+    }
+    app.settle().await;
+}
+
+async fn item_51_two_people_in_turn_in_one_browser_never_see_each_other(app: TestApp) {
+    for email in ["ann@example.org", "ben@example.net"] {
+        app.signed_in_client(email).await;
+    }
+    let browser = app.client();
+    let mut cookies = Vec::new();
+    for (email, other) in [("ann@example.org", "ben@example.net"), ("ben@example.net", "ann@example.org")].repeat(2) {
+        let answer = browser.login(email, PASSWORD).await;
+        assert_eq!(answer.status, 303);
+        cookies.push(answer.cookie("bellhop"));
+        app.settle().await;
+        for path in ["/", "/account", "/account/sessions", "/account/activity", "/account/email", "/account/export"] {
+            let page = browser.get(path).await;
+            assert!(page.status == 200 && !page.body.contains(other), "{path} of {email}: {}", page.body);
+        }
+        assert_eq!(browser.get("/api/v1/me").await.json()["user"]["email"], email);
+    }
+    for cookie in &cookies[..3] {
+        let me = app.client().http.get(format!("{}/api/v1/me", app.url)).header("cookie", format!("bellhop={cookie}"));
+        assert_eq!(app.client().send(me).await.status, 401, "each ended the one before");
+    }
 }
 
 async fn a_login_leads_where_it_was_asked_for_and_nowhere_else(app: TestApp) {

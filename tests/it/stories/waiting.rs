@@ -100,7 +100,7 @@ const UP: State = State { name: "up", script: Script::default, down: false, fres
 /// F45: in every state of the mail server a free, a pending and a taken address are shown the same, as far as one look each can
 /// tell. How long it takes is measured in `timing::delivery`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn free_pending_and_taken_addresses_are_shown_the_same_in_every_state_of_the_mail_server() {
+async fn item_43_free_pending_and_taken_addresses_are_shown_the_same_in_every_state_of_the_mail_server() {
     let states = [
         UP,
         State {

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
 
 use super::statistics::{Samples, differences};
-use crate::support::app::{HttpClient, OTHER_PASSWORD, PASSWORD, Stack, TestApp};
+use crate::support::app::{HttpClient, Letter, OTHER_PASSWORD, PASSWORD, Stack, TestApp};
 use crate::support::chance::Chance;
 use crate::support::smtp::{Phase, Script, Step};
 
@@ -186,7 +186,7 @@ async fn sample(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_login_takes_the_same_time_whatever_the_cause_and_however_the_mail_server_does() {
+async fn item_12_43_a_refused_login_takes_the_same_time_whatever_the_cause_and_however_the_mail_server_does() {
     let mut chance = Chance::new();
     let [healthy, refusing] = healthy_and(Step::reply("421 4.3.2 going down")).await;
     let apps = [("healthy", &healthy), ("refusing", &refusing)];
@@ -221,7 +221,7 @@ async fn a_refused_login_takes_the_same_time_whatever_the_cause_and_however_the_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_registration_takes_the_same_time_for_a_new_and_a_taken_address_however_the_mail_server_does() {
+async fn item_23_43_a_registration_takes_the_same_time_for_a_new_and_a_taken_address_however_the_mail_server_does() {
     let mut chance = Chance::new();
     let [healthy, hanging] = healthy_and(Step::hang()).await;
     let apps = [("healthy", &healthy), ("hanging", &hanging)];
@@ -243,7 +243,7 @@ async fn a_registration_takes_the_same_time_for_a_new_and_a_taken_address_howeve
 
 /// Who asks for a new password learns nothing by how long that takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn asking_for_a_new_password_takes_the_same_time_for_every_address_however_the_mail_server_does() {
+async fn item_43_asking_for_a_new_password_takes_the_same_time_for_every_address_however_the_mail_server_does() {
     let mut chance = Chance::new();
     let [healthy, hanging] = healthy_and(Step::hang()).await;
     let apps = [("healthy", &healthy), ("hanging", &hanging)];
@@ -255,6 +255,42 @@ async fn asking_for_a_new_password_takes_the_same_time_for_every_address_however
                 ("known", forgot("ann@example.org")),
                 ("waiting", forgot("waits@example.org")),
                 ("unknown", forgot("nobody@example.org")),
+            ]
+        })
+        .await;
+        found.add(differences(&samples, hash));
+    }
+    found.must_be_nothing();
+}
+
+/// A link that does not work is refused as quickly whatever is the matter with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn item_45_a_link_that_does_not_work_takes_the_same_time_whatever_is_the_matter() {
+    let mut chance = Chance::new();
+    let app = start().await;
+    let mut links = Vec::new();
+    for email in ["ann@example.org", "ben@example.org"] {
+        app.signed_in_client(email).await;
+        assert_eq!(app.client().post("/forgot", &[("email", email)]).await.status, 303);
+        app.settle().await;
+        links.push(app.mails_to(email).await.last().and_then(Letter::token).expect("a link"));
+    }
+    let [used, forged] = <[String; 2]>::try_from(links).expect("two");
+    let set = [("token", used.as_str()), ("password", OTHER_PASSWORD)];
+    assert_eq!(app.client().post("/reset", &set).await.status, 303);
+    let unknown = format!("{}{}", if used.starts_with('A') { "B" } else { "A" }, &used[1..]);
+    let forged = format!("{}{}", &forged[..40], "A".repeat(26));
+    let reset = |token: &str| -> Request {
+        ("/reset", vec![("token", token.to_owned()), ("password", PASSWORD.to_owned())], 422)
+    };
+    let mut found = Found::default();
+    while found.is_to_be_looked_into() {
+        let (samples, hash) = sample(&mut chance, &app, &[("healthy", &app)], 60, Duration::from_secs(10), |_| {
+            vec![
+                ("used", reset(&used)),
+                ("forged", reset(&forged)),
+                ("unknown", reset(&unknown)),
+                ("malformed", reset("x")),
             ]
         })
         .await;

@@ -16,7 +16,7 @@ const AWAY: Duration = Duration::from_mins(1);
 const PACE: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everybody_is_answered_as_usual_while_broker_and_mail_server_are_away_and_everything_arrives_after() {
+async fn item_43_everybody_is_answered_as_usual_while_broker_and_mail_server_are_away_and_everything_arrives_after() {
     let chance = Chance::new();
     let (broker, sink) = (rabbit::Private::new().await, Arc::new(Sink::start().await));
     let (road, mail) = Proxy::before(&sink.url()).await;

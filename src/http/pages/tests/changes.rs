@@ -8,7 +8,7 @@ use crate::http::pages::ask_password::AskPasswordPage;
 use crate::http::pages::delivery::{Delivery, Words};
 use crate::http::pages::email::EmailPage;
 use crate::http::pages::format::moment;
-use crate::http::pages::link::{Button, LinkPage};
+use crate::http::pages::link::{Button, LinkPage, Next};
 use crate::links;
 use crate::locale::Locale;
 
@@ -40,7 +40,9 @@ pub(super) fn gallery(locale: Locale, said: &str, hang: &mut impl FnMut(&str, as
         title: t.get(title),
         lead,
         about: Some(some("ada@example.net")),
-        button: button.map(|(action, text)| Button { action, token: some("v1.AbCdEf"), text: t.get(text) }),
+        next: button.map_or(Next::Account, |(action, text)| {
+            Next::Press(Button { action, token: some("v1.AbCdEf"), text: t.get(text) })
+        }),
     };
     let (confirm, undo, restore) = (links::EMAIL_CONFIRM, links::EMAIL_UNDO, links::ACCOUNT_RESTORE);
     let lead = t.args("restore-lead", &[("moment", &moment(t, at(20)))]);
@@ -52,6 +54,7 @@ pub(super) fn gallery(locale: Locale, said: &str, hang: &mut impl FnMut(&str, as
         ("email-confirm-done", link("email-done-title", t.get("confirmed-lead"), None)),
         ("email-undo", link("email-undo-title", t.get("email-undo-lead"), Some((undo, "email-undo-submit")))),
         ("restore", link("restore-title", lead, Some((restore, "restore-submit")))),
+        ("disown", link("disown-title", t.get("disown-lead"), Some((links::DISOWN, "disown-submit")))),
     ] {
         hang(name, page.render());
     }
@@ -63,12 +66,16 @@ pub(super) fn gallery(locale: Locale, said: &str, hang: &mut impl FnMut(&str, as
         hang(name, LinkPage::invalid(frame(locale, "/email/confirm", false), t.get(lead)).render());
     }
 
+    for (name, lead) in [("reset-invalid", "reset-invalid-lead"), ("disown-invalid", "disown-invalid-lead")] {
+        hang(name, LinkPage::invalid_password(frame(locale, "/reset", false), t.get(lead)).render());
+    }
+
     let ask = |title: &str, lead: String, button: &str| AskPasswordPage {
         page: frame(locale, "/account", true),
         title: t.get(title),
         lead,
         email: some("ada@example.org"),
-        action: links::ACCOUNT_DELETE,
+        action: links::ACCOUNT_DELETE.to_owned(),
         button: t.get(button),
         form: FormState::default(),
     };
@@ -76,4 +83,5 @@ pub(super) fn gallery(locale: Locale, said: &str, hang: &mut impl FnMut(&str, as
     hang("delete", delete().render());
     hang("delete-mistake", delete().refused().render());
     hang("export", ask("export-title", t.get("export-lead"), "export-submit").render());
+    hang("sessions-ask", ask("sessions-title", t.get("sessions-ask-lead"), "sessions-end").render());
 }

@@ -9,7 +9,6 @@ use crate::http::extract::form::FormState;
 use crate::http::pages::account_events::Live;
 use crate::http::pages::activity::ActivityPage;
 use crate::http::pages::delivery::{Delivery, Words};
-use crate::http::pages::disown::DisownPage;
 use crate::http::pages::forgot::ForgotPage;
 use crate::http::pages::forgot_sent::ForgotSentPage;
 use crate::http::pages::format::moment;
@@ -38,14 +37,8 @@ pub(super) fn gallery(locale: Locale, said: &str, hang: &mut impl FnMut(&str, as
     hang("forgot-mistake", forgot(typed().with_field_error("email", some(&t.get("mistake-email-invalid")))).render());
     let typed = || FormState::of([("token", some("v1.AbCdEf"))]);
     let weak = typed().with_field_error("password", some(&t.get("mistake-password-common")));
-    for (name, works, form) in
-        [("reset", true, typed()), ("reset-mistake", true, weak), ("reset-invalid", false, FormState::default())]
-    {
-        hang(name, ResetPage { page: frame(locale, "/reset", false), works, form }.render());
-    }
-    let typed = || FormState::of([("token", some("AbCdEf"))]);
-    for (name, works, form) in [("disown", true, typed()), ("disown-invalid", false, FormState::default())] {
-        hang(name, DisownPage { page: frame(locale, "/login/not-me", false), works, form }.render());
+    for (name, form) in [("reset", typed()), ("reset-mistake", weak)] {
+        hang(name, ResetPage { page: frame(locale, "/reset", false), form }.render());
     }
     let wrong = FormState::default()
         .with_field_error("current_password", some(&t.get("mistake-password-current")))
