@@ -15,7 +15,6 @@
 )]
 #![expect(
     clippy::format_collect,
-    clippy::large_futures,
     clippy::case_sensitive_file_extension_comparisons,
     reason = "a test may be slower than it could be, and knows how its own files are spelled"
 )]

@@ -11,12 +11,13 @@ use bellhop::mail::Transport;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::poll::Poll;
 pub use super::poll::within;
-use super::smtp::{Mail, Sink};
+use super::smtp::{Mail, Parsed, Sink};
 use super::{openapi, postgres, rabbit};
 
 /// A password that the rules accept.
@@ -40,6 +41,8 @@ pub struct Letter {
     pub subject: String,
     pub text: String,
     pub html: String,
+    /// The local mailbox does not keep it.
+    pub message_id: Option<String>,
 }
 
 impl Letter {
@@ -50,11 +53,18 @@ impl Letter {
     }
 }
 
+impl Letter {
+    /// Which one of ours it is, as its Message-ID says.
+    pub fn template(&self) -> Option<&str> {
+        self.message_id.as_ref()?.split(['.', '@']).nth(1)
+    }
+}
+
 impl From<&Mail> for Letter {
     fn from(mail: &Mail) -> Self {
         let to = mail.recipients.first().cloned().unwrap_or_default();
-        let parsed = mail.parsed();
-        Letter { to, subject: parsed.subject, text: parsed.text, html: parsed.html }
+        let Parsed { subject, text, html, message_id } = mail.parsed();
+        Letter { to, subject, text, html, message_id: Some(message_id) }
     }
 }
 
@@ -66,6 +76,8 @@ pub struct TestApp {
     pub data: TempDir,
     stop: CancellationToken,
     running: Option<JoinHandle<anyhow::Result<()>>>,
+    /// Its own, if it may be killed.
+    runtime: Option<Runtime>,
     settled: bool,
 }
 
@@ -74,6 +86,8 @@ pub struct Options {
     pub parts: Parts,
     pub config: Config,
     pub clock: Clock,
+    /// On a runtime of its own, so that it can be killed.
+    pub runs_apart: bool,
 }
 
 impl TestApp {
@@ -102,7 +116,7 @@ impl TestApp {
             config.mail.smtp_url = Some(SecretString::from(started.url()));
             sink = Some(started);
         }
-        let mut options = Options { parts: Parts::all(), config, clock: Clock::default() };
+        let mut options = Options { parts: Parts::all(), config, clock: Clock::default(), runs_apart: false };
         change(&mut options);
         Self::run(stack, data, sink, options).await
     }
@@ -121,7 +135,16 @@ impl TestApp {
     }
 
     async fn run(stack: Stack, data: TempDir, sink: Option<Sink>, options: Options) -> Self {
-        let Options { parts, mut config, clock } = options;
+        let runtime = options.runs_apart.then(|| Runtime::new().unwrap());
+        let stop = CancellationToken::new();
+        let handle = runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
+        let (app, url, running) = handle.spawn(Self::begin(options, stop.clone())).await.unwrap();
+        TestApp { app, url, stack, sink, data, stop, running: Some(running), runtime, settled: true }
+    }
+
+    /// Builds the app and has it run, on the runtime on which this runs.
+    async fn begin(options: Options, stop: CancellationToken) -> (App, String, JoinHandle<anyhow::Result<()>>) {
+        let Options { parts, mut config, clock, .. } = options;
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         config.http.listen = address;
@@ -129,10 +152,23 @@ impl TestApp {
             config.http.public_url = format!("http://{address}").parse().unwrap();
         }
         let app = App::build(config, clock).await.unwrap();
-        let stop = CancellationToken::new();
-        let running =
-            Some(tokio::spawn(app.clone().run(parts, Sockets { web: Some(socket), health: None }, stop.clone())));
-        TestApp { app, url: format!("http://{address}"), stack, sink, data, stop, running, settled: true }
+        let running = tokio::spawn(app.clone().run(parts, Sockets { web: Some(socket), health: None }, stop));
+        (app, format!("http://{address}"), running)
+    }
+
+    /// Ends its tasks wherever they are, as a kill ends a process, and starts it again on what they left, when `meanwhile` has
+    /// happened.
+    pub async fn kill(&mut self, meanwhile: impl FnOnce(&Clock)) {
+        let runtime = self.runtime.take().expect("it runs apart");
+        tokio::task::spawn_blocking(|| runtime.shutdown_timeout(Duration::from_secs(20))).await.unwrap();
+        let (config, clock) = ((*self.app.config).clone(), self.clock().clone());
+        meanwhile(&clock);
+        let options = Options { parts: Parts::all(), config, clock, runs_apart: true };
+        let runtime = Runtime::new().unwrap();
+        self.stop = CancellationToken::new();
+        let (app, url, running) = runtime.spawn(Self::begin(options, self.stop.clone())).await.unwrap();
+        (self.app, self.url) = (app, url);
+        (self.running, self.runtime) = (Some(running), Some(runtime));
     }
 
     /// Another node beside this one, on the same database and broker.
@@ -148,7 +184,7 @@ impl TestApp {
             config.data.database_url = Some(SecretString::from(format!("sqlite:{}", file.display())));
         }
         let sink = None;
-        let options = Options { parts, config, clock: self.app.accounts.clock.clone() };
+        let options = Options { parts, config, clock: self.app.accounts.clock.clone(), runs_apart: false };
         Self::run(self.stack, data, sink, options).await
     }
 
@@ -204,6 +240,7 @@ impl TestApp {
             subject: mail.subject,
             text: mail.text,
             html: mail.html,
+            message_id: None,
         };
         mails.into_iter().map(letter).collect()
     }
@@ -318,6 +355,9 @@ impl Drop for TestApp {
             assert_eq!(left, None, "dropped with work left to do");
         }
         drop(stop);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

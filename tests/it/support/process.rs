@@ -218,7 +218,7 @@ impl Bellhop {
             .map(|name| {
                 let bytes = std::fs::read(self.data().join("mailbox").join(name)).expect("a file");
                 let mail: bellhop::mail::StoredMail = serde_json::from_slice(&bytes).expect("a mail");
-                Letter { to: mail.to, subject: mail.subject, text: mail.text, html: mail.html }
+                Letter { to: mail.to, subject: mail.subject, text: mail.text, html: mail.html, message_id: None }
             })
             .collect()
     }

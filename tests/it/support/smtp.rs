@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use self::conversation::Conversation;
-pub use self::mail::Mail;
+pub use self::mail::{Mail, Parsed};
 pub use self::script::{Phase, Script, Step};
 use super::ports;
 

@@ -48,6 +48,7 @@ impl Mail {
             subject: message.subject().expect("a mail has a subject").to_owned(),
             text: part(|body| if let PartType::Text(text) = body { Some(text.to_string()) } else { None }),
             html: part(|body| if let PartType::Html(html) = body { Some(html.to_string()) } else { None }),
+            message_id: message.message_id().expect("a mail has a Message-ID").to_owned(),
         }
     }
 }
@@ -60,6 +61,8 @@ pub struct Parsed {
     pub text: String,
     /// The text/html part.
     pub html: String,
+    /// Without brackets.
+    pub message_id: String,
 }
 
 impl Parsed {
