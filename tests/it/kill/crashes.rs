@@ -119,6 +119,8 @@ async fn the_audit_finds_a_lost_registration_a_lost_or_ghost_mail_and_a_lost_or_
     let some_mail = std::fs::read_dir(app.data().join("mailbox")).expect("a mailbox");
     let mut mails: Vec<_> = some_mail.map(|file| file.expect("a file").path()).collect();
     mails.retain(|path| path.extension().is_some_and(|kind| kind == "json"));
+    // of somebody who registered: of who signs in there are warnings too
+    mails.retain(|path| std::fs::read_to_string(path).expect("a file").contains("guest-"));
     mails.sort();
     std::fs::remove_file(mails.last().expect("a mail")).expect("it is there");
     assert_eq!(ledger.audit(&app, Instant::now()).await.lost, 1);
