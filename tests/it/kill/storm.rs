@@ -13,6 +13,7 @@ use self::fault::{Fault, Target, plan};
 use self::report::{Report, Round};
 use crate::support::chance::Chance;
 use crate::support::ledger::Ledger;
+use crate::support::ledger::lives::Lives;
 use crate::support::process::Bellhop;
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::smtp::{Phase, Script, Sink, Step};
@@ -28,8 +29,11 @@ const PACE: Duration = Duration::from_millis(30);
 const PATIENCE: Duration = Duration::from_mins(15);
 const LONG_PATIENCE: Duration = Duration::from_mins(80);
 
-/// Mails that a process has in hand: `BELLHOP_LISTENER_CONCURRENCY`.
-const IN_HAND: usize = 4;
+/// Mails that a process has in hand: `BELLHOP_LISTENER_CONCURRENCY` of each of the five queues whose listeners send mails.
+const IN_HAND: usize = 4 * 5;
+
+/// When reminders and deletions are due: soon enough to be hit, late enough for a person to confirm before.
+const TIMERS: [(&str, &str); 2] = [("REMINDER_AFTER", "10s"), ("DELETION_GRACE", "15s")];
 
 /// Whether somebody asks for the long one, `scripts/storm --long`.
 pub fn is_long() -> bool {
@@ -42,7 +46,8 @@ async fn nothing_is_lost_in_a_storm() {
     let mut chance = Chance::new();
     let plan = plan(&mut chance, long);
     let mut world = World::new().await;
-    let mut ledger = Ledger::open(&world.app, 3, PACE).await;
+    let mut ledger = Ledger::open(&world.app, 3, PACE).await.reminding();
+    let mut lives = Lives::begin(&world.app.url, &world.sink, 3);
     world.broker.settle_topology().await;
     ledger.until_more(10).await;
 
@@ -67,12 +72,21 @@ async fn nothing_is_lost_in_a_storm() {
     }
     ledger.until_more(10).await;
     ledger.close().await;
+    lives.close().await;
     let patience = if long { LONG_PATIENCE } else { PATIENCE };
     let audit = ledger.audit_within(&world.app, over, patience).await;
-    let report = Report { seed: chance.seed, rounds, audit, windows, statuses: ledger.statuses() };
+    let db = world.app.db().await;
+    let lives = lives.audit(&db, &world.sink).await;
+    db.close().await;
+    let report = Report { seed: chance.seed, rounds, audit, lives, windows, statuses: ledger.statuses() };
     println!("{}", report.line());
     println!("page={}", report.write().display());
-    report.audit.hold("storm", windows);
+    let Report { lives, .. } = &report;
+    assert_eq!((lives.lost, lives.ghosts, &lives.wrong), (0, 0, &Vec::new()), "{lives:?}");
+    report.audit.hold("storm", windows.saturating_sub(lives.duplicates));
+    for step in ["confirmation", "email_change", "moves", "password_reset", "resets", "deletions"] {
+        assert!(lives.accepted.contains_key(step), "nobody got as far as {step}: {lives:?}");
+    }
     assert!(report.audit.accepted > 0 && report.audit.login_accepted > 0 && report.audit.login_refused > 0);
 }
 
@@ -105,6 +119,7 @@ impl World {
         let (to_database, database_url) = Proxy::before(database.url()).await;
         let (to_mail, mail_url) = Proxy::before(&sink.url()).await;
         let app = Bellhop::on(&database_url, &broker_url, Arc::clone(&sink)).await;
+        let app = TIMERS.iter().fold(app, |app, (name, span)| app.with(name, span));
         let mut app = app.with("SMTP_URL", &mail_url);
         app.start().await;
         World { app, broker, database, sink, to_broker, to_database, to_mail, looked: 0 }
@@ -173,8 +188,12 @@ impl World {
             for mail in &fresh {
                 let id = mail.message_id();
                 let id: Uuid = id.split('.').next()?.parse().ok()?;
-                let marks = db.query("select 1 from inbox where listener = 'confirmation' and event_id = $1").bind(id);
-                let marked: Option<(i32,)> = marks.optional().await.ok()?;
+                let marks = db.query(
+                    "select 1 from inbox
+                     where listener in ('confirmation', 'password-reset', 'email-change', 'notices', 'reminders')
+                       and event_id = $1",
+                );
+                let marked: Option<(i32,)> = marks.bind(id).optional().await.ok()?;
                 open += usize::from(marked.is_none());
             }
             db.close().await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::fault::{Fault, Target};
 use crate::support::ledger::Audit;
+use crate::support::ledger::lives::LivesAudit;
 
 /// Faults that came together.
 pub struct Round {
@@ -22,6 +23,7 @@ pub struct Report {
     pub seed: u64,
     pub rounds: Vec<Round>,
     pub audit: Audit,
+    pub lives: LivesAudit,
     /// How many mails may have come twice.
     pub windows: usize,
     /// How often each status was answered; 0 is no answer.
@@ -34,11 +36,12 @@ impl Report {
     }
 
     pub fn line(&self) -> String {
-        let audit = &self.audit;
+        let (audit, lives) = (&self.audit, &self.lives);
+        let accepted = |step| lives.accepted.get(step).copied().unwrap_or_default();
         let recoveries = self.rounds.iter().map(|round| round.recovery.as_millis());
         format!(
             "storm seed={} faults={} app_kills={} broker_kills={} database_kills={} accepted={} rows={} mails={} \
-             login_answered={} log_rows={} in_doubt={} lost={} ghost={} log_gaps={} log_duplicates={} duplicates={} \
+             reminders={} moves={} resets={} deletions={} login_answered={} log_rows={} in_doubt={} lost={} ghost={} log_gaps={} log_duplicates={} duplicates={} \
              crashes_in_window<={} recovery_ms_max={} drained_ms={} seconds={}",
             self.seed,
             self.rounds.iter().map(|round| round.faults.len()).sum::<usize>(),
@@ -47,15 +50,19 @@ impl Report {
             self.count(Fault::Kill(Target::Database)),
             audit.accepted,
             audit.rows,
-            audit.mails,
+            audit.mails + lives.mails,
+            audit.reminders,
+            accepted("moves"),
+            accepted("resets"),
+            accepted("deletions"),
             audit.login_accepted + audit.login_refused,
             audit.login_rows,
             audit.in_doubt,
-            audit.lost,
-            audit.ghosts,
+            audit.lost + lives.lost,
+            audit.ghosts + lives.ghosts,
             audit.log_gaps,
             audit.log_duplicates,
-            audit.duplicates,
+            audit.duplicates + lives.duplicates,
             self.windows,
             recoveries.max().unwrap_or_default(),
             audit.recovery.as_millis(),
