@@ -31,6 +31,9 @@ const NEW_ACCOUNT_PRICE: i64 = 6;
 const IN_A_ROW: Budget =
     Budget { name: "logins of an account in a row", rate: Rate { number: 100, span: Duration::from_hours(100 * 24) } };
 
+/// A network that was refused at more accounts than these lately is one that goes through accounts.
+const FEW_ACCOUNTS: i64 = 5;
+
 /// How much more the network around a network may do.
 const WIDER: u32 = 4;
 
@@ -166,6 +169,8 @@ pub struct Try {
     /// What is given back by a success and is used.
     given_back: Vec<Keyed>,
     price: i64,
+    /// Whether its network has been refused much lately.
+    one_of_many: bool,
     _entered: Vec<Entered>,
 }
 
@@ -236,7 +241,7 @@ impl Try {
     }
 
     fn unlimited() -> Self {
-        Try { keys: Vec::new(), given_back: Vec::new(), price: 1, _entered: Vec::new() }
+        Try { keys: Vec::new(), given_back: Vec::new(), price: 1, one_of_many: false, _entered: Vec::new() }
     }
 
     /// `counted`: of how many of the keys, from the first on, tries that are under way are counted. `ended`: what a success gives
@@ -277,7 +282,18 @@ impl Try {
         }
         let is_new = keys.len() > 2 && until.first().is_some_and(|until| *until <= now);
         let given_back = keys.first().copied().into_iter().chain(ended).filter(|keyed| of_row(keyed) > 0).collect();
-        Ok(Try { price: if is_new { NEW_ACCOUNT_PRICE } else { 1 }, keys, given_back, _entered: entered })
+        // of a sign-in, that has six
+        let one_of_many = keys.get(3).filter(|_| keys.len() == 6).is_some_and(|network| {
+            let used = (of_row(network) - now) / network.budget.step().max(1);
+            used >= FEW_ACCOUNTS * NEW_ACCOUNT_PRICE
+        });
+        Ok(Try { price: if is_new { NEW_ACCOUNT_PRICE } else { 1 }, keys, given_back, one_of_many, _entered: entered })
+    }
+
+    /// Whether its network has been refused much lately: what it is refused now is worth no row of its own.
+    #[must_use]
+    pub fn is_one_of_many(&self) -> bool {
+        self.one_of_many
     }
 
     /// It has failed.

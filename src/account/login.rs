@@ -15,6 +15,7 @@ use crate::account::deletion;
 use crate::account::devices::Device;
 use crate::account::disown;
 use crate::account::identity::address::Address;
+use crate::account::login_log::refusals;
 use crate::account::session::{self, Browser, NewSession};
 use crate::account::user::User;
 use crate::clock::Timestamp;
@@ -99,17 +100,22 @@ pub async fn login(accounts: &Accounts, email: &str, password: &str, browser: Br
     // its place in the queue is free while the rows are written
     drop(permit);
     let (None, Some(user)) = (refusal, row.user()) else {
-        let attempted = accounts.keys.code(Purpose::Attempted, &[canonical_or(&canonical, email).as_bytes()]);
-        let failed = Event::LoginFailed {
-            user: row.id,
-            attempted: attempted
-                .first_chunk()
-                .map_or_else(String::new, |half| format!("{:032x}", u128::from_be_bytes(*half))),
-            reason: refusal.unwrap_or(Refusal::UnknownAddress),
-            origin: browser.origin,
-        };
         let mut tx = accounts.db.begin().await.context("cannot refuse the login")?;
-        outbox::append(&mut tx, &accounts.clock, &failed).await?;
+        if row.id.is_none() && attempt.is_one_of_many() {
+            refusals::count(&mut tx, accounts, browser.origin.ip).await?;
+        } else {
+            let attempted = accounts.keys.code(Purpose::Attempted, &[canonical_or(&canonical, email).as_bytes()]);
+            let failed = Event::LoginFailed {
+                user: row.id,
+                attempted: attempted
+                    .first_chunk()
+                    .map_or_else(String::new, |half| format!("{:032x}", u128::from_be_bytes(*half))),
+                reason: refusal.unwrap_or(Refusal::UnknownAddress),
+                refusals: 1,
+                origin: browser.origin,
+            };
+            outbox::append(&mut tx, &accounts.clock, &failed).await?;
+        }
         attempt.failed(&mut tx, accounts).await?;
         failpoint::reach("request.before_commit");
         accounts.commit(tx).await?;

@@ -1,4 +1,4 @@
-//! What expires: registrations that nobody confirmed, sessions, forgotten passwords, budgets.
+//! What expires: registrations that nobody confirmed, sessions, forgotten passwords, budgets, the login log.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::db::purge::Purge;
 
 /// Which rows are deleted, and when.
 #[must_use]
-pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 8] {
+pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 9] {
     [
         Purge {
             name: "registrations past their time",
@@ -42,6 +42,11 @@ pub const fn purges(lifetimes: &LifetimeConfig) -> [Purge; 8] {
             name: "budgets that are full again",
             statement: "delete from budgets where key in (select key from budgets where used_at <= $1 limit $2)",
             keep: LONGEST_SPAN,
+        },
+        Purge {
+            name: "rows of the login log past their time",
+            statement: "delete from login_log where id in (select id from login_log where at <= $1 limit $2)",
+            keep: lifetimes.log_retention,
         },
         devices::PURGE,
         disown::PURGE,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::account::login_log::refusals;
 use crate::account::{self, Accounts};
 use crate::clock::Clock;
 use crate::config::LifetimeConfig;
@@ -37,10 +38,22 @@ pub fn purges(lifetimes: &LifetimeConfig) -> impl Iterator<Item = Purge> + use<>
 
 /// Purges until `stop`.
 pub(super) async fn run(accounts: Accounts, stop: CancellationToken) {
-    let Accounts { db, clock, lifetimes, .. } = accounts;
+    let Accounts { db, clock, lifetimes, .. } = accounts.clone();
     while stop.run_until_cancelled(purge(&db, &clock, &lifetimes, BATCH_PAUSE)).await.is_some() {
+        stop.run_until_cancelled(sum_up(&accounts)).await;
         failpoint::reach("maintenance.turn");
         stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await;
+    }
+}
+
+/// Has told what was refused in minutes that are over.
+pub async fn sum_up(accounts: &Accounts) {
+    loop {
+        match refusals::publish(accounts).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => return db::report_failed_poll("summing refused sign-ins up", &error),
+        }
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) const SECTION: Section = Section {
             Fallback::Value("10m"),
             "how long a password counts as just shown; what needs one asks again after that",
         ),
+        Setting::new("LOG_RETENTION", Fallback::Value("400d"), "when a row of the login log is deleted"),
     ],
 };
 
@@ -68,6 +69,8 @@ pub struct LifetimeConfig {
     pub session: Duration,
     /// `BELLHOP_FRESH_FOR`
     pub fresh_for: Duration,
+    /// `BELLHOP_LOG_RETENTION`
+    pub log_retention: Duration,
 }
 
 impl LifetimeConfig {
@@ -83,6 +86,7 @@ impl LifetimeConfig {
             session_idle: take("SESSION_IDLE")?,
             session: take("SESSION_LIFETIME")?,
             fresh_for: take("FRESH_FOR")?,
+            log_retention: take("LOG_RETENTION")?,
         };
         if lifetimes.reminder_after >= lifetimes.purge_after {
             return Err(ConfigError::value("REMINDER_AFTER", "is not shorter than BELLHOP_PURGE_AFTER"));

@@ -45,6 +45,7 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("SESSION_IDLE", &["0s", "3661d", "24", "a day", "-1h", "1.5h"], ""),
     ("SESSION_LIFETIME", &["0s", "3661d", "24", "a day", "-1h", "1.5h"], ""),
     ("FRESH_FOR", &["0s", "3661d", "24", "a day", "-1h", "1.5h"], ""),
+    ("LOG_RETENTION", &["0s", "3661d", "24", "a day", "-1h", "1.5h"], ""),
     (
         "LIMIT_LOGIN_PAIR",
         &["0/15m", "10", "10/25h", "ten/1h", "-1/1h", "10/0s"],

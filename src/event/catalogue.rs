@@ -105,6 +105,11 @@ pub enum Event {
         attempted: String,
         /// Why.
         reason: Refusal,
+        /// How many there were, where several of a network within a minute are told together: of addresses that nobody has, past
+        /// the first few. They have no `attempted` and no `user_agent`, and the first address of the network as `ip`.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        #[schema(maximum = 4_294_967_295_u32)]
+        refusals: u32,
         /// From where.
         #[serde(flatten)]
         origin: Origin,
@@ -272,6 +277,16 @@ pub enum Event {
     },
 }
 
+/// What a number is where it is left out.
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
 /// How a password was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -417,7 +432,7 @@ impl Event {
             | Event::EmailChangeRequested { change: _, user: _, origin }
             | Event::EmailChanged { change: _, user: _, by: _, origin }
             | Event::PasswordChanged { user: _, by: _, session: _, origin } => origin.texts().into(),
-            Event::LoginFailed { user: _, attempted, reason: _, origin } => {
+            Event::LoginFailed { user: _, attempted, reason: _, refusals: _, origin } => {
                 origin.texts().into_iter().chain([(ATTEMPTED, attempted)]).collect()
             }
             Event::SessionRevoked { user: _, session: _ }

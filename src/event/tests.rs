@@ -28,6 +28,7 @@ pub(super) fn every() -> Vec<Event> {
             user: None,
             attempted: "ab".into(),
             reason: Refusal::UnknownAddress,
+            refusals: 1,
             origin: origin.clone(),
         },
         Event::SessionRevoked { user, session },

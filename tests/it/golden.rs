@@ -33,6 +33,7 @@ fn version_1() -> Vec<(&'static str, Event)> {
         user,
         attempted: attempted.clone(),
         reason,
+        refusals: 1,
         origin: origin.clone(),
     };
     let mail = |template: &str| MailFact {
@@ -133,6 +134,16 @@ fn version_1() -> Vec<(&'static str, Event)> {
         ),
         ("login.new_device", Event::LoginNewDevice { user, session, origin: origin.clone() }),
         ("login.after_failures", Event::LoginAfterFailures { user, session, origin: far.clone() }),
+        (
+            "login.failed.many",
+            Event::LoginFailed {
+                user: None,
+                attempted: String::new(),
+                reason: Refusal::UnknownAddress,
+                refusals: 47,
+                origin: far,
+            },
+        ),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! The login log: successful and refused logins of an account, for its owner.
 
+pub mod refusals;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -71,6 +73,10 @@ impl LoginLog {
     /// # Errors
     /// When the database refuses or is away.
     pub async fn record(&self, received: Received) -> anyhow::Result<()> {
+        let refusals = match received.event {
+            Event::LoginFailed { refusals, .. } => refusals,
+            _ => 1,
+        };
         let (user, session, reason, attempted, origin) = match received.event {
             Event::LoginSucceeded { user, session, ref origin } => (Some(user), Some(session), None, None, origin),
             Event::UserConfirmed { user, session, ref origin, .. }
@@ -78,8 +84,9 @@ impl LoginLog {
             Event::EmailChanged { user, ref origin, .. }
             | Event::UserDeletionScheduled { user, ref origin, .. }
             | Event::UserRestored { user, ref origin } => (Some(user), None, None, None, origin),
-            Event::LoginFailed { user, ref attempted, reason, ref origin } => {
-                (user, None, Some(reason.as_str()), Some(attempted.clone()), origin)
+            Event::LoginFailed { user, ref attempted, reason, ref origin, .. } => {
+                let attempted = Some(attempted.clone()).filter(|attempted| !attempted.is_empty());
+                (user, None, Some(reason.as_str()), attempted, origin)
             }
             _ => return Ok(()),
         };
@@ -93,6 +100,7 @@ impl LoginLog {
             user_agent: origin.user_agent.clone(),
             reason,
             attempted,
+            refusals,
         };
         self.rows.write(row, Duration::ZERO).await?;
         failpoint::reach("log.committed");
@@ -120,6 +128,7 @@ struct Row {
     user_agent: String,
     reason: Option<&'static str>,
     attempted: Option<String>,
+    refusals: u32,
 }
 
 impl BatchWrite for Rows {
@@ -135,22 +144,22 @@ impl BatchWrite for Rows {
         let rows_to_write = serde_json::to_value(rows_to_write)?;
         // what comes after the deletion of its account does not bring back where from
         tx.query(Sql {
-            sqlite: "insert into login_log (id, type, user_id, session_id, at, ip, user_agent, reason, attempted)
+            sqlite: "insert into login_log (id, type, user_id, session_id, at, ip, user_agent, reason, attempted, refusals)
                      select unhex(value ->> 'id'), value ->> 'kind', user, unhex(value ->> 'session'), value ->> 'at',
                        case when gone then '' else value ->> 'ip' end, case when gone then '' else value ->> 'user_agent' end,
-                       value ->> 'reason', case when gone then null else value ->> 'attempted' end
+                       value ->> 'reason', case when gone then null else value ->> 'attempted' end, value ->> 'refusals'
                      from (select value, unhex(value ->> 'user') as user,
                              value ->> 'user' is not null
                                and not exists (select 1 from users where id = unhex(value ->> 'user')) as gone
                            from json_each($1))",
-            postgres: "insert into login_log (id, type, user_id, session_id, at, ip, user_agent, reason, attempted)
+            postgres: "insert into login_log (id, type, user_id, session_id, at, ip, user_agent, reason, attempted, refusals)
                        select id, kind, \"user\", session, at,
                          case when gone then '' else ip end, case when gone then '' else user_agent end,
-                         reason, case when gone then null else attempted end
+                         reason, case when gone then null else attempted end, refusals
                        from (select rows.*,
                                \"user\" is not null and not exists (select 1 from users where users.id = rows.\"user\") as gone
                              from jsonb_to_recordset($1) as rows (id uuid, kind text, \"user\" uuid, session uuid,
-                               at timestamptz, ip text, user_agent text, reason text, attempted text)) rows",
+                               at timestamptz, ip text, user_agent text, reason text, attempted text, refusals bigint)) rows",
         })
         .bind(Json(rows_to_write))
         .execute_deferred()
@@ -257,6 +266,7 @@ mod tests {
             user_agent,
             reason,
             attempted,
+            refusals: 1,
         }
     }
 

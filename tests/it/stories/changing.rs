@@ -299,12 +299,14 @@ async fn what_was_under_way_when_an_account_was_deleted_brings_nothing_back(app:
         user: Some(user),
         attempted: "0123456789abcdef0123456789abcdef".to_owned(),
         reason: Refusal::WrongPassword,
+        refusals: 1,
         origin: origin("198.51.100.9"),
     };
     let stranger = Event::LoginFailed {
         user: None,
         attempted: "fedcba9876543210fedcba9876543210".to_owned(),
         reason: Refusal::UnknownAddress,
+        refusals: 1,
         origin: origin("198.51.100.8"),
     };
     let mut tx = app.db().begin().await.unwrap();
