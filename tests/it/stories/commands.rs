@@ -9,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::support::app::{OTHER_PASSWORD, PASSWORD};
+use crate::support::poll::within;
 use crate::support::ports;
 use crate::support::postgres::database;
 use crate::support::process::Bellhop;
@@ -31,6 +32,7 @@ on_both_stacks!(
     an_operator_says_all_that_from_the_command_line,
     commands_say_nothing_but_their_output_unless_they_are_asked,
     users_are_listed_page_by_page_and_found,
+    item_56_an_operator_sees_and_ends_the_sessions_of_a_person,
 );
 
 /// On PostgreSQL and RabbitMQ.
@@ -101,6 +103,29 @@ async fn an_operator_says_all_that_from_the_command_line(mut app: Bellhop) {
     assert!(replayed.code == Some(0) && replayed.out.contains("login-log: 0 published again"), "{}", replayed.out);
     let replayed = say(&app, &["replay", "--since", "1h", "--listener", "login-log", "--json"]).await.json();
     assert_eq!(replayed, [serde_json::json!({"listener": "login-log", "events": 0})]);
+}
+
+async fn item_56_an_operator_sees_and_ends_the_sessions_of_a_person(mut app: Bellhop) {
+    app.start().await;
+    let (ann, ben) = (app.signed_in_client("ann@example.org").await, app.signed_in_client("ben@example.org").await);
+    let phone = app.client();
+    assert_eq!(phone.login("ann@example.org", PASSWORD).await.status, 303);
+    let list = async || say(&app, &["users", "sessions", "Ann@example.org"]).await;
+    let two = list().await;
+    assert!(two.code == Some(0) && two.out.matches("Bellhop-Test/1").count() == 2, "{}", two.out);
+    assert!(two.out.contains("127.0.0.1"), "{}", two.out);
+    let ended = say(&app, &["users", "sessions", "ann@example.org", "--end"]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "ended 2\n"), "{}", ended.error);
+    for client in [&ann, &phone] {
+        within("the process to know it", async || client.get("/api/v1/me").await.status == 401).await;
+    }
+    assert_eq!(ben.get("/api/v1/me").await.status, 200, "nobody else is signed out");
+    assert_eq!(list().await.out.lines().count(), 1, "the names of the columns");
+    for arguments in [&["users", "sessions", "eve@example.org"][..], &["users", "sessions", "eve@example.org", "--end"]]
+    {
+        let nobody = say(&app, arguments).await;
+        assert!(nobody.code == Some(1) && nobody.error.contains("nobody has the address"), "{}", nobody.error);
+    }
 }
 
 async fn commands_say_nothing_but_their_output_unless_they_are_asked(app: Bellhop) {
