@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use bellhop::account::credentials::fair_queue::Client;
 use bellhop::account::credentials::hasher::Hasher;
 use bellhop::config::HashKernel;
 use tokio::task::JoinSet;
@@ -18,7 +19,7 @@ const CLIENTS: usize = 8;
 
 pub async fn measure() -> anyhow::Result<Vec<Row>> {
     let (fast, portable) = (node::pool(HashKernel::Auto)?, node::pool(HashKernel::Portable)?);
-    let stored = portable.hash(node::password()?).await?;
+    let stored = portable.hash(&Client::default(), node::password()?).await?;
     let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let (with_portable, with_fast) = (rate(&portable, &stored, TIME).await?, rate(&fast, &stored, TIME).await?);
@@ -48,7 +49,7 @@ pub async fn rate(pool: &Hasher, stored: &str, time: Duration) -> anyhow::Result
         clients.spawn(async move {
             let (start, mut hashes) = (Instant::now(), 0_u32);
             while start.elapsed() < time {
-                let (verdict, _) = pool.verify(node::password()?, Some(&stored)).await?;
+                let (verdict, _) = pool.verify(&Client::default(), node::password()?, Some(&stored)).await?;
                 ensure!(verdict.right, "the pool says that the password is wrong");
                 hashes += 1;
             }

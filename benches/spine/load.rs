@@ -54,8 +54,13 @@ impl Connection {
 
     /// A header of the last answer.
     pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers(name).next()
+    }
+
+    /// Every value of a header of the last answer.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         let lines = self.read.split(|&byte| byte == b'\n').take_while(|line| line.len() > 1);
-        lines.filter_map(|line| std::str::from_utf8(line).ok()).find_map(|line| {
+        lines.filter_map(|line| std::str::from_utf8(line).ok()).filter_map(move |line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
         })
@@ -70,9 +75,14 @@ pub fn get(address: SocketAddr, path: &str, cookie: Option<&str>) -> Vec<u8> {
 
 /// A POST of a JSON document.
 pub fn post(address: SocketAddr, path: &str, json: &serde_json::Value) -> Vec<u8> {
+    post_with(address, path, "", json)
+}
+
+/// As [`post`], with these lines of its head.
+pub fn post_with(address: SocketAddr, path: &str, headers: &str, json: &serde_json::Value) -> Vec<u8> {
     let body = json.to_string();
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) bench\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+    format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) bench\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n{body}").into_bytes()
 }
 
 /// Keeps one connection per request busy for `time`, and tells how many answers of `status` came a second.

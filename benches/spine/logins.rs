@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use bellhop::account::credentials::fair_queue::Client;
 use bellhop::account::credentials::hasher::Hasher;
 use bellhop::config::HashKernel;
 use bellhop::db::{Db, Location};
@@ -169,7 +170,7 @@ impl Stack {
             ensure!(answer.status == 200, "the login answered {}", answer.status);
             logins.push(millis(answer.took));
             let start = Instant::now();
-            self.pool.verify(node::password()?, Some(&self.stored)).await?;
+            self.pool.verify(&Client::default(), node::password()?, Some(&self.stored)).await?;
             hashes.push(millis(start.elapsed()));
         }
         let (login, hash) = (median(&mut logins), median(&mut hashes));

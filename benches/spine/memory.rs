@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use bellhop::account::credentials::fair_queue::Client;
 use bellhop::db::Db;
 use tokio::task::JoinSet;
 
@@ -111,7 +112,7 @@ async fn one_hash(db: &Db) -> anyhow::Result<f64> {
     let mut hashes = Vec::new();
     for _ in 0..50 {
         let start = Instant::now();
-        pool.verify(node::password()?, Some(&stored)).await?;
+        pool.verify(&Client::default(), node::password()?, Some(&stored)).await?;
         hashes.push(millis(start.elapsed()));
     }
     Ok(median(&mut hashes))

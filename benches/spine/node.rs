@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use bellhop::account::credentials::fair_queue::Client;
 use bellhop::account::credentials::hasher::Cost;
 use bellhop::account::credentials::hasher::Hasher;
 use bellhop::account::credentials::policy::Password;
@@ -118,7 +119,7 @@ pub async fn inhabit(dir: &Path, people: usize) -> anyhow::Result<(Db, Vec<Uuid>
 /// Brings the schema up to date and puts `people` in, who all have [`PASSWORD`].
 pub async fn populate(db: &Db, people: usize) -> anyhow::Result<Vec<Uuid>> {
     db.migrate().await?;
-    let hash = pool(HashKernel::Auto)?.hash(password()?).await?;
+    let hash = pool(HashKernel::Auto)?.hash(&Client::default(), password()?).await?;
     let clock = Clock::default();
     let mut tx = db.begin().await?;
     let mut ids = Vec::new();
@@ -141,13 +142,20 @@ pub async fn populate(db: &Db, people: usize) -> anyhow::Result<Vec<Uuid>> {
     Ok(ids)
 }
 
-fn email(number: usize) -> String {
+/// The address of an inhabitant.
+pub fn email(number: usize) -> String {
     format!("ann{number}@example.org")
 }
 
 /// The login of one of the inhabitants.
 pub fn login(address: SocketAddr, number: usize) -> Vec<u8> {
-    load::post(address, "/api/v1/login", &serde_json::json!({ "email": email(number), "password": PASSWORD }))
+    login_with(address, number, "")
+}
+
+/// As [`login`], with these lines of its head.
+pub fn login_with(address: SocketAddr, number: usize, headers: &str) -> Vec<u8> {
+    let person = serde_json::json!({ "email": email(number), "password": PASSWORD });
+    load::post_with(address, "/api/v1/login", headers, &person)
 }
 
 /// Signs an inhabitant in and returns the cookie.

@@ -1,9 +1,11 @@
 //! What every use case needs, handed from one to the next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::account::credentials::fair_queue::Client;
 use crate::account::credentials::hasher::Hasher;
 use crate::account::credentials::keys::Keys;
 use crate::account::credentials::password_check::PasswordCheck;
@@ -47,7 +49,20 @@ impl Accounts {
     /// # Errors
     /// When the database is away or refuses.
     pub async fn commit(&self, tx: Tx) -> anyhow::Result<()> {
-        tx.commit_grouped(self.hasher.commit_delay()).await.context("cannot commit")?;
+        self.commit_within(tx, self.hasher.commit_delay(None)).await
+    }
+
+    /// As [`Accounts::commit`] for this client: it lingers for those alone who would be served before another of this
+    /// client, so that a flood from elsewhere delays it little.
+    ///
+    /// # Errors
+    /// When the database is away or refuses.
+    pub async fn commit_for(&self, tx: Tx, client: &Client) -> anyhow::Result<()> {
+        self.commit_within(tx, self.hasher.commit_delay(Some(client))).await
+    }
+
+    async fn commit_within(&self, tx: Tx, linger: Duration) -> anyhow::Result<()> {
+        tx.commit_grouped(linger).await.context("cannot commit")?;
         self.notifier.signal_outbox();
         Ok(())
     }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::account::Accounts;
-use crate::account::credentials::device;
 use crate::account::credentials::keys::Purpose;
 use crate::account::under_way::Entered;
 use crate::config::Rate;
@@ -186,8 +185,8 @@ fn of_networks(accounts: &Accounts, name: [&'static str; 2], rate: Rate, ip: IpA
 }
 
 impl Try {
-    /// A try to sign in to the account of what was typed, whether anybody has it or not. A browser that signed in to it before, which
-    /// its device cookie says, has a budget of its own and uses no other: nobody can lock it out.
+    /// A try to sign in to the account of what was typed, whether anybody has it or not. A browser that signed in to it before has
+    /// the name that its device cookie says, a budget of its own, and uses no other: nobody can lock it out.
     ///
     /// # Errors
     /// [`OverBudget`]; otherwise the database's.
@@ -195,14 +194,14 @@ impl Try {
         accounts: &Accounts,
         typed: &str,
         ip: IpAddr,
-        cookie: Option<&str>,
+        device: Option<&str>,
     ) -> anyhow::Result<Self> {
         if !accounts.limits {
             return Ok(Try::unlimited());
         }
         let limits = accounts.budgets;
         let in_a_row = IN_A_ROW.of(accounts, typed);
-        if let Some(device) = cookie.and_then(|cookie| device::of(&accounts.keys, cookie, typed)) {
+        if let Some(device) = device {
             let budget = Budget { name: "logins of a device", rate: limits.login_device };
             let device = budget.of(accounts, &format!("{device} {typed}"));
             return Self::enter(accounts, vec![device], 1, Some(in_a_row)).await;

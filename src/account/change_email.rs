@@ -52,7 +52,7 @@ pub async fn request(
     let user = &signed_in.user;
     let (address, former) = (Address::parse(email), Address::parse(&user.email)?);
     let is_the_same = address.as_ref().is_ok_and(|address| address.canonical() == former.canonical());
-    let current_is_wrong = proof::verified(accounts, user.id, current).await?.is_none();
+    let current_is_wrong = proof::verified(accounts, user.id, origin.ip, current).await?.is_none();
     let address = match address {
         Ok(address) if !is_the_same && !current_is_wrong => address,
         address => return Err(EmailErrors { email: address.err(), is_the_same, current_is_wrong }.into()),

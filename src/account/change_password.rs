@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::confirm;
+use crate::account::credentials::fair_queue::Client;
 use crate::account::credentials::policy::Weakness;
 use crate::account::identity::address::Address;
 use crate::account::identity::name::DisplayName;
@@ -46,10 +47,11 @@ pub async fn change_password(
     let user = &signed_in.user;
     let wrong = PasswordErrors { current_is_wrong: true, password: None };
     let (address, name) = (Address::parse(&user.email).ok(), DisplayName::parse(&user.name).ok());
-    let stored = proof::verified(accounts, user.id, current).await?.ok_or(wrong)?;
-    let chosen = accounts.password_check.choose(password, address.as_ref(), name.as_ref()).await?;
+    let stored = proof::verified(accounts, user.id, browser.origin.ip, current).await?.ok_or(wrong)?;
+    let client = Client::at(browser.origin.ip).known_to(Some(user.id.to_string()));
+    let chosen = accounts.password_check.choose(&client, password, address.as_ref(), name.as_ref()).await?;
     let chosen = chosen.map_err(|weakness| PasswordErrors { current_is_wrong: false, password: Some(weakness) })?;
-    let hash = accounts.hasher.hash(chosen).await?;
+    let hash = accounts.hasher.hash(&client, chosen).await?;
     let mut tx = accounts.db.begin().await.context("cannot change the password")?;
     let changed = tx
         .query("update users set password_hash = $2 where id = $1 and password_hash = $3")
@@ -69,6 +71,6 @@ pub async fn change_password(
     let (session, origin) = (Some(new.session), browser.origin);
     let event = Event::PasswordChanged { user: user.id, by: PasswordChange::Account, session, origin };
     outbox::append(&mut tx, &accounts.clock, &event).await?;
-    accounts.commit(tx).await?;
+    accounts.commit_for(tx, &client).await?;
     Ok(PasswordChanged { new, ended })
 }

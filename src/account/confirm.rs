@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::budget;
+use crate::account::credentials::fair_queue::Client;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::LinkToken;
 use crate::account::credentials::policy::Password;
@@ -158,7 +159,8 @@ pub async fn confirm(
     if found.owner.is_none() {
         if found.step(browser, accounts.clock.now()) == ConfirmStep::Password {
             let password = password.ok_or(ConfirmRefused::Password)?;
-            let (verdict, _) = accounts.hasher.verify(password, Some(&found.password_hash)).await?;
+            let client = Client::at(session.origin.ip);
+            let (verdict, _) = accounts.hasher.verify(&client, password, Some(&found.password_hash)).await?;
             if !verdict.right {
                 return Err(ConfirmRefused::Password.into());
             }

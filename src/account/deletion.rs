@@ -42,7 +42,7 @@ pub async fn schedule(
     origin: Origin,
 ) -> anyhow::Result<Scheduled> {
     let user = signed_in.user.id;
-    proof::verified(accounts, user, current).await?.ok_or(WrongPassword)?;
+    proof::verified(accounts, user, origin.ip, current).await?.ok_or(WrongPassword)?;
     let deletes_at: Timestamp = accounts.clock.now() + accounts.lifetimes.deletion_grace;
     let mut tx = accounts.db.begin().await.context("cannot schedule the deletion")?;
     let scheduled = tx

@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::budget::Try;
+use crate::account::credentials::device;
+use crate::account::credentials::fair_queue::Client;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::Password;
 use crate::account::deletion;
@@ -19,6 +21,7 @@ use crate::account::login_log::refusals;
 use crate::account::session::{self, Browser, NewSession};
 use crate::account::user::User;
 use crate::clock::Timestamp;
+use crate::error::Overloaded;
 use crate::event::{Event, Refusal};
 use crate::failpoint;
 use crate::messaging::outbox;
@@ -72,16 +75,18 @@ impl LoginRow {
 /// # Errors
 /// [`LoginRefused`]; [`crate::error::OverBudget`]; [`crate::error::Overloaded`]; otherwise the database's.
 pub async fn login(accounts: &Accounts, email: &str, password: &str, browser: Browser) -> anyhow::Result<LoggedIn> {
-    let permit = accounts.hasher.acquire()?;
+    let canonical = Address::parse(email).map_or_else(|_| String::new(), |address| address.canonical().to_owned());
+    let attempted = canonical_or(&canonical, email);
+    let device = browser.device.as_deref().and_then(|cookie| device::of(&accounts.keys, cookie, attempted));
+    let client = Client::at(browser.origin.ip).known_to(device.as_ref().map(|_| attempted.to_owned()));
+    // a place before anything else that costs
+    let permit = accounts.hasher.acquire(&client)?;
     let typed = Password::normalise(password).ok();
     let malformed = typed.is_none();
     // what cannot be a password costs a hash all the same
     let typed = typed.map_or_else(|| Password::normalise("what was typed can be no password"), Ok)?;
-    let canonical = Address::parse(email).map_or_else(|_| String::new(), |address| address.canonical().to_owned());
 
-    let attempt =
-        Try::to_sign_in(accounts, canonical_or(&canonical, email), browser.origin.ip, browser.device.as_deref())
-            .await?;
+    let attempt = Try::to_sign_in(accounts, attempted, browser.origin.ip, device.as_deref()).await?;
     let row = look_up(accounts, &canonical).await?;
     let (verdict, typed) = permit.verify(typed, row.password_hash.as_deref()).await?;
     let refusal = match &row {
@@ -94,7 +99,11 @@ pub async fn login(accounts: &Accounts, email: &str, password: &str, browser: Br
     };
     let rehashed = match refusal {
         // before the transaction begins, so that no row is locked meanwhile
-        None if verdict.outdated => Some(permit.hash(typed).await?),
+        None if verdict.outdated => match permit.hash(typed).await {
+            // others wait: the next time is early enough
+            Err(error) if error.is::<Overloaded>() => None,
+            hash => Some(hash?),
+        },
         _ => None,
     };
     // its place in the queue is free while the rows are written
@@ -104,7 +113,7 @@ pub async fn login(accounts: &Accounts, email: &str, password: &str, browser: Br
         if row.id.is_none() && attempt.is_one_of_many() {
             refusals::count(&mut tx, accounts, browser.origin.ip).await?;
         } else {
-            let attempted = accounts.keys.code(Purpose::Attempted, &[canonical_or(&canonical, email).as_bytes()]);
+            let attempted = accounts.keys.code(Purpose::Attempted, &[attempted.as_bytes()]);
             let failed = Event::LoginFailed {
                 user: row.id,
                 attempted: attempted
@@ -118,7 +127,7 @@ pub async fn login(accounts: &Accounts, email: &str, password: &str, browser: Br
         }
         attempt.failed(&mut tx, accounts).await?;
         failpoint::reach("request.before_commit");
-        accounts.commit(tx).await?;
+        accounts.commit_for(tx, &client).await?;
         failpoint::reach("request.committed");
         return Err(LoginRefused.into());
     };
@@ -148,7 +157,7 @@ pub async fn login(accounts: &Accounts, email: &str, password: &str, browser: Br
     let succeeded = Event::LoginSucceeded { user: user.id, session: new.session, origin: browser.origin };
     outbox::append(&mut tx, &accounts.clock, &succeeded).await?;
     failpoint::reach("request.before_commit");
-    accounts.commit(tx).await?;
+    accounts.commit_for(tx, &client).await?;
     failpoint::reach("request.committed");
     Ok(LoggedIn { new, user, restored, device })
 }

@@ -1,10 +1,13 @@
 //! The proof that who is signed in knows the password: asked by what must not be done from a browser that was left open.
 
+use std::net::IpAddr;
+
 use anyhow::Context as _;
 use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::budget::Try;
+use crate::account::credentials::fair_queue::Client;
 use crate::account::credentials::policy::Password;
 use crate::account::session::{self, NewSession, SignedIn};
 
@@ -20,6 +23,7 @@ pub struct WrongPassword;
 pub(in crate::account) async fn verified(
     accounts: &Accounts,
     user: Uuid,
+    ip: IpAddr,
     typed: &str,
 ) -> anyhow::Result<Option<String>> {
     let (stored,): (String,) = accounts
@@ -30,8 +34,10 @@ pub(in crate::account) async fn verified(
         .await
         .context("cannot look the password up")?;
     let attempt = Try::to_prove(accounts, user).await?;
+    // a session proves no less than a device cookie
+    let client = Client::at(ip).known_to(Some(user.to_string()));
     let right = match Password::normalise(typed) {
-        Ok(typed) => accounts.hasher.verify(typed, Some(&stored)).await?.0.right,
+        Ok(typed) => accounts.hasher.verify(&client, typed, Some(&stored)).await?.0.right,
         Err(_) => false,
     };
     let mut tx = accounts.db.begin().await?;
@@ -44,12 +50,12 @@ pub(in crate::account) async fn verified(
     Ok(right.then_some(stored))
 }
 
-/// Shows the password in this session, which goes on under a new token (OWASP ASVS 7.2.4).
+/// Shows the password in this session, from this address; the session goes on under a new token (OWASP ASVS 7.2.4).
 ///
 /// # Errors
 /// [`WrongPassword`]; [`crate::error::Overloaded`]; otherwise the database's.
-pub async fn prove(accounts: &Accounts, signed_in: &SignedIn, typed: &str) -> anyhow::Result<NewSession> {
-    verified(accounts, signed_in.user.id, typed).await?.ok_or(WrongPassword)?;
+pub async fn prove(accounts: &Accounts, signed_in: &SignedIn, ip: IpAddr, typed: &str) -> anyhow::Result<NewSession> {
+    verified(accounts, signed_in.user.id, ip, typed).await?.ok_or(WrongPassword)?;
     let mut tx = accounts.db.begin().await?;
     let new = session::renew(&mut tx, accounts, signed_in).await?;
     tx.commit().await?;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::account::Accounts;
 use crate::account::budget;
+use crate::account::credentials::fair_queue::Client;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::{Password, Weakness};
 use crate::account::credentials::token::Token;
@@ -61,9 +62,10 @@ struct ValidRegistration {
     password: Password,
 }
 
-async fn check(accounts: &Accounts, new: &NewRegistration<'_>) -> anyhow::Result<ValidRegistration> {
+async fn check(accounts: &Accounts, client: &Client, new: &NewRegistration<'_>) -> anyhow::Result<ValidRegistration> {
     let (address, name) = (Address::parse(new.email), DisplayName::parse(new.name));
-    let chosen = accounts.password_check.choose(new.password, address.as_ref().ok(), name.as_ref().ok()).await?;
+    let chosen =
+        accounts.password_check.choose(client, new.password, address.as_ref().ok(), name.as_ref().ok()).await?;
     match (address, name, chosen) {
         (Ok(address), Ok(name), Ok(password)) => Ok(ValidRegistration { address, name, password }),
         (address, name, chosen) => {
@@ -82,8 +84,9 @@ async fn check(accounts: &Accounts, new: &NewRegistration<'_>) -> anyhow::Result
 /// [`RegistrationErrors`]; [`crate::error::Overloaded`] when too many passwords are being checked or hashed; otherwise the
 /// database's.
 pub async fn register(accounts: &Accounts, new: NewRegistration<'_>) -> anyhow::Result<Token> {
-    let ValidRegistration { address, name, password } = check(accounts, &new).await?;
-    let hash = accounts.hasher.hash(password).await?;
+    let client = Client::at(new.origin.ip);
+    let ValidRegistration { address, name, password } = check(accounts, &client, &new).await?;
+    let hash = accounts.hasher.hash(&client, password).await?;
     if let Some(form) = new.form {
         let code = accounts.keys.code(Purpose::Form, &[form.as_bytes(), address.canonical().as_bytes()]);
         let browser = Token::derived(code);
@@ -135,7 +138,7 @@ async fn write(
     let registered = Event::UserRegistered { registration: id, origin: new.origin.clone() };
     outbox::append(&mut tx, &accounts.clock, &registered).await?;
     failpoint::reach("request.before_commit");
-    accounts.commit(tx).await?;
+    accounts.commit_for(tx, &Client::at(new.origin.ip)).await?;
     failpoint::reach("request.committed");
     Ok(true)
 }
@@ -160,7 +163,12 @@ async fn is_repeated(
         .await
         .context("cannot look the registration up")?;
     let (Some((first_name, hash)), Ok(password)) = (found, Password::normalise(new.password)) else { return Ok(false) };
-    Ok(first_name == name.as_str() && accounts.hasher.verify(password, Some(&hash)).await?.0.right)
+    if first_name != name.as_str() {
+        return Ok(false);
+    }
+    let client = Client::at(new.origin.ip);
+    let (verdict, _) = accounts.hasher.verify(&client, password, Some(&hash)).await?;
+    Ok(verdict.right)
 }
 
 /// A registration whose browser waits.

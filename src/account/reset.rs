@@ -14,6 +14,7 @@ use crate::account::Accounts;
 use crate::account::budget::{self, MAILS_TO_NOBODY};
 use crate::account::confirm;
 use crate::account::credentials::device;
+use crate::account::credentials::fair_queue::Client;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::{LinkToken, link_token};
 use crate::account::credentials::policy::Weakness;
@@ -317,8 +318,11 @@ pub async fn reset(accounts: &Accounts, token: &str, password: &str, browser: Br
     let Browser { origin, device: known, .. } = browser;
     let (user, hash) = user_of(accounts, token).await?.ok_or(ResetRefused::Invalid)?;
     let (address, name) = (Address::parse(&user.email).ok(), DisplayName::parse(&user.name).ok());
-    let chosen = accounts.password_check.choose(password, address.as_ref(), name.as_ref()).await?;
-    let new = accounts.hasher.hash(chosen.map_err(ResetRefused::Weak)?).await?;
+    let canonical = address.as_ref().map_or("", Address::canonical);
+    let is_known = known.is_some_and(|cookie| device::of(&accounts.keys, &cookie, canonical).is_some());
+    let client = Client::at(origin.ip).known_to(is_known.then(|| canonical.to_owned()));
+    let chosen = accounts.password_check.choose(&client, password, address.as_ref(), name.as_ref()).await?;
+    let new = accounts.hasher.hash(&client, chosen.map_err(ResetRefused::Weak)?).await?;
     let mut tx = accounts.db.begin().await.context("cannot set the password")?;
     let changed = tx
         .query("update users set password_hash = $2 where id = $1 and password_hash = $3")
@@ -332,15 +336,11 @@ pub async fn reset(accounts: &Accounts, token: &str, password: &str, browser: Br
         return Err(ResetRefused::Invalid.into());
     }
     confirm::forget_browser(&mut tx, user.id).await?;
-    let canonical = address.as_ref().map_or("", Address::canonical);
     budget::proved(&mut tx, accounts, canonical).await?;
-    let device = match known.and_then(|cookie| device::of(&accounts.keys, &cookie, canonical)) {
-        Some(_) => None,
-        None => Some(device::new(&accounts.keys, canonical)?),
-    };
+    let device = if is_known { None } else { Some(device::new(&accounts.keys, canonical)?) };
     let ended = session::end_all(&mut tx, accounts, user.id, None).await?;
     let event = Event::PasswordChanged { user: user.id, by: PasswordChange::Reset, session: None, origin };
     outbox::append(&mut tx, &accounts.clock, &event).await?;
-    accounts.commit(tx).await?;
+    accounts.commit_for(tx, &client).await?;
     Ok(PasswordSet { ended, device })
 }

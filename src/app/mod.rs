@@ -100,7 +100,7 @@ impl App {
             notifier: Notifier::default(),
             hasher: Hasher::start(hash_threads, hash_queue, cost, hash_kernel)?,
             keys: Arc::new(keys),
-            password_check: Arc::new(PasswordCheck::new(hash_threads.get(), hash_queue, breached, Arc::clone(&site))),
+            password_check: Arc::new(PasswordCheck::new(hash_threads, hash_queue, breached, Arc::clone(&site))?),
             limits: config.http.limits,
             budgets: config.limits,
             under_way: UnderWay::default(),

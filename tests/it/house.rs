@@ -358,8 +358,6 @@ fn what_runs_beside_the_requests_is_watched() {
     files.sort();
     files.dedup();
     let known = [
-        // a hash, for which its caller waits
-        "src/account/credentials/hasher.rs",
         // half of a test, for which the start waits
         "src/account/credentials/hasher/argon2id.rs",
         // on `Tasks`

@@ -8,6 +8,7 @@ mod commands;
 mod confirming;
 mod devices;
 mod document;
+mod flooding;
 mod forged;
 mod forms;
 mod input;

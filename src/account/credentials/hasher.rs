@@ -1,8 +1,8 @@
 //! Argon2id on a small pool of threads: the ceiling of the whole product, and the one place that compares passwords.
 //!
-//! As many threads as cores, each with memory of its own that is used again; after a quiet minute both are gone. The queue
-//! before them is bounded: past it the answer is [`Overloaded`], never more memory. No transaction is open while somebody
-//! waits here.
+//! As many threads as cores, each with memory of its own that is used again; after a quiet minute both are gone. The
+//! queue before them is bounded and fair ([`super::fair_queue`]): who finds no place is told [`Overloaded`]. No
+//! transaction is open while somebody waits here.
 
 mod argon2id;
 mod phc_string;
@@ -10,24 +10,22 @@ mod phc_string;
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use subtle::ConstantTimeEq as _;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::argon2id::{Argon2id, Choice, Memory};
 pub use self::phc_string::Cost;
 use self::phc_string::{OUTPUT, PhcString, SALT};
+use crate::account::credentials::fair_pool::{FairPool, Place};
+use crate::account::credentials::fair_queue::Client;
 use crate::account::credentials::policy::Password;
 use crate::config::HashKernel;
 use crate::error::Overloaded;
 
-/// How long a thread stays without work, and keeps its memory.
-const KEEP_ALIVE: Duration = Duration::from_secs(55);
-
-/// What a commit may wait for others for each who waits for a thread (a hash takes several times as long) …
+/// What a commit may wait for others for each who is served first (a hash takes several times as long) …
 const COMMIT_DELAY: Duration = Duration::from_micros(1_500);
 /// … and in all.
 const MAX_COMMIT_DELAY: Duration = Duration::from_millis(20);
@@ -49,8 +47,8 @@ pub struct Verdict {
 /// The pool. Clones are the same pool; its threads end with the last one.
 #[derive(Clone, Debug)]
 pub struct Hasher {
-    pool: Arc<Pool>,
-    permits: Arc<Semaphore>,
+    pool: Arc<FairPool>,
+    duration: Arc<UsualDuration>,
     argon2id: Argon2id,
     choice: Arc<Choice>,
     cost: Cost,
@@ -58,17 +56,8 @@ pub struct Hasher {
     dummy_hash: Arc<PhcString>,
 }
 
-#[derive(Debug)]
-struct Pool {
-    /// Only its threads for what blocks are used.
-    runtime: Option<Runtime>,
-    threads: usize,
-    /// Hashes at a thread and those that wait for one.
-    pending: Arc<AtomicUsize>,
-    duration: Arc<UsualDuration>,
-}
-
-/// How long it takes to compare at today's cost here, as a rule: half of them take longer. In nanoseconds; 0 before the first.
+/// How long it takes to compare at today's cost here, as a rule: half of them take longer. In nanoseconds; 0 before the
+/// first.
 #[derive(Debug, Default)]
 struct UsualDuration(AtomicU64);
 
@@ -90,36 +79,27 @@ impl UsualDuration {
     }
 }
 
-/// One of the pending hashes.
-struct Pending(Arc<AtomicUsize>);
-
-/// A place in the queue or at a thread. Whoever has one is not sent away any more.
-#[derive(Clone, Debug)]
+/// A place in the queue or at a thread. It may have to give way to somebody else while no hash is at work for it.
+#[derive(Debug)]
 pub struct Permit<'a> {
     hasher: &'a Hasher,
-    permit: Arc<OwnedSemaphorePermit>,
+    place: Place<'a>,
 }
 
 impl Hasher {
-    /// A pool of at most `threads` threads, each started when it is needed, with room for `queue` to wait. Tries the fast
-    /// kernel first unless the setting forbids it; the log says how long that took.
+    /// A pool of at most `threads` threads, each started when it is needed, with room for `queue` to wait. Tries the
+    /// fast kernel first unless the setting forbids it; the log says how long that took.
     ///
     /// # Errors
     /// When the system gives no randomness.
     pub fn start(threads: NonZeroUsize, queue: usize, cost: Cost, kernel: HashKernel) -> anyhow::Result<Self> {
         let (argon2id, choice) = Argon2id::choose(kernel, cost, random()?);
-        let runtime = Builder::new_current_thread()
-            .thread_name("hash")
-            .max_blocking_threads(threads.get())
-            .thread_keep_alive(KEEP_ALIVE)
-            .build()?;
-        let pool =
-            Pool { runtime: Some(runtime), threads: threads.get(), pending: Arc::default(), duration: Arc::default() };
-        let permits = Semaphore::new(queue.saturating_add(threads.get()).min(Semaphore::MAX_PERMITS));
+        // the next hash overwrites what this one left; where none comes, it is wiped before the thread rests
+        let pool = FairPool::start("hash", threads, queue, || MEMORY.with_borrow_mut(Memory::wipe))?;
         let dummy_hash = Arc::new(PhcString { cost, salt: random()?, hash: [0; OUTPUT] });
         Ok(Hasher {
             pool: Arc::new(pool),
-            permits: Arc::new(permits),
+            duration: Arc::default(),
             argon2id,
             choice: Arc::new(choice),
             cost,
@@ -135,40 +115,49 @@ impl Hasher {
     /// Takes a permit before anything else is done for somebody, so that who is sent away is sent away at once.
     ///
     /// # Errors
-    /// When the queue is full.
-    pub fn acquire(&self) -> Result<Permit<'_>, Overloaded> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Overloaded)?;
-        Ok(Permit { hasher: self, permit: Arc::new(permit) })
+    /// When there is no place for this client.
+    pub fn acquire(&self, client: &Client) -> Result<Permit<'_>, Overloaded> {
+        Ok(Permit { hasher: self, place: self.pool.enter(client)? })
     }
 
-    /// How long the commit of what comes after a hash may wait for others: not at all while a thread is free, then the
-    /// longer the more wait.
+    /// How long the commit of what comes after a hash may wait for others: not at all while nobody waits for a thread,
+    /// then the longer the more of those who wait would be served before another of this client; where it is nobody's,
+    /// all of them.
     #[must_use]
-    pub fn commit_delay(&self) -> Duration {
-        let waiting = self.pool.pending().saturating_sub(self.pool.threads);
+    pub fn commit_delay(&self, client: Option<&Client>) -> Duration {
+        let waiting = match client {
+            Some(client) => self.pool.before(client),
+            None => self.pool.pending().saturating_sub(self.pool.threads()),
+        };
         COMMIT_DELAY.saturating_mul(u32::try_from(waiting).unwrap_or(u32::MAX)).min(MAX_COMMIT_DELAY)
     }
 
     /// Whether every thread is at work.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.pool.pending() >= self.pool.threads
+        self.pool.pending() >= self.pool.threads()
     }
 
     /// As [`Permit::hash`], with a permit of its own.
     ///
     /// # Errors
-    /// [`Overloaded`] when the queue is full; anything else is the system's.
-    pub async fn hash(&self, password: Password) -> anyhow::Result<String> {
-        self.acquire()?.hash(password).await
+    /// [`Overloaded`] when there is no place for this client; anything else is the system's.
+    pub async fn hash(&self, client: &Client, password: Password) -> anyhow::Result<String> {
+        self.acquire(client)?.hash(password).await
     }
 
     /// As [`Permit::verify`], with a permit of its own.
     ///
     /// # Errors
-    /// [`Overloaded`] when the queue is full; a stored hash that is none of ours; anything else is the system's.
-    pub async fn verify(&self, password: Password, stored: Option<&str>) -> anyhow::Result<(Verdict, Password)> {
-        self.acquire()?.verify(password, stored).await
+    /// [`Overloaded`] when there is no place for this client; a stored hash that is none of ours; anything else is the
+    /// system's.
+    pub async fn verify(
+        &self,
+        client: &Client,
+        password: Password,
+        stored: Option<&str>,
+    ) -> anyhow::Result<(Verdict, Password)> {
+        self.acquire(client)?.verify(password, stored).await
     }
 }
 
@@ -176,19 +165,20 @@ impl Permit<'_> {
     /// The hash of a new password, as a PHC string with its parameters.
     ///
     /// # Errors
-    /// The system's.
+    /// [`Overloaded`] when the place was given to somebody else; anything else is the system's.
     pub async fn hash(&self, password: Password) -> anyhow::Result<String> {
         let (cost, salt) = (self.hasher.cost, random()?);
         let (_, hash) = self.run(password, salt, cost, false).await?;
         Ok(PhcString { cost, salt, hash }.to_string())
     }
 
-    /// Compares a password with a stored hash, or with a dummy of today's cost when there is none: an address that nobody
-    /// has takes as long as one that somebody has. One of an older cost takes as long, for the same reason. Gives the
-    /// password back for [`Permit::hash`].
+    /// Compares a password with a stored hash, or with a dummy of today's cost when there is none: an address that
+    /// nobody has takes as long as one that somebody has. One of an older cost takes as long, for the same reason.
+    /// Gives the password back for [`Permit::hash`].
     ///
     /// # Errors
-    /// A stored hash that is none of ours; anything else is the system's.
+    /// [`Overloaded`] when the place was given to somebody else; a stored hash that is none of ours; anything else is
+    /// the system's.
     pub async fn verify(&self, password: Password, stored: Option<&str>) -> anyhow::Result<(Verdict, Password)> {
         let today = self.hasher.cost;
         let parsed = stored.map(PhcString::parse);
@@ -211,81 +201,29 @@ impl Permit<'_> {
         cost: Cost,
         compares: bool,
     ) -> anyhow::Result<(Password, [u8; OUTPUT])> {
-        let Hasher { pool, argon2id, cost: today, .. } = self.hasher;
-        let (reply, answer) = oneshot::channel();
-        let (argon2id, today, threads, pending) = (*argon2id, *today, pool.threads, Pending::new(&pool.pending));
-        let duration = Arc::clone(&pool.duration);
-        // held until the work is done, also when whoever asked has gone away
-        let permit = Arc::clone(&self.permit);
-        pool.spawn(move || {
+        let (argon2id, today, duration) = (self.hasher.argon2id, self.hasher.cost, Arc::clone(&self.hasher.duration));
+        let work = move || {
             MEMORY.with_borrow_mut(|memory| {
-                // whoever asked has gone away: spare the work
-                if !reply.is_closed() {
-                    let mut hash_at = |cost| argon2id.hash(password.expose().as_bytes(), &salt, cost, memory);
-                    let began = Instant::now();
-                    let hash = hash_at(cost);
-                    if compares && cost == today {
+                let mut hash_at = |cost| argon2id.hash(password.expose().as_bytes(), &salt, cost, memory);
+                let began = Instant::now();
+                let hash = hash_at(cost);
+                if compares && cost == today {
+                    duration.note(began.elapsed());
+                } else if compares {
+                    if duration.usual().is_none() {
+                        let began = Instant::now();
+                        hash_at(today);
                         duration.note(began.elapsed());
-                    } else if compares {
-                        if duration.usual().is_none() {
-                            let began = Instant::now();
-                            hash_at(today);
-                            duration.note(began.elapsed());
-                        }
-                        let is_short = || duration.usual().is_some_and(|usual| began.elapsed() < usual);
-                        // by parts: how long a smaller hash takes beside a larger one is not to be calculated
-                        let part = Cost { memory: (today.memory / 16).max(8), passes: 1 };
-                        while is_short() && hash_at(part).is_some() {}
                     }
-                    // still held by who waits for the answer, unless nobody does
-                    drop(permit);
-                    let _ = reply.send(hash.map(|hash| (password, hash)));
+                    let is_short = || duration.usual().is_some_and(|usual| began.elapsed() < usual);
+                    // by parts: how long a smaller hash takes beside a larger one is not to be calculated
+                    let part = Cost { memory: (today.memory / 16).max(8), passes: 1 };
+                    while is_short() && hash_at(part).is_some() {}
                 }
-                // the next hash overwrites what this one left; where none comes, it is wiped before the thread rests
-                if pending.all() <= threads {
-                    memory.wipe();
-                }
-            });
-        });
-        answer.await.ok().flatten().ok_or_else(|| anyhow::anyhow!("the hash threads cannot work with these parameters"))
-    }
-}
-
-impl Pool {
-    fn pending(&self) -> usize {
-        self.pending.load(Ordering::Relaxed)
-    }
-
-    fn spawn(&self, work: impl FnOnce() + Send + 'static) {
-        if let Some(runtime) = &self.runtime {
-            runtime.spawn_blocking(work);
-        }
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        // the last handle may go where nothing may block
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Pending {
-    fn new(all: &Arc<AtomicUsize>) -> Self {
-        all.fetch_add(1, Ordering::Relaxed);
-        Pending(Arc::clone(all))
-    }
-
-    fn all(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+                hash.map(|hash| (password, hash))
+            })
+        };
+        self.place.run(work).await?.context("the hash threads cannot work with these parameters")
     }
 }
 
@@ -297,7 +235,11 @@ fn random<const LEN: usize>() -> anyhow::Result<[u8; LEN]> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+
+    static NOBODY: LazyLock<Client> = LazyLock::new(Client::default);
 
     const CHEAP: Cost = Cost { memory: 64, passes: 2 };
 
@@ -312,25 +254,25 @@ mod tests {
     #[tokio::test]
     async fn a_password_is_right_wrong_or_compared_with_a_dummy_hash() {
         let hasher = hasher(4, CHEAP);
-        let stored = hasher.hash(password("correct horse battery")).await.unwrap();
+        let stored = hasher.hash(&NOBODY, password("correct horse battery")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=64,t=2,p=1$"), "{stored}");
-        let right = hasher.verify(password("correct horse battery"), Some(&stored)).await.unwrap().0;
+        let right = hasher.verify(&NOBODY, password("correct horse battery"), Some(&stored)).await.unwrap().0;
         assert_eq!(right, Verdict { right: true, outdated: false });
-        assert!(!hasher.verify(password("correct horse batterz"), Some(&stored)).await.unwrap().0.right);
-        assert!(!hasher.verify(password("correct horse battery"), None).await.unwrap().0.right);
-        assert_ne!(stored, hasher.hash(password("correct horse battery")).await.unwrap(), "salts differ");
+        assert!(!hasher.verify(&NOBODY, password("correct horse batterz"), Some(&stored)).await.unwrap().0.right);
+        assert!(!hasher.verify(&NOBODY, password("correct horse battery"), None).await.unwrap().0.right);
+        assert_ne!(stored, hasher.hash(&NOBODY, password("correct horse battery")).await.unwrap(), "salts differ");
     }
 
     #[tokio::test]
     async fn a_cheaper_hash_is_outdated_and_a_dearer_one_is_not() {
         let (cheap, dear) = (hasher(4, CHEAP), hasher(4, Cost { passes: 3, ..CHEAP }));
-        let old = cheap.hash(password("correct horse battery")).await.unwrap();
+        let old = cheap.hash(&NOBODY, password("correct horse battery")).await.unwrap();
         assert_eq!(
-            dear.verify(password("correct horse battery"), Some(&old)).await.unwrap().0,
+            dear.verify(&NOBODY, password("correct horse battery"), Some(&old)).await.unwrap().0,
             Verdict { right: true, outdated: true }
         );
-        let new = dear.hash(password("correct horse battery")).await.unwrap();
-        assert!(!cheap.verify(password("correct horse battery"), Some(&new)).await.unwrap().0.outdated);
+        let new = dear.hash(&NOBODY, password("correct horse battery")).await.unwrap();
+        assert!(!cheap.verify(&NOBODY, password("correct horse battery"), Some(&new)).await.unwrap().0.outdated);
     }
 
     /// F43.
@@ -338,12 +280,12 @@ mod tests {
     async fn a_cheaper_hash_costs_what_todays_costs() {
         let today = Cost { memory: 8_192, passes: 4 };
         let (old, new) = (hasher(4, CHEAP), hasher(4, today));
-        let stored = old.hash(password("correct horse battery")).await.unwrap();
+        let stored = old.hash(&NOBODY, password("correct horse battery")).await.unwrap();
         let quickest = async |stored: Option<&str>| {
             let mut quickest = Duration::MAX;
             for _ in 0..7 {
                 let since = Instant::now();
-                new.verify(password("incorrect horse battery"), stored).await.unwrap();
+                new.verify(&NOBODY, password("incorrect horse battery"), stored).await.unwrap();
                 quickest = quickest.min(since.elapsed());
             }
             quickest
@@ -356,7 +298,7 @@ mod tests {
     #[tokio::test]
     async fn past_the_queue_the_answer_is_overloaded() {
         let hasher = hasher(1, Cost { memory: 65_536, passes: 10 });
-        let asked: Vec<_> = (0..8).map(|_| hasher.verify(password("correct horse battery"), None)).collect();
+        let asked: Vec<_> = (0..8).map(|_| hasher.verify(&NOBODY, password("correct horse battery"), None)).collect();
         let answers = futures_util::future::join_all(asked).await;
         let overloaded =
             answers.iter().filter(|answer| answer.as_ref().is_err_and(anyhow::Error::is::<Overloaded>)).count();
@@ -367,12 +309,10 @@ mod tests {
     #[tokio::test]
     async fn a_thread_that_nobody_waits_for_rests_with_wiped_memory() {
         let hasher = hasher(4, CHEAP);
-        let asked: Vec<_> = (0..5).map(|_| hasher.verify(password("correct horse battery"), None)).collect();
+        let asked: Vec<_> = (0..5).map(|_| hasher.verify(&NOBODY, password("correct horse battery"), None)).collect();
         assert!(futures_util::future::join_all(asked).await.iter().all(Result::is_ok));
         // the one thread comes to this when it is done with the last of them
-        let (reply, wiped) = oneshot::channel();
-        hasher.pool.spawn(move || reply.send(MEMORY.with_borrow(Memory::is_wiped)).unwrap());
-        assert!(wiped.await.unwrap());
+        assert!(hasher.pool.at_rest(|| MEMORY.with_borrow(Memory::is_wiped)).await);
     }
 
     #[tokio::test]
@@ -380,7 +320,7 @@ mod tests {
         use futures_util::FutureExt as _;
         let hasher = hasher(1, Cost { memory: 65_536, passes: 10 });
         assert!(!hasher.is_busy(), "nobody has come");
-        let mut asked = std::pin::pin!(hasher.verify(password("correct horse battery"), None));
+        let mut asked = std::pin::pin!(hasher.verify(&NOBODY, password("correct horse battery"), None));
         assert!(asked.as_mut().now_or_never().is_none(), "it takes its time");
         assert!(hasher.is_busy());
         asked.await.unwrap();

@@ -139,7 +139,7 @@ pub async fn prove(
 ) -> Result<Response, Problem> {
     let signed_in = signed_in(&state, &visitor).await?;
     state.rate_limits.login.check(visitor.client.network)?;
-    match proof::prove(&state.accounts, &signed_in, &given.current_password).await {
+    match proof::prove(&state.accounts, &signed_in, visitor.client.ip, &given.current_password).await {
         Ok(new) => {
             let session = state.session_cookie(&new, visitor.session)?;
             Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), [session]))

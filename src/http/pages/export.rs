@@ -64,7 +64,7 @@ pub async fn submit(
     let [current] = fields.take(["current_password"])?;
     let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
     state.rate_limits.login.check(visitor.client.network)?;
-    match proof::prove(&state.accounts, &signed_in, &current).await {
+    match proof::prove(&state.accounts, &signed_in, visitor.client.ip, &current).await {
         Ok(new) => {
             let session = state.session_cookie(&new, visitor.session)?;
             Ok(with_cookies(file(&state, signed_in).await?, [session]))

@@ -134,7 +134,7 @@ async fn proved(
         return Ok(Err(html(StatusCode::OK, &ask)?));
     }
     state.rate_limits.login.check(visitor.client.network)?;
-    match proof::prove(&state.accounts, signed_in, current).await {
+    match proof::prove(&state.accounts, signed_in, visitor.client.ip, current).await {
         Ok(new) => Ok(Ok(Some(state.session_cookie(&new, visitor.session)?))),
         Err(error) => {
             let WrongPassword = error.downcast()?;

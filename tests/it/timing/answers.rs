@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bellhop::account::credentials::fair_queue::Client;
 use bellhop::account::credentials::policy::Password;
 use secrecy::ExposeSecret as _;
 use sqlx::{Connection as _, PgConnection};
@@ -136,7 +137,7 @@ fn what_is_found_once_is_looked_into_and_what_is_found_twice_is_no_chance() {
 async fn one_hash(app: &TestApp) -> Duration {
     let password = Password::normalise(PASSWORD).expect("a password");
     let since = Instant::now();
-    app.app.accounts.hasher.hash(password).await.expect("an idle pool");
+    app.app.accounts.hasher.hash(&Client::default(), password).await.expect("an idle pool");
     since.elapsed()
 }
 
