@@ -33,6 +33,7 @@ const STEADY: u32 = 750;
 /// For what is still under way at the end.
 const LATE: Duration = Duration::from_secs(10);
 
+/// Which event, and when.
 type Heard = (Uuid, Instant);
 
 pub async fn measure() -> anyhow::Result<Vec<Row>> {
@@ -45,36 +46,55 @@ pub async fn measure() -> anyhow::Result<Vec<Row>> {
 
 async fn of(name: &str, settings: &[(&str, &str)]) -> anyhow::Result<Vec<Row>> {
     let (_dir, app) = build(settings).await?;
-    let (stop, (began, mut heard)) = (CancellationToken::new(), unbounded_channel());
-    let mut running = JoinSet::new();
-    let (db, notifier) = (app.accounts.db.clone(), app.accounts.notifier.clone());
-    running.spawn({
-        let stop = stop.clone();
-        async move { notifier.exchange(db, stop).await }
-    });
-    if let Broker::Embedded(embedded) = &app.broker {
-        running.spawn(embedded.clone().run(stop.clone()));
-    }
-    running.spawn(app.relay().run(stop.clone()));
-    for mut consumer in app.consumers(&Parts::only(["listener:login-log"])?) {
-        // the program's consumer and layers around a listener that only looks at the time
-        let began = began.clone();
-        let listener = move |message: Arc<Message>| ready(note(&began, &message));
-        consumer.listener = transactional(login_log::QUEUE, Duration::from_secs(30), listener);
-        running.spawn(consumer.run(stop.clone()));
-    }
+    let mut listening = Listening::start(&app)?;
     // the first goes when everything is connected
-    send(&app, &mut heard, 5, LULL).await?;
-    let lonely = send(&app, &mut heard, LONELY, LULL).await?;
-    let steady = send(&app, &mut heard, STEADY, STEP).await?;
-    stop.cancel();
-    while let Some(done) = running.join_next().await {
-        done?;
-    }
+    send(&app, &mut listening.heard, 5, LULL).await?;
+    let lonely = send(&app, &mut listening.heard, LONELY, LULL).await?;
+    let steady = send(&app, &mut listening.heard, STEADY, STEP).await?;
+    listening.stop().await?;
     app.close().await;
     let mut rows = tell(name, "after a lull", lonely);
     rows.extend(tell(name, "50 a second", steady));
     Ok(rows)
+}
+
+/// The relay at work, and a listener that only looks at the time.
+pub struct Listening {
+    pub heard: UnboundedReceiver<Heard>,
+    stop: CancellationToken,
+    running: JoinSet<()>,
+}
+
+impl Listening {
+    pub fn start(app: &App) -> anyhow::Result<Self> {
+        let (stop, (began, heard)) = (CancellationToken::new(), unbounded_channel());
+        let mut running = JoinSet::new();
+        let (db, notifier) = (app.accounts.db.clone(), app.accounts.notifier.clone());
+        running.spawn({
+            let stop = stop.clone();
+            async move { notifier.exchange(db, stop).await }
+        });
+        if let Broker::Embedded(embedded) = &app.broker {
+            running.spawn(embedded.clone().run(stop.clone()));
+        }
+        running.spawn(app.relay().run(stop.clone()));
+        for mut consumer in app.consumers(&Parts::only(["listener:login-log"])?) {
+            // the program's consumer and layers around it
+            let began = began.clone();
+            let listener = move |message: Arc<Message>| ready(note(&began, &message));
+            consumer.listener = transactional(login_log::QUEUE, Duration::from_secs(30), listener);
+            running.spawn(consumer.run(stop.clone()));
+        }
+        Ok(Listening { heard, stop, running })
+    }
+
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        while let Some(done) = self.running.join_next().await {
+            done?;
+        }
+        Ok(())
+    }
 }
 
 fn note(began: &UnboundedSender<Heard>, message: &Message) -> Result<Outcome, BoxError> {

@@ -9,6 +9,7 @@
 //! * [`embedded`]: rows a second through the queues in the database
 //! * [`backlog`]: what a backlog that is carried out costs people who sign in meanwhile
 //! * [`scheduled`]: what events of the future cost the relay
+//! * [`timers`]: how late they are, with a million of them
 //! * [`churn`]: what a million events leave behind
 //! * [`events`], [`stack`]: logins in the outbox, the program's parts in this process
 
@@ -21,6 +22,7 @@ mod raw;
 mod scheduled;
 mod stack;
 mod throughput;
+mod timers;
 
 #[path = "../spine/load.rs"]
 #[expect(dead_code, reason = "the bench of the spine uses the rest")]
@@ -44,7 +46,7 @@ use parts::Runtimes;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let names = ["throughput", "latency", "embedded", "backlog", "scheduled", "churn"];
+    let names = ["throughput", "latency", "embedded", "backlog", "scheduled", "timers", "churn"];
     parts::run("messaging", &names, |part, Runtimes { load, servers }| match part {
         "throughput" => servers.block_on(throughput::measure()),
         "latency" => servers.block_on(latency::measure()),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         // the program is in a process of its own there, and its clients are on one thread
         "backlog" => load.block_on(backlog::measure()),
         "scheduled" => servers.block_on(scheduled::measure()),
+        "timers" => servers.block_on(timers::measure()),
         _ => servers.block_on(churn::measure()),
     })
 }

@@ -30,14 +30,7 @@ pub async fn measure() -> anyhow::Result<Vec<Row>> {
 
 async fn of(name: &str, empty: &[(&str, &str)], full: &[(&str, &str)]) -> anyhow::Result<Row> {
     let ((_empty, without), (_full, with)) = (build(empty).await?, build(full).await?);
-    schedule(&with).await?;
-    // a server tidies up in the background, so that is done before
-    if let Some((_, url)) = full.iter().find(|(name, _)| *name == "DATABASE_URL") {
-        let mut connection = PgConnection::connect(url).await?;
-        connection.execute("vacuum analyze outbox").await?;
-        connection.execute("checkpoint").await?;
-        connection.close().await?;
-    }
+    fill(&with, full).await?;
     let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let base = rate(&without).await?;
@@ -62,6 +55,19 @@ async fn of(name: &str, empty: &[(&str, &str)], full: &[(&str, &str)]) -> anyhow
             median(&mut theirs)
         ),
     })
+}
+
+/// Writes a million events of the future into the outbox of a program with these settings.
+pub async fn fill(app: &App, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+    schedule(app).await?;
+    // a server tidies up in the background, so that is done before
+    if let Some((_, url)) = settings.iter().find(|(name, _)| *name == "DATABASE_URL") {
+        let mut connection = PgConnection::connect(url).await?;
+        connection.execute("vacuum analyze outbox").await?;
+        connection.execute("checkpoint").await?;
+        connection.close().await?;
+    }
+    Ok(())
 }
 
 async fn schedule(app: &App) -> anyhow::Result<()> {

@@ -1,8 +1,10 @@
-//! What a slow or absent mail server, or an absent broker, costs a person who signs up: nothing.
+//! What a slow or absent mail server, or an absent broker, costs a person who signs up or asks for a new password: nothing.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use bellhop::db::{Db, Location};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -15,25 +17,54 @@ use crate::table::{Limit, Row};
 
 const CLIENTS: u32 = 2;
 const ROUNDS: usize = 6;
-/// Sign-ups of one condition in one round. They come in blocks, the conditions in turn.
+/// Of one condition in one round. They come in blocks, the conditions in turn.
 const SAMPLES: u32 = 320;
 const BLOCK: u32 = 40;
 /// Between the blocks.
 const PAUSE: Duration = Duration::from_millis(200);
 const SLOW: Duration = Duration::from_secs(2);
+/// Those who forget their passwords.
+const FORGETFUL: usize = 2_000;
+
+/// What people do, of which a mail comes.
+struct Deed {
+    what: &'static str,
+    /// Who has an account before.
+    people: usize,
+    /// By the next of them.
+    request: fn(SocketAddr, u32) -> Vec<u8>,
+}
 
 /// A Bellhop under one condition.
 struct Case {
     name: &'static str,
+    request: fn(SocketAddr, u32) -> Vec<u8>,
     node: Node,
     _dir: TempDir,
-    signed_up: u32,
+    done: u32,
     /// One per round, in milliseconds.
     p99: Vec<f64>,
     p50: Vec<f64>,
 }
 
-pub async fn measure(servers: &Handle) -> anyhow::Result<Vec<Row>> {
+pub async fn sign_ups(servers: &Handle) -> anyhow::Result<Vec<Row>> {
+    let request = |address, number| {
+        let email = format!("bob{number}@example.org");
+        let person = serde_json::json!({ "email": email, "password": node::PASSWORD, "name": "Bob Example" });
+        load::post(address, "/api/v1/register", &person)
+    };
+    measure(servers, Deed { what: "sign-up", people: 0, request }).await
+}
+
+pub async fn resets(servers: &Handle) -> anyhow::Result<Vec<Row>> {
+    let request = |address, number: u32| {
+        let email = node::email(number as usize % FORGETFUL);
+        load::post(address, "/api/v1/forgot", &serde_json::json!({ "email": email }))
+    };
+    measure(servers, Deed { what: "reset", people: FORGETFUL, request }).await
+}
+
+async fn measure(servers: &Handle, deed: Deed) -> anyhow::Result<Vec<Row>> {
     let fast = format!("smtp://{}?tls=none", sink::start(servers, Duration::ZERO)?);
     let slow = format!("smtp://{}?tls=none", sink::start(servers, SLOW)?);
     let refusing = format!("smtp://{}?tls=none", sink::nobody()?);
@@ -41,34 +72,45 @@ pub async fn measure(servers: &Handle) -> anyhow::Result<Vec<Row>> {
 
     let mut cases = Vec::new();
     for (name, url) in mails {
-        cases.push(case(name, &[("SMTP_URL", url)]).await?);
+        cases.push(deed.under(name, &[("SMTP_URL", url)]).await?);
     }
-    let mut rows = compare("SQLite", cases).await?;
+    let mut rows = compare(deed.what, "SQLite", cases).await?;
 
     let servers = Servers::start(&["postgres", "rabbitmq"])?;
     let mut cases = Vec::new();
     for (place, (name, url)) in ["a", "b", "c"].into_iter().zip(mails) {
         let (database, broker) = (servers.database(place).await?, servers.vhost(place)?);
-        cases.push(case(name, &[("SMTP_URL", url), ("DATABASE_URL", &database), ("BROKER_URL", &broker)]).await?);
+        cases.push(deed.under(name, &[("SMTP_URL", url), ("DATABASE_URL", &database), ("BROKER_URL", &broker)]).await?);
     }
     let (database, broker) = (servers.database("d").await?, format!("amqp://guest:guest@{}", sink::nobody()?));
     cases.push(
-        case("RabbitMQ down", &[("SMTP_URL", &fast), ("DATABASE_URL", &database), ("BROKER_URL", &broker)]).await?,
+        deed.under("RabbitMQ down", &[("SMTP_URL", &fast), ("DATABASE_URL", &database), ("BROKER_URL", &broker)])
+            .await?,
     );
-    rows.extend(compare("PostgreSQL + RabbitMQ", cases).await?);
+    rows.extend(compare(deed.what, "PostgreSQL + RabbitMQ", cases).await?);
     Ok(rows)
 }
 
-async fn case(name: &'static str, settings: &[(&str, &str)]) -> anyhow::Result<Case> {
-    let dir = tempfile::tempdir()?;
-    let node = Node::start(dir.path(), settings).await?;
-    Ok(Case { name, node, _dir: dir, signed_up: 0, p99: Vec::new(), p50: Vec::new() })
+impl Deed {
+    async fn under(&self, name: &'static str, settings: &[(&str, &str)]) -> anyhow::Result<Case> {
+        let dir = tempfile::tempdir()?;
+        if self.people > 0 {
+            let database = settings.iter().find(|(name, _)| *name == "DATABASE_URL");
+            let location = match database {
+                Some((_, url)) => Location::Postgres(Box::new(url.parse()?)),
+                None => Location::Sqlite(dir.path().join("bellhop.sqlite")),
+            };
+            node::populate(&Db::open(&location, 4).await?, self.people).await?;
+        }
+        let node = Node::start(dir.path(), settings).await?;
+        Ok(Case { name, request: self.request, node, _dir: dir, done: 0, p99: Vec::new(), p50: Vec::new() })
+    }
 }
 
 /// The first case is the one that the others are held against.
-async fn compare(stack: &str, mut cases: Vec<Case>) -> anyhow::Result<Vec<Row>> {
+async fn compare(what: &str, stack: &str, mut cases: Vec<Case>) -> anyhow::Result<Vec<Row>> {
     for case in &mut cases {
-        case.sign_up(BLOCK).await?;
+        case.block(BLOCK).await?;
     }
     for _ in 0..ROUNDS {
         let mut times = vec![Vec::new(); cases.len()];
@@ -79,7 +121,7 @@ async fn compare(stack: &str, mut cases: Vec<Case>) -> anyhow::Result<Vec<Row>> 
                 turns.reverse();
             }
             for (case, times) in turns {
-                times.extend(case.sign_up(BLOCK).await?);
+                times.extend(case.block(BLOCK).await?);
                 // what this block left to be done in the background is not the next one's
                 tokio::time::sleep(PAUSE).await;
             }
@@ -97,7 +139,7 @@ async fn compare(stack: &str, mut cases: Vec<Case>) -> anyhow::Result<Vec<Row>> 
         let (p50, p99) = (median(&mut case.p50), median(&mut case.p99));
         let (base50, base99) = (median(&mut base.p50.clone()), median(&mut base.p99.clone()));
         rows.push(Row {
-            what: format!("sign-up p99, {} ÷ {}, {stack}", case.name, base.name),
+            what: format!("{what} p99, {} ÷ {}, {stack}", case.name, base.name),
             value: median(&mut ratios),
             unit: "",
             limit: Limit::AtMost(1.1),
@@ -110,22 +152,19 @@ async fn compare(stack: &str, mut cases: Vec<Case>) -> anyhow::Result<Vec<Row>> 
 }
 
 impl Case {
-    /// Some people sign up; how long each waited for the answer, in milliseconds.
-    async fn sign_up(&mut self, people: u32) -> anyhow::Result<Vec<f64>> {
-        let first = self.signed_up;
-        self.signed_up += people;
-        let address = self.node.address;
+    /// So many do it; how long each waited for the answer, in milliseconds.
+    async fn block(&mut self, people: u32) -> anyhow::Result<Vec<f64>> {
+        let first = self.done;
+        self.done += people;
+        let (address, request) = (self.node.address, self.request);
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
             clients.spawn(async move {
                 let mut connection = Connection::open(address).await?;
                 let mut times = Vec::new();
                 for number in (first + client..first + people).step_by(CLIENTS as usize) {
-                    let person = serde_json::json!({
-                        "email": format!("bob{number}@example.org"), "password": node::PASSWORD, "name": "Bob Example",
-                    });
-                    let answer = connection.send(&load::post(address, "/api/v1/register", &person)).await?;
-                    ensure!(answer.status == 202, "a sign-up answered {}", answer.status);
+                    let answer = connection.send(&request(address, number)).await?;
+                    ensure!(answer.status == 202, "one was answered {}", answer.status);
                     times.push(millis(answer.took));
                 }
                 anyhow::Ok(times)
