@@ -6,6 +6,7 @@ mod live;
 mod looks;
 mod mistakes;
 mod pressing;
+mod proxied;
 mod screenshot;
 mod strangers;
 mod telling;

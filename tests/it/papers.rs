@@ -26,6 +26,20 @@ fn paper(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// The first block of this paper in this language.
+pub fn block(name: &str, language: &str) -> String {
+    let paper = paper(name);
+    let (_, rest) = paper.split_once(&format!("```{language}\n")).expect(language);
+    rest.split("```").next().expect("its end").to_owned()
+}
+
+/// The value that README.md gives a setting, in backticks.
+pub fn setting(name: &str) -> String {
+    let readme = paper("README.md");
+    let (_, rest) = readme.split_once(&format!("`{name}=")).expect(name);
+    rest.split('`').next().expect("its end").to_owned()
+}
+
 #[test]
 fn the_readme_lists_every_setting_with_its_default() {
     let mut table = String::new();

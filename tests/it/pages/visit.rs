@@ -19,7 +19,12 @@ pub struct Visit {
 
 impl Visit {
     pub async fn begin(app: &TestApp, options: Options) -> Self {
-        Self { browser: Browser::open(options).await, home: app.url.clone() }
+        Self::at(&app.url, options).await
+    }
+
+    /// Of an app that browsers find there.
+    pub async fn at(home: &str, options: Options) -> Self {
+        Self { browser: Browser::open(options).await, home: home.to_owned() }
     }
 
     /// Opens a page of the app, or any address.

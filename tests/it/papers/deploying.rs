@@ -6,28 +6,14 @@ use bellhop::config;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
-use super::paper;
+use super::{block, paper, setting};
 use crate::support::app::PASSWORD;
 use crate::support::process::Bellhop;
-
-/// The block of README.md in this language.
-fn block(language: &str) -> String {
-    let readme = paper("README.md");
-    let (_, rest) = readme.split_once(&format!("```{language}\n")).expect(language);
-    rest.split("```").next().expect("its end").to_owned()
-}
-
-/// The value that README.md gives a setting, in backticks.
-fn setting(name: &str) -> String {
-    let readme = paper("README.md");
-    let (_, rest) = readme.split_once(&format!("`{name}=")).expect(name);
-    rest.split('`').next().expect("its end").to_owned()
-}
 
 /// A request as nginx passes it on when it is configured so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_proxies_of_the_readme_send_is_taken_for_the_clients_request() {
-    let nginx = block("nginx");
+    let nginx = block("README.md", "nginx");
     let headers: Vec<(String, String)> = nginx
         .lines()
         .filter_map(|line| line.trim().strip_prefix("proxy_set_header ")?.split(';').next()?.split_once(' '))
@@ -41,7 +27,7 @@ async fn what_the_proxies_of_the_readme_send_is_taken_for_the_clients_request() 
     assert_eq!(names, BTreeSet::from(["host", "x-forwarded-for", "x-forwarded-proto"]));
     // nginx speaks HTTP/1.0 otherwise, and Caddy sends these three by itself
     assert!(nginx.contains("proxy_http_version 1.1;"));
-    assert!(block("caddy").contains("reverse_proxy 127.0.0.1:8080"));
+    assert!(block("README.md", "caddy").contains("reverse_proxy 127.0.0.1:8080"));
     assert!(nginx.contains("proxy_pass http://127.0.0.1:8080;"));
 
     let mut app = Bellhop::new()

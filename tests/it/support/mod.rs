@@ -15,5 +15,6 @@ pub mod process;
 pub mod processes;
 pub mod proxy;
 pub mod rabbit;
+pub mod reverse_proxy;
 pub mod servers;
 pub mod smtp;
