@@ -89,6 +89,8 @@ pub const API: &str = "/api/";
 pub const LIVEZ: &str = "/livez";
 /// Whether it can take requests.
 pub const READYZ: &str = "/readyz";
+/// Who is signed in, for a proxy before another application.
+pub const AUTH_VERIFY: &str = "/auth/verify";
 /// Where browsers and telephones look for icons by themselves.
 pub const FAVICON: &str = "/favicon.ico";
 /// Likewise.

@@ -4,6 +4,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+/// Whether a host is this domain or below it.
+#[must_use]
+pub fn is_within(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|below| below.is_empty() || below.ends_with('.'))
+}
+
 /// Whether a host as it stands in a URL is on the loopback: its addresses, `localhost` and every name below that (RFC 6761
 /// section 6.3).
 #[must_use]

@@ -17,6 +17,7 @@ use crate::http::rate_limit::RateLimits;
 use crate::http::readiness::{Readiness, Sources};
 use crate::http::router;
 use crate::http::server::limits::ConnectionLimits;
+use crate::http::sign_on::SignOn;
 use crate::http::state::AppState;
 
 impl App {
@@ -42,7 +43,9 @@ impl App {
         stop: CancellationToken,
     ) -> anyhow::Result<(axum::Router, ConnectionLimits)> {
         let http = &self.config.http;
+        let sign_on = SignOn::new(http.public_url.clone(), http.cookie_domain.as_deref());
         let state = AppState {
+            sign_on: sign_on.clone(),
             accounts: self.accounts.clone(),
             sessions: Arc::clone(&self.sessions),
             mail: Arc::clone(&self.mail),
@@ -54,7 +57,7 @@ impl App {
             live: Arc::new(LivePages::new(Arc::clone(&self.watchers), http.limits, stop)),
             operator: self.operator(),
         };
-        let site = Site::new(&http.public_url, port)?.with_hsts_subdomains(http.hsts_subdomains);
+        let site = Site::new(&http.public_url, port)?.with_hsts_subdomains(http.hsts_subdomains).with_sign_on(sign_on);
         let site = if http.is_reached_by_any_address() { site.reached_by_any_address() } else { site };
         let proxies = Arc::new(Proxies::new(http.trusted_proxies.clone()));
         let middleware = MiddlewareConfig {

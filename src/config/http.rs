@@ -7,6 +7,7 @@ use url::Url;
 
 use super::setting::{ConfigError, Fallback, Section, Setting};
 use super::values::Values;
+use crate::net::is_within;
 use crate::text::loggable;
 
 pub(super) const SECTION: Section = Section {
@@ -36,6 +37,12 @@ pub(super) const SECTION: Section = Section {
             "with https: host, or subdomains: browsers keep to https for every name below it too",
         ),
         Setting::new(
+            "COOKIE_DOMAIN",
+            Fallback::Described("none"),
+            "one sign-in for all hosts on this domain and below, behind forward-auth: each of them sees the session's cookie",
+        )
+        .example("example.org"),
+        Setting::new(
             "METRICS_LISTEN",
             Fallback::Described("off"),
             "an address of its own for /livez and /readyz of this process, with or without the web",
@@ -62,6 +69,8 @@ pub struct HttpConfig {
     pub public_url_is_set: bool,
     /// `BELLHOP_HSTS`: whether browsers keep to https for the names below the public URL's too.
     pub hsts_subdomains: bool,
+    /// `BELLHOP_COOKIE_DOMAIN`: whose hosts share the sign-in.
+    pub cookie_domain: Option<String>,
     /// `BELLHOP_TRUSTED_PROXIES`
     pub trusted_proxies: Vec<IpNet>,
     /// `BELLHOP_PROXY_CONNECTIONS`: connections that an address of a trusted proxy or of the loopback may have open.
@@ -78,10 +87,13 @@ impl HttpConfig {
     pub(super) fn parse(values: &mut Values) -> Result<Self, ConfigError> {
         let listen = values.take("LISTEN")?;
         let given = values.take_text("PUBLIC_URL");
+        let public_url_is_set = given.is_some();
+        let public_url = public_url(given, listen)?;
         Ok(HttpConfig {
             listen,
-            public_url_is_set: given.is_some(),
-            public_url: public_url(given, listen)?,
+            public_url_is_set,
+            cookie_domain: cookie_domain(values.take_text("COOKIE_DOMAIN"), &public_url)?,
+            public_url,
             hsts_subdomains: values.take_word("HSTS", &[("host", false), ("subdomains", true)])?,
             trusted_proxies: trusted_proxies(values.take_text("TRUSTED_PROXIES").as_deref().unwrap_or_default())?,
             proxy_connections: values.take_in("PROXY_CONNECTIONS", 1..=10_000, "")?,
@@ -132,6 +144,24 @@ fn public_url(value: Option<String>, listen: SocketAddr) -> Result<Url, ConfigEr
         return Err(wrong("must be scheme, host and port alone"));
     }
     Ok(url)
+}
+
+/// A domain that the public URL's host is on or below. Browsers refuse one that everybody is below, such as `org`.
+fn cookie_domain(value: Option<String>, public_url: &Url) -> Result<Option<String>, ConfigError> {
+    let Some(text) = value else { return Ok(None) };
+    let wrong = |problem: &str| ConfigError::value("COOKIE_DOMAIN", problem);
+    let domain = text.to_ascii_lowercase();
+    let is_name = domain.split('.').count() > 1
+        && domain.split('.').all(|label| !label.is_empty())
+        && domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+        && domain.parse::<IpAddr>().is_err();
+    if !is_name {
+        return Err(wrong("is not a domain with a dot in it"));
+    }
+    if !public_url.domain().is_some_and(|host| is_within(host, &domain)) {
+        return Err(wrong("is not what BELLHOP_PUBLIC_URL's host is on or below"));
+    }
+    Ok(Some(domain))
 }
 
 /// The health's address, which is another one than the web's; two ports that the system chooses are different.

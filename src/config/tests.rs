@@ -21,6 +21,11 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("TRUSTED_PROXIES", &["x", "10.0.0.0/8, 10.0.0.0/33", "proxy.example"], "is not a network or an address"),
     ("PROXY_CONNECTIONS", &["0", "10001"], "is not from 1 to 10000"),
     ("HSTS", &["all"], "is not one of host, subdomains"),
+    (
+        "COOKIE_DOMAIN",
+        &["org", ".example.org", "a..b", "10.0.0.1", "https://a.example"],
+        "is not a domain with a dot in it",
+    ),
     ("METRICS_LISTEN", &["9090", "on"], "is not an address and a port"),
     ("SITE_SECURITY_CONTACT", &["security@example.org", "http://a.example"], "is not mailto:, https:// or tel:"),
     ("LIMITS", &["no", "ON"], "is not one of on, off"),

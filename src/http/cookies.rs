@@ -18,6 +18,8 @@ const MAX_VALUE_BYTES: usize = 128;
 pub enum Cookie {
     /// Carries the session token.
     Session,
+    /// The same where other hosts of the domain share the sign-in: no cookie with a `Domain` may begin with `__Host-`.
+    SharedSession,
     /// Stays with the browser that registered until the address is confirmed.
     Registration,
     /// Stays with the browser that asked for a new password until it is set.
@@ -37,7 +39,8 @@ impl Cookie {
     pub fn name(self, https: bool) -> &'static str {
         match (self, https) {
             (Self::Session, true) => "__Host-bellhop",
-            (Self::Session, false) => "bellhop",
+            (Self::SharedSession, true) => "__Secure-bellhop",
+            (Self::Session | Self::SharedSession, false) => "bellhop",
             (Self::Registration, true) => "__Host-bellhop-reg",
             (Self::Registration, false) => "bellhop-reg",
             (Self::Reset, true) => "__Host-bellhop-reset",

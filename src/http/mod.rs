@@ -1,10 +1,12 @@
 //! Requests in, pages or JSON out. No SQL here, and no decision about an account.
 //!
-//! * [`pages`]: what people see; [`api`]: the same for programs; [`health`]: for whoever runs it
+//! * [`pages`]: what people see; [`api`]: the same for programs; [`health`]: for whoever runs it;
+//!   [`forward_auth`]: for proxies before other applications
 //! * [`extract`]: what a request says; [`middleware`]: the layers around every route; [`server`]: from sockets to requests,
 //!   with every time and size bounded. None of these sees a page or a call of the API
 //! * [`state`], [`problem`], [`response`], [`cookies`], [`notice`], [`export`], [`live`], [`delivery_state`], `accept`, `field_errors`,
-//!   `link_budget`, [`rate_limit`], [`readiness`]: what these share
+//!   `link_budget`, [`rate_limit`], [`readiness`],
+//!   [`sign_on`]: what these share
 //!
 //! This file is the route table: every route once.
 
@@ -34,6 +36,7 @@ pub mod delivery_state;
 pub mod export;
 pub mod extract;
 mod field_errors;
+pub mod forward_auth;
 pub mod health;
 mod link_budget;
 pub mod live;
@@ -45,6 +48,7 @@ pub mod rate_limit;
 pub mod readiness;
 pub mod response;
 pub mod server;
+pub mod sign_on;
 pub mod state;
 
 /// Every route with its layers.
@@ -104,6 +108,7 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::API_DOCUMENT, get(document::document))
         .route(links::LIVEZ, get(health::livez))
         .route(links::READYZ, get(health::readyz))
+        .route(links::AUTH_VERIFY, get(forward_auth::verify))
         .layer(from_fn_with_state(Arc::clone(&state), link_budget::limit))
         .layer(Extension(Arc::new(document::completed(openapi, https))))
         .with_state(state);

@@ -15,6 +15,7 @@ use crate::http::cookies::Cookie;
 use crate::http::live::LivePages;
 use crate::http::rate_limit::RateLimits;
 use crate::http::readiness::Readiness;
+use crate::http::sign_on::SignOn;
 use crate::mail::{Mailbox, Transport};
 use crate::messaging::operator::Operator;
 
@@ -36,6 +37,8 @@ pub struct AppState {
     pub readiness: Arc<Readiness>,
     /// Whether browsers reach us by https.
     pub https: bool,
+    /// Who shares the sign-in.
+    pub sign_on: SignOn,
     /// Whom to tell of a weakness.
     pub security_contact: Option<Url>,
     /// How often a network may ask.
@@ -68,11 +71,7 @@ impl AppState {
             self.sessions.forget_token(replaced);
         }
         let token = new.token.reveal();
-        if new.kept {
-            Cookie::Session.set(&token, self.accounts.lifetimes.session, self.https)
-        } else {
-            Cookie::Session.set_until_closed(&token, self.https)
-        }
+        self.sign_on.set(&token, new.kept.then_some(self.accounts.lifetimes.session))
     }
 
     /// The cookie of a browser that has just signed in for the first time.

@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 use crate::account::change_email::{self, LinkRefused};
 use crate::http::api::me::signed_in;
 use crate::http::api::schema::{LIMITED, MailedToken, invalid_token};
-use crate::http::cookies::Cookie;
 use crate::http::extract::json::Json;
 use crate::http::extract::visitor::Visitor;
 use crate::http::field_errors;
@@ -120,7 +119,7 @@ pub async fn undo(
     match change_email::undo(&state.accounts, &given.token, visitor.origin.clone()).await {
         Ok(undone) => {
             state.sessions.forget_all(&undone.ended);
-            Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), [Cookie::Session.delete(state.https)]))
+            Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), [state.sign_on.delete()]))
         }
         Err(error) => {
             let LinkRefused = error.downcast()?;

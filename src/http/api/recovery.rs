@@ -101,7 +101,7 @@ pub async fn reset(
     match account_reset::reset(&state.accounts, &given.token, &given.password, visitor.browser(false)).await {
         Ok(PasswordSet { ended, device }) => {
             state.sessions.forget_all(&ended);
-            let deleted = [Cookie::Session, Cookie::Reset].map(|cookie| cookie.delete(state.https));
+            let deleted = [state.sign_on.delete(), Cookie::Reset.delete(state.https)];
             let device = device.map(|device| state.device_cookie(&device)).transpose()?;
             Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), deleted.into_iter().chain(device)))
         }

@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 
 use crate::account::login::{self as account_login, LoggedIn, LoginRefused};
 use crate::http::api::schema::{LIMITED, Me};
-use crate::http::cookies::Cookie;
 use crate::http::extract::json::Json;
 use crate::http::extract::visitor::Visitor;
 use crate::http::middleware::request_log::LoginFailed;
@@ -77,5 +76,5 @@ pub async fn logout(State(state): State<Arc<AppState>>, visitor: Visitor) -> Res
         state.sessions.revoke(&state.accounts, token).await?;
     }
     let answer = (StatusCode::NO_CONTENT, [CLEAR_SITE_DATA]).into_response();
-    Ok(with_cookies(answer, [Cookie::Session.delete(state.https)]))
+    Ok(with_cookies(answer, [state.sign_on.delete()]))
 }

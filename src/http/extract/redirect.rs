@@ -2,11 +2,12 @@
 
 use axum::http::{HeaderValue, Method, Uri};
 use percent_encoding::percent_decode_str;
+use url::Url;
 
 /// The longest target, in bytes.
 const MAX_TARGET_BYTES: usize = 1_024;
 
-/// A path of ours with its query, safe to stand in a `Location` header.
+/// A path of ours with its query, or a page of who shares the sign-in: safe to stand in a `Location` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target(String);
 
@@ -21,6 +22,20 @@ impl Target {
     #[must_use]
     pub fn parse(next: &str) -> Self {
         if is_ours(next) { Self(next.to_owned()) } else { Self::default() }
+    }
+
+    /// A page of another host, which the caller has to know: an absolute URL of printable ASCII as a browser would write it, without
+    /// anything that one parser could take for another host than the next.
+    #[must_use]
+    pub(in crate::http) fn absolute(url: &str) -> Option<Self> {
+        let plain = url.len() <= MAX_TARGET_BYTES && url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        let parsed = Url::parse(url).ok().filter(|_| plain)?;
+        let host = parsed.domain().filter(|host| !host.starts_with('.') && !host.contains(".."))?;
+        let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let rest = url.strip_prefix(&format!("{}://{host}{port}", parsed.scheme()))?;
+        let is_page =
+            matches!(parsed.scheme(), "http" | "https") && (rest.is_empty() || rest.starts_with(['/', '?', '#']));
+        is_page.then(|| Self(url.to_owned()))
     }
 
     /// Where a request is: its path with its query, or without it if it may change something.
@@ -79,7 +94,6 @@ fn is_ours(next: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use url::Url;
 
     use super::*;
 

@@ -62,7 +62,7 @@ impl FromRequestParts<Arc<AppState>> for Visitor {
             client,
             is_local: client.is_local(parts.version, headers),
             origin: Origin { ip: client.ip, user_agent: agent.collect() },
-            session: token(Cookie::Session),
+            session: token(state.sign_on.cookie()),
             registration: token(Cookie::Registration),
             reset: token(Cookie::Reset),
             device: Cookie::Device.read(headers, state.https).map(str::to_owned),

@@ -12,7 +12,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
-use crate::http::cookies::Cookie;
 use crate::http::middleware::hints::Hint;
 use crate::http::middleware::site::{Site, is_address};
 use crate::http::problem::Problem;
@@ -49,10 +48,11 @@ fn check(site: &Site, parts: &Parts) -> Result<(), Problem> {
     encoding(&parts.headers)
 }
 
-/// Whether somebody looks how the process is: an orchestrator by the address it gave us, a balancer by HTTP/1.0 without any
-/// `Host`. They read nothing but the state, and no browser's page can be made to.
+/// Whether somebody looks how the process is, or who is signed in: an orchestrator by the address it gave us, a balancer by HTTP/1.0
+/// without any `Host`, a proxy with that of another application. They change nothing, and no browser's page can be made to.
 fn is_probe(parts: &Parts) -> bool {
-    matches!(parts.method, Method::GET | Method::HEAD) && matches!(parts.uri.path(), links::LIVEZ | links::READYZ)
+    matches!(parts.method, Method::GET | Method::HEAD)
+        && matches!(parts.uri.path(), links::LIVEZ | links::READYZ | links::AUTH_VERIFY)
 }
 
 /// The seven methods that mean something here. TRACE would echo cookies, CONNECT is for proxies (OWASP ASVS 13.4.4).
@@ -129,7 +129,7 @@ fn same_origin(site: &Site, method: &Method, headers: &HeaderMap) -> Result<(), 
         }
         // the registration's cookie does not count: without a token from a mail it asks for one more mail to an address, as anybody
         // may, and SameSite keeps it from what another site's page sends
-        (None, None) => !Cookie::Session.is_mentioned(headers, site.https()),
+        (None, None) => !site.sign_on().cookie().is_mentioned(headers, site.https()),
     };
     if passes { Ok(()) } else { Err(refusal()) }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use url::Url;
 
 use crate::http::middleware::hints::Hints;
+use crate::http::sign_on::SignOn;
 use crate::net::is_loopback_host;
 
 /// Our names on the loopback.
@@ -28,6 +29,7 @@ pub struct Site {
     any_address: bool,
     hsts: &'static str,
     hints: Hints,
+    sign_on: SignOn,
 }
 
 impl Site {
@@ -55,8 +57,17 @@ impl Site {
             }
             hosts.push(host);
         }
-        let trustworthy = https || on_loopback;
-        Ok(Self { https, trustworthy, hosts, origins, any_address: false, hsts: HSTS, hints: Hints::default() })
+        let (trustworthy, sign_on) = (https || on_loopback, SignOn::new(public_url.clone(), None));
+        Ok(Self {
+            https,
+            trustworthy,
+            hosts,
+            origins,
+            any_address: false,
+            hsts: HSTS,
+            hints: Hints::default(),
+            sign_on,
+        })
     }
 
     /// The same where every address is listened on and none was named: people come by whichever leads here, through whichever
@@ -70,6 +81,18 @@ impl Site {
     #[must_use]
     pub fn with_hsts_subdomains(self, subdomains: bool) -> Self {
         Self { hsts: if subdomains { HSTS_SUBDOMAINS } else { HSTS }, ..self }
+    }
+
+    /// The same where others share the sign-in.
+    #[must_use]
+    pub fn with_sign_on(self, sign_on: SignOn) -> Self {
+        Self { sign_on, ..self }
+    }
+
+    /// Who shares the sign-in.
+    #[must_use]
+    pub fn sign_on(&self) -> &SignOn {
+        &self.sign_on
     }
 
     /// `Strict-Transport-Security` for a site that browsers reach by https.

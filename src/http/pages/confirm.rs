@@ -66,7 +66,7 @@ pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields
         Ok(Confirmed { new, next, device }) => {
             let device = device.map(|device| state.device_cookie(&device)).transpose()?;
             let session = state.session_cookie(&new, visitor.session)?;
-            let next = Target::optional(next.as_deref());
+            let next = state.sign_on.target(next.as_deref());
             let to = next.as_ref().map_or(links::ACCOUNT, Target::as_str);
             Ok(see_other(to, [session, Cookie::Registration.delete(state.https)].into_iter().chain(device)))
         }
@@ -104,7 +104,7 @@ async fn page(
     let signed_in = visitor.signed_in(state).await?;
     let mut page = Page::of(state, visitor, links::CONFIRM, signed_in.as_ref());
     page.here = Target::parse(&links::token_path(links::CONFIRM, form.value("token")));
-    let next = Target::optional(next.as_deref());
+    let next = state.sign_on.target(next.as_deref());
     let mut response = html(status, &ConfirmPage { page, step, next, form })?;
     response.headers_mut().insert(REFERRER_POLICY, NO_REFERRER);
     Ok(response)

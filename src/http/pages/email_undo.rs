@@ -7,7 +7,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::account::change_email::{self, LinkRefused};
-use crate::http::cookies::Cookie;
 use crate::http::extract::form::Fields;
 use crate::http::extract::query::Query;
 use crate::http::extract::visitor::Visitor;
@@ -45,7 +44,7 @@ pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields
     match change_email::undo(&state.accounts, &token, visitor.origin.clone()).await {
         Ok(undone) => {
             state.sessions.forget_all(&undone.ended);
-            let cookies = [Cookie::Session.delete(state.https), Notice::EmailUndone.cookie(state.https)?];
+            let cookies = [state.sign_on.delete(), Notice::EmailUndone.cookie(state.https)?];
             Ok(see_other(&links::token_path(links::RESET, &undone.reset), cookies))
         }
         Err(error) => {

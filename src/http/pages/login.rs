@@ -44,7 +44,7 @@ impl LoginPage {
 /// # Errors
 /// When the database is away.
 pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Query) -> Result<Response, Problem> {
-    let next = Target::optional(query.get("next").as_deref());
+    let next = state.sign_on.target(query.get("next").as_deref());
     if visitor.signed_in(&state).await?.is_some() {
         return Ok(see_other(target(next.as_ref()), []));
     }
@@ -71,7 +71,7 @@ pub async fn submit(
     fields: Fields,
 ) -> Result<Response, Problem> {
     let [email, password, keep, next, locale] = fields.take(["email", "password", "keep", "next", "locale"])?;
-    let next = Target::optional(Some(&next));
+    let next = state.sign_on.target(Some(&next));
     if let Some(cookie) = language::switch(&state, &mut visitor, &locale).await? {
         let page = again(&state, &visitor, next.as_ref());
         let shown =

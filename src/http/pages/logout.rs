@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::http::cookies::Cookie;
 use crate::http::extract::own_form::OwnFields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::problem::Problem;
@@ -26,5 +25,5 @@ pub async fn logout(
     if let Some(token) = visitor.session {
         state.sessions.revoke(&state.accounts, token).await?;
     }
-    Ok(([CLEAR_SITE_DATA], see_other(links::HOME, [Cookie::Session.delete(state.https)])).into_response())
+    Ok(([CLEAR_SITE_DATA], see_other(links::HOME, [state.sign_on.delete()])).into_response())
 }

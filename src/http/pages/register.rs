@@ -45,7 +45,7 @@ impl RegisterPage {
 /// # Errors
 /// When the database is away.
 pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor, query: Query) -> Result<Response, Problem> {
-    let next = Target::optional(query.get("next").as_deref());
+    let next = state.sign_on.target(query.get("next").as_deref());
     let signed_in = visitor.signed_in(&state).await?;
     let page = Page::of(&state, &visitor, links::REGISTER, signed_in.as_ref());
     let page = Page { form: Some(links::REGISTER), ..page };
@@ -73,7 +73,7 @@ pub async fn submit(
 ) -> Result<Response, Problem> {
     let [email, password, name, once, next, locale] =
         fields.take(["email", "password", "name", "once", "next", "locale"])?;
-    let next = Target::optional(Some(&next));
+    let next = state.sign_on.target(Some(&next));
     if let Some(cookie) = language::switch(&state, &mut visitor, &locale).await? {
         let page = again(&state, &visitor, next.as_ref());
         let form = FormState::of([("email", email), ("name", name)]);

@@ -67,7 +67,7 @@ pub async fn sent(State(state): State<Arc<AppState>>, visitor: Visitor, query: Q
     };
     if let Some(next) = next {
         // this is how the waiting page moves on
-        let next = Target::optional(next);
+        let next = state.sign_on.target(next);
         return Ok(match (signed_in, next) {
             (Some(_), None) => see_other(links::ACCOUNT, []),
             (Some(_), Some(next)) => see_other(next.as_str(), []),

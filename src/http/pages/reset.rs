@@ -54,7 +54,7 @@ pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields
     match reset::reset(&state.accounts, &token, &password, visitor.browser(false)).await {
         Ok(PasswordSet { ended, device }) => {
             state.sessions.forget_all(&ended);
-            let deleted = [Cookie::Session, Cookie::Reset].map(|cookie| cookie.delete(state.https));
+            let deleted = [state.sign_on.delete(), Cookie::Reset.delete(state.https)];
             let device = device.map(|device| state.device_cookie(&device)).transpose()?;
             let notice = Notice::PasswordReset.cookie(state.https)?;
             Ok(see_other(links::LOGIN, deleted.into_iter().chain(device).chain([notice])))

@@ -8,9 +8,6 @@ use tempfile::TempDir;
 use super::app::within;
 use super::ports;
 
-/// Where the papers say that Bellhop listens.
-const BELLHOP: &str = "127.0.0.1:8080";
-
 /// Running; dropped, it is killed and its folder goes.
 pub struct ReverseProxy {
     // before the folder goes
@@ -40,12 +37,12 @@ fn replaced(text: &str, changes: &[(&str, &str)]) -> String {
 }
 
 impl ReverseProxy {
-    /// nginx with these `server` blocks, but for its port, its certificate and where Bellhop listens.
-    pub async fn nginx(blocks: &str, names: &[&str], bellhop: &str) -> Self {
+    /// nginx with these blocks, but for its port, its certificate, and the addresses of `moved`, each from where it stands in them.
+    pub async fn nginx(blocks: &str, names: &[&str], moved: &[(&str, &str)]) -> Self {
         let (folder, port) = (tempfile::tempdir().expect("a temporary folder"), free_port().await);
         let [cert, key] = certificate(folder.path(), names);
-        let blocks =
-            replaced(blocks, &[("listen 443 ssl", &format!("listen 127.0.0.1:{port} ssl")), (BELLHOP, bellhop)]);
+        let blocks = replaced(blocks, moved);
+        let blocks = replaced(&blocks, &[("listen 443 ssl", &format!("listen 127.0.0.1:{port} ssl"))]);
         let blocks = blocks.lines().map(|line| match line.trim().split_once(' ') {
             Some(("ssl_certificate", _)) => format!("ssl_certificate {cert};\n"),
             Some(("ssl_certificate_key", _)) => format!("ssl_certificate_key {key};\n"),
@@ -70,14 +67,14 @@ impl ReverseProxy {
         Self::start(command, folder, port).await
     }
 
-    /// Caddy with these sites, but for its port and where Bellhop listens.
-    pub async fn caddy(sites: &str, bellhop: &str) -> Self {
+    /// Caddy with these sites, but for its port and the addresses of `moved`.
+    pub async fn caddy(sites: &str, moved: &[(&str, &str)]) -> Self {
         let (folder, port) = (tempfile::tempdir().expect("a temporary folder"), free_port().await);
         // certificates of its own, which it asks nobody for
         let settings = format!(
             "{{\nadmin off\nlocal_certs\nskip_install_trust\nauto_https disable_redirects\ndefault_bind 127.0.0.1\n\
              https_port {port}\n}}\n{}",
-            replaced(sites, &[(BELLHOP, bellhop)])
+            replaced(sites, moved)
         );
         let file = folder.path().join("Caddyfile");
         std::fs::write(&file, settings).expect("the folder is ours");
