@@ -47,6 +47,8 @@ pub const ACCOUNT_EVENTS: &str = "/account/events";
 pub const ACCOUNT_PASSWORD: &str = "/account/password";
 /// The form that changes the address.
 pub const ACCOUNT_EMAIL: &str = "/account/email";
+/// Calls off a change that waits for its confirmation.
+pub const ACCOUNT_EMAIL_WITHDRAW: &str = "/account/email/withdraw";
 /// How far the mail to the new address has come, for the page's script.
 pub const ACCOUNT_EMAIL_STATUS: &str = "/account/email/status";
 /// The same, told as it happens.

@@ -65,53 +65,65 @@ impl Budget {
         Keyed { budget: self, key }
     }
 
-    /// Uses one, of what belongs to `key`; false if none is left. What is not committed is not used. Where limits are off
-    /// (`BELLHOP_LIMITS`) there is no end of it.
+    /// Uses one, of what belongs to `key`; false if none is left.
     ///
     /// # Errors
     /// When the database is away.
     pub async fn take(self, tx: &mut Tx, accounts: &Accounts, key: &str) -> anyhow::Result<bool> {
-        if !accounts.limits {
-            return Ok(true);
-        }
-        let now = accounts.clock.now();
-        let taken = tx
-            .query(
-                "insert into budgets (key, until, used_at) values ($1, $2 + $3, $5)
-                 on conflict (key) do update
-                 set until = case when budgets.until > $2 then budgets.until else $2 end + $3, used_at = $5
-                 where case when budgets.until > $2 then budgets.until else $2 end + $3 <= $2 + $4",
-            )
-            .bind(self.of(accounts, key).key.to_vec())
-            .bind(now.timestamp_micros())
-            .bind(self.step())
-            .bind(self.span())
-            .bind(now)
-            .execute()
-            .await
-            .context("cannot use a budget")?;
-        Ok(taken == 1)
+        self.of(accounts, key).take(tx, accounts).await
     }
 }
 
-/// Uses one of the mails that an address may get, whoever asks for it and whoever has the address; and of those that its domain may get
-/// and that the network of who asks may cause. What the first of them refuses, the others are not asked about.
+/// How a mail stands to the budgets of its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::account) enum Precedence {
+    /// It goes if all of them have one left.
+    None,
+    /// It leads somebody back into an account that is theirs, or soon is: one in six hours goes whatever else was sent to the address, to
+    /// its domain and in all. Whoever fills those keeps nobody out.
+    BackIn,
+}
+
+/// The mail that goes beside the budgets of its address.
+const BACK_IN: Budget = Budget { name: "mails back in", rate: Rate { number: 1, span: Duration::from_hours(6) } };
+
+/// Uses one of the mails that the networks of who asks may cause, and of those that an address, its domain and all may get, whoever asks
+/// for it and whoever has the address. A mail that does not go costs none of them anything.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn may_mail(tx: &mut Tx, accounts: &Accounts, canonical: &str, ip: Option<IpAddr>) -> anyhow::Result<bool> {
+pub(in crate::account) async fn may_mail(
+    tx: &mut Tx,
+    accounts: &Accounts,
+    canonical: &str,
+    ip: Option<IpAddr>,
+    precedence: Precedence,
+) -> anyhow::Result<bool> {
     let limits = accounts.budgets;
+    let networks = ["mails of a network", "mails of a wide network"];
+    let networks = ip.map(|ip| of_networks(accounts, networks, limits.mail_network, ip)).into_iter().flatten();
+    if !take_all(tx, accounts, networks.collect()).await? {
+        return Ok(false);
+    }
     let domain = canonical.rsplit('@').next().unwrap_or_default();
-    let network = ip.map(|ip| net::networks(ip)[0].to_string());
-    for (name, rate, key) in [
-        ("mails to an address, hour", limits.mail_address_hour, Some(canonical)),
-        ("mails to an address, day", limits.mail_address_day, Some(canonical)),
-        ("mails of a network", limits.mail_network, network.as_deref()),
-        ("mails to a domain", limits.mail_domain, Some(domain)),
-        ("mails", limits.mail_all, Some("")),
-    ] {
-        let Some(key) = key else { continue };
-        if !(Budget { name, rate }).take(tx, accounts, key).await? {
+    let of_address = [
+        ("mails to an address, hour", limits.mail_address_hour, canonical),
+        ("mails to an address, day", limits.mail_address_day, canonical),
+        ("mails to a domain", limits.mail_domain, domain),
+        ("mails", limits.mail_all, ""),
+    ];
+    let of_address = of_address.map(|(name, rate, key)| Budget { name, rate }.of(accounts, key));
+    let first = precedence == Precedence::BackIn && BACK_IN.take(tx, accounts, canonical).await?;
+    Ok(take_all(tx, accounts, of_address.to_vec()).await? || first)
+}
+
+/// Uses one of each, or of none.
+async fn take_all(tx: &mut Tx, accounts: &Accounts, all: Vec<Keyed>) -> anyhow::Result<bool> {
+    for (nth, keyed) in all.iter().enumerate() {
+        if !keyed.take(tx, accounts).await? {
+            for taken in all.iter().take(nth) {
+                taken.untake(tx, accounts).await?;
+            }
             return Ok(false);
         }
     }
@@ -126,6 +138,44 @@ struct Keyed {
 }
 
 impl Keyed {
+    /// Uses one; false if none is left. What is not committed is not used. Where limits are off (`BELLHOP_LIMITS`) there is no end of
+    /// it.
+    async fn take(self, tx: &mut Tx, accounts: &Accounts) -> anyhow::Result<bool> {
+        if !accounts.limits {
+            return Ok(true);
+        }
+        let now = accounts.clock.now();
+        let taken = tx
+            .query(
+                "insert into budgets (key, until, used_at) values ($1, $2 + $3, $5)
+                 on conflict (key) do update
+                 set until = case when budgets.until > $2 then budgets.until else $2 end + $3, used_at = $5
+                 where case when budgets.until > $2 then budgets.until else $2 end + $3 <= $2 + $4",
+            )
+            .bind(self.key.to_vec())
+            .bind(now.timestamp_micros())
+            .bind(self.budget.step())
+            .bind(self.budget.span())
+            .bind(now)
+            .execute()
+            .await
+            .context("cannot use a budget")?;
+        Ok(taken == 1)
+    }
+
+    /// What was just used was not used after all.
+    async fn untake(self, tx: &mut Tx, accounts: &Accounts) -> anyhow::Result<()> {
+        if !accounts.limits {
+            return Ok(());
+        }
+        tx.query("update budgets set until = until - $2 where key = $1")
+            .bind(self.key.to_vec())
+            .bind(self.budget.step())
+            .execute_deferred()
+            .await
+            .context("cannot give a budget back")
+    }
+
     /// Moves the budget on by `price` uses, over budget or not: it has happened.
     async fn charge(self, tx: &mut Tx, accounts: &Accounts, price: i64) -> anyhow::Result<()> {
         let now = accounts.clock.now();

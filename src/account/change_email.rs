@@ -11,15 +11,17 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::budget;
+use crate::account::budget::{self, Precedence};
 use crate::account::confirm;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::link::{LinkToken, link_token};
-use crate::account::delivery::{Delivery, DeliveryColumns, DeliveryStatus};
+use crate::account::deletion;
+use crate::account::delivery::{Delivery, DeliveryStatus};
 use crate::account::identity::address::{Address, AddressError};
 use crate::account::proof;
 use crate::account::reset;
 use crate::account::session::{self, SignedIn};
+use crate::account::waiting_email;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::event::{EmailChange, Event, Origin};
@@ -60,7 +62,7 @@ pub async fn request(
     // not sorted by time: it is part of the links
     let (id, now) = (Uuid::new_v4(), accounts.clock.now());
     let mut tx = accounts.db.begin().await.context("cannot write the change")?;
-    forget_waiting(&mut tx, user.id).await?;
+    waiting_email::forget(&mut tx, user.id).await?;
     tx.query(
         "insert into email_changes
            (id, user_id, email, email_canonical, former_email, former_canonical, created_at, expires_at, delivery)
@@ -86,56 +88,12 @@ pub async fn request(
     Ok(())
 }
 
-/// Of a user, what was not confirmed: its links open nothing any more.
-async fn forget_waiting(tx: &mut Tx, user: Uuid) -> anyhow::Result<()> {
-    tx.query("delete from email_changes where user_id = $1 and confirmed_at is null")
-        .bind(user)
-        .execute_deferred()
-        .await
-        .context("cannot drop an earlier change")
-}
-
-/// A change that waits for its confirmation, as its person sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// The new address.
-    pub email: String,
-    /// How far the mail to it has come.
-    pub delivery: Delivery,
-}
-
-#[derive(FromRow)]
-struct WaitingRow {
-    email: String,
-    #[sqlx(flatten)]
-    columns: DeliveryColumns,
-}
-
-/// The change of a user that waits.
-///
-/// # Errors
-/// When the database is away.
-pub async fn waiting(accounts: &Accounts, user: Uuid) -> sqlx::Result<Option<Waiting>> {
-    let found: Option<WaitingRow> = accounts
-        .db
-        .query(
-            "select email, delivery, delivery_at, trouble, next_try_at, created_at from email_changes
-             where user_id = $1 and confirmed_at is null and expires_at > $2
-             order by created_at desc limit 1",
-        )
-        .bind(user)
-        .bind(accounts.clock.now())
-        .optional()
-        .await?;
-    Ok(found.and_then(|row| Some(Waiting { email: row.email, delivery: row.columns.delivery()? })))
-}
-
 /// How far the last change of a user has come: its mail, or its confirmation.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn progress(accounts: &Accounts, user: Uuid) -> sqlx::Result<Option<Delivery>> {
-    if let Some(waiting) = waiting(accounts, user).await? {
+    if let Some(waiting) = waiting_email::of_user(accounts, user).await? {
         return Ok(Some(waiting.delivery));
     }
     let confirmed: Option<(Timestamp,)> = accounts
@@ -238,7 +196,7 @@ pub async fn open(accounts: &Accounts, id: Uuid, ip: IpAddr) -> anyhow::Result<O
     let mut tx = accounts.db.begin().await?;
     let may_send = match found.within_budget {
         Some(asked_before) => asked_before,
-        None => budget::may_mail(&mut tx, accounts, &found.email_canonical, Some(ip)).await?,
+        None => budget::may_mail(&mut tx, accounts, &found.email_canonical, Some(ip), Precedence::None).await?,
     };
     let until: Timestamp = accounts.clock.now() + accounts.lifetimes.confirm;
     tx.query(
@@ -306,14 +264,21 @@ pub async fn confirm(accounts: &Accounts, token: &str, origin: Origin) -> anyhow
     let mut tx = accounts.db.begin().await.context("cannot change the address")?;
     move_to(&mut tx, &found, (&found.email, &found.email_canonical), &found.former_canonical).await?;
     let undo_until: Timestamp = now + accounts.lifetimes.email_undo;
+    // whoever moved an account here may not take it back when its owner has moved it on: the owner's own link still works
     let marked = tx
         .query(
-            "update email_changes set confirmed_at = $2, undo_until = $3, expires_at = $3
+            "update email_changes
+             set confirmed_at = $2, expires_at = $3, undo_until = case when exists (
+               select 1 from email_changes earlier
+               where earlier.user_id = $4 and earlier.email_canonical = $5 and earlier.undo_until > $2)
+               then null else $3 end
              where id = $1 and confirmed_at is null",
         )
         .bind(found.id)
         .bind(now)
         .bind(undo_until)
+        .bind(found.user_id)
+        .bind(found.former_canonical.clone())
         .execute()
         .await
         .context("cannot mark the change")?;
@@ -401,8 +366,9 @@ pub struct Undone {
     pub reset: String,
 }
 
-/// Gives the account its former address again, whatever it has by now, and ends every session. What was moved after that can be
-/// neither undone nor confirmed any more: whoever took the account away is left with no link.
+/// Gives the account its former address again, whatever it has by now, ends every session, puts the password out of use, and calls a
+/// deletion off. What was moved after that can be neither undone nor confirmed any more: whoever took the account away is left with
+/// nothing.
 ///
 /// # Errors
 /// [`LinkRefused`], also where somebody else has the former address by now; otherwise the database's.
@@ -422,6 +388,14 @@ pub async fn undo(accounts: &Accounts, token: &str, origin: Origin) -> anyhow::R
     move_to(&mut tx, &found, (&found.former_email, &found.former_canonical), &found.present_canonical).await?;
     confirm::forget_browser(&mut tx, found.user_id).await?;
     let ended = session::end_all(&mut tx, accounts, found.user_id, None).await?;
+    // whoever moved it knew the password, and may have had it deleted
+    tx.query("update users set password_hash = $2 where id = $1")
+        .bind(found.user_id)
+        .bind(accounts.hasher.of_nothing()?)
+        .execute_deferred()
+        .await
+        .context("cannot put the password out of use")?;
+    deletion::call_off_in(&mut tx, accounts, found.user_id, origin.clone()).await?;
     let reset = reset::opened(&mut tx, accounts, found.user_id).await?;
     let undone = Event::EmailChanged { change: found.id, user: found.user_id, by: EmailChange::Undone, origin };
     outbox::append(&mut tx, &accounts.clock, &undone).await?;

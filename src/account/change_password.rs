@@ -11,6 +11,7 @@ use crate::account::identity::address::Address;
 use crate::account::identity::name::DisplayName;
 use crate::account::proof;
 use crate::account::session::{self, Browser, NewSession, SignedIn};
+use crate::account::waiting_email;
 use crate::event::{Event, PasswordChange};
 use crate::messaging::outbox;
 
@@ -66,6 +67,7 @@ pub async fn change_password(
         return Err(wrong.into());
     }
     confirm::forget_browser(&mut tx, user.id).await?;
+    waiting_email::forget(&mut tx, user.id).await?;
     let ended = session::end_all(&mut tx, accounts, user.id, None).await?;
     let new = session::begin(&mut tx, accounts, user.id, &Browser { replaces: None, ..browser.clone() }).await?;
     let (session, origin) = (Some(new.session), browser.origin);

@@ -14,6 +14,7 @@ use crate::account::credentials::token::Token;
 use crate::account::devices::{self, Unusual};
 use crate::account::reset::{self, ResetRequest};
 use crate::account::session;
+use crate::account::waiting_email;
 use crate::clock::Timestamp;
 use crate::config::Rate;
 use crate::db::Tx;
@@ -128,14 +129,15 @@ pub async fn is_open(accounts: &Accounts, token: &str) -> anyhow::Result<bool> {
 /// A sign-in that was ended by its person.
 #[derive(Debug)]
 pub struct Disowned {
-    /// The session, which has ended.
-    pub session: Uuid,
+    /// The sessions that ended.
+    pub ended: Vec<Uuid>,
     /// For the cookie of the browser, which waits for the mail with the link to a new password.
     pub browser: Token,
 }
 
-/// Ends the session of a sign-in that was somebody else's, if it has not ended, and asks for the mail with the link to a new password,
-/// in `locale` where nobody has the address any more. Safe to repeat: a link asks once.
+/// Ends the session of a sign-in that was somebody else's, and every one that has begun since (one device may have several, and who knows
+/// the password several devices), drops a change of the address that waits, and asks for the mail with the link to a new password, in
+/// `locale` where nobody has the address any more. Safe to repeat: a mail is asked for once, and again when its link has expired.
 ///
 /// # Errors
 /// [`DisownRefused`]; otherwise the database's.
@@ -146,10 +148,13 @@ pub async fn disown(
     origin: Origin,
 ) -> anyhow::Result<Disowned> {
     let (warned, session) = find(accounts, token).await?.ok_or(DisownRefused)?;
+    let Warned { user_id: user, email, created_at: since } = warned;
     let mut tx = accounts.db.begin().await.context("cannot end the session")?;
-    session::end_in(&mut tx, accounts, warned.user_id, session).await?;
-    devices::forget_since(&mut tx, warned.user_id, warned.created_at).await?;
+    let ended = session::end_since(&mut tx, accounts, user, (session, since)).await?;
+    devices::forget_since(&mut tx, user, since).await?;
+    waiting_email::forget(&mut tx, user).await?;
     accounts.commit(tx).await?;
-    let request = ResetRequest { email: &warned.email, locale, form: Some(token), origin };
-    Ok(Disowned { session, browser: reset::request(accounts, request).await? })
+    // whatever strangers have used up of the address's mails
+    let request = ResetRequest { email: &email, locale, form: Some(token), in_any_case: true, origin };
+    Ok(Disowned { ended, browser: reset::request(accounts, request).await? })
 }

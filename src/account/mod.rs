@@ -32,6 +32,7 @@ pub mod reset;
 pub mod session;
 pub mod under_way;
 pub mod user;
+pub mod waiting_email;
 pub mod watchers;
 
 pub use self::accounts::Accounts;

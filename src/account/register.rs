@@ -10,7 +10,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::budget;
+use crate::account::budget::{self, Precedence};
 use crate::account::credentials::fair_queue::Client;
 use crate::account::credentials::keys::Purpose;
 use crate::account::credentials::policy::{Password, Weakness};
@@ -270,7 +270,7 @@ pub async fn open(accounts: &Accounts, pending: &Pending, ip: IpAddr) -> anyhow:
     let mut tx = accounts.db.begin().await?;
     let may_send = match pending.within_budget {
         Some(asked_before) => asked_before,
-        None => budget::may_mail(&mut tx, accounts, &pending.email_canonical, Some(ip)).await?,
+        None => budget::may_mail(&mut tx, accounts, &pending.email_canonical, Some(ip), Precedence::None).await?,
     };
     tx.query(
         "update registrations
@@ -334,7 +334,7 @@ pub async fn remind(accounts: &Accounts, id: Uuid) -> anyhow::Result<Option<Remi
     let mut tx = accounts.db.begin().await?;
     let may_send = match reminder_within_budget {
         Some(asked_before) => asked_before,
-        None => budget::may_mail(&mut tx, accounts, &pending.email_canonical, None).await?,
+        None => budget::may_mail(&mut tx, accounts, &pending.email_canonical, None, Precedence::None).await?,
     };
     let reopened = if may_send { until.min(expires_at) } else { now };
     tx.query(

@@ -11,7 +11,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::account::Accounts;
-use crate::account::budget::{self, MAILS_TO_NOBODY};
+use crate::account::budget::{self, MAILS_TO_NOBODY, Precedence};
 use crate::account::confirm;
 use crate::account::credentials::device;
 use crate::account::credentials::fair_queue::Client;
@@ -24,6 +24,7 @@ use crate::account::identity::address::Address;
 use crate::account::identity::name::DisplayName;
 use crate::account::session::{self, Browser};
 use crate::account::user::User;
+use crate::account::waiting_email;
 use crate::clock::Timestamp;
 use crate::db::Tx;
 use crate::event::{Event, Origin, PasswordChange};
@@ -42,6 +43,8 @@ pub struct ResetRequest<'a> {
     pub locale: &'static str,
     /// A random word of the form: the same form, sent twice, is the same request.
     pub form: Option<&'a str>,
+    /// Whether the mail goes in any case, beside the budgets of its address and its network.
+    pub in_any_case: bool,
     /// The client.
     pub origin: Origin,
 }
@@ -60,10 +63,20 @@ pub async fn request(accounts: &Accounts, request: ResetRequest<'_>) -> anyhow::
     };
     let (id, now) = (Uuid::new_v4(), accounts.clock.now());
     let mut tx = accounts.db.begin().await.context("cannot write the request")?;
+    if request.form.is_some() {
+        // sent again when its link has expired, it is another
+        tx.query("delete from resets where browser_hash = $1 and link_expires_at <= $2")
+            .bind(browser.hash().to_vec())
+            .bind(now)
+            .execute_deferred()
+            .await
+            .context("cannot drop an earlier request")?;
+    }
     let written = tx
         .query(
-            "insert into resets (id, email, email_canonical, locale, browser_hash, created_at, expires_at, delivery)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)
+            "insert into resets
+               (id, email, email_canonical, locale, browser_hash, created_at, expires_at, delivery, within_budget)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
              on conflict (browser_hash) do nothing",
         )
         .bind(id)
@@ -74,6 +87,7 @@ pub async fn request(accounts: &Accounts, request: ResetRequest<'_>) -> anyhow::
         .bind(now)
         .bind(now + REQUEST_LIFETIME)
         .bind(DeliveryStatus::Queued.as_str())
+        .bind(request.in_any_case.then_some(true))
         .execute()
         .await
         .context("cannot write the request")?;
@@ -227,9 +241,13 @@ pub async fn open(accounts: &Accounts, id: Uuid, ip: IpAddr) -> anyhow::Result<O
         let to = found.email_canonical.as_str();
         // of those who have an account a budget that is never used up, so that it takes as long
         let own = id.to_string();
-        let once = if matches!(recipient, Recipient::Nobody) { to } else { &own };
-        let once = MAILS_TO_NOBODY.take(&mut tx, accounts, once).await?;
-        budget::may_mail(&mut tx, accounts, to, Some(ip)).await? && once
+        let (once, precedence) = match recipient {
+            Recipient::Nobody => (to, Precedence::None),
+            Recipient::User(..) | Recipient::Registration(_) => (own.as_str(), Precedence::BackIn),
+        };
+        // what does not go for that costs nobody anything
+        MAILS_TO_NOBODY.take(&mut tx, accounts, once).await?
+            && budget::may_mail(&mut tx, accounts, to, Some(ip), precedence).await?
     };
     tx.query(
         "update resets
@@ -336,6 +354,7 @@ pub async fn reset(accounts: &Accounts, token: &str, password: &str, browser: Br
         return Err(ResetRefused::Invalid.into());
     }
     confirm::forget_browser(&mut tx, user.id).await?;
+    waiting_email::forget(&mut tx, user.id).await?;
     budget::proved(&mut tx, accounts, canonical).await?;
     let device = if is_known { None } else { Some(device::new(&accounts.keys, canonical)?) };
     let ended = session::end_all(&mut tx, accounts, user.id, None).await?;

@@ -32,7 +32,11 @@ pub(super) const SECTION: Section = Section {
         Setting::new("LIMIT_MAIL_ADDRESS_HOUR", Fallback::Value("3/1h"), "mails to one address, whoever causes them"),
         Setting::new("LIMIT_MAIL_ADDRESS_DAY", Fallback::Value("10/24h"), "likewise, in a day"),
         Setting::new("LIMIT_MAIL_DOMAIN", Fallback::Value("5000/1h"), "mails to the addresses of one domain"),
-        Setting::new("LIMIT_MAIL_NETWORK", Fallback::Value("120/1h"), "mails that one network causes"),
+        Setting::new(
+            "LIMIT_MAIL_NETWORK",
+            Fallback::Value("120/1h"),
+            "mails that one network causes, and four times as many that the /24 or /48 around it does",
+        ),
         Setting::new("LIMIT_MAIL_ALL", Fallback::Value("50000/1h"), "mails that people cause, in all"),
         Setting::new(
             "LIMIT_TOKEN_NETWORK",

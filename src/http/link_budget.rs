@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderName, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
@@ -12,6 +12,8 @@ use crate::http::middleware::client_ip::Client;
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::links;
+
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// The routes that take one.
 const PATHS: [&str; 11] = [
@@ -32,6 +34,10 @@ const PATHS: [&str; 11] = [
 pub async fn limit(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Client>().copied();
     let Some(client) = client.filter(|_| PATHS.contains(&request.uri().path())) else { return next.run(request).await };
+    // another site's pictures and frames would use up the budget of whoever looks at it; a link in a mail is opened as a page
+    if request.headers().get(SEC_FETCH_DEST).is_some_and(|kind| !matches!(kind.as_bytes(), b"document" | b"empty")) {
+        return Problem::of(StatusCode::FORBIDDEN).into_response();
+    }
     let attempt = match Try::at_link(&state.accounts, client.ip).await {
         Ok(attempt) => attempt,
         Err(error) => return Problem::from(error).into_response(),

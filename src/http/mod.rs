@@ -6,7 +6,7 @@
 //!   with every time and size bounded. None of these sees a page or a call of the API
 //! * [`state`], [`problem`], [`response`], [`cookies`], [`notice`], [`export`], [`live`], [`delivery_state`], `accept`, `field_errors`,
 //!   `link_budget`, [`rate_limit`], [`readiness`],
-//!   [`sign_on`]: what these share
+//!   [`redirect`], [`sign_on`]: what these share
 //!
 //! This file is the route table: every route once.
 
@@ -46,6 +46,7 @@ pub mod pages;
 pub mod problem;
 pub mod rate_limit;
 pub mod readiness;
+pub mod redirect;
 pub mod response;
 pub mod server;
 pub mod sign_on;
@@ -77,6 +78,7 @@ pub fn router(state: Arc<AppState>, config: MiddlewareConfig) -> Router {
         .route(links::ACCOUNT_ACTIVITY, get(activity::activity))
         .route(links::ACCOUNT_PASSWORD, get(password::form).post(password::submit))
         .route(links::ACCOUNT_EMAIL, get(email::form).post(email::submit))
+        .route(links::ACCOUNT_EMAIL_WITHDRAW, post(email::withdraw))
         .route(links::ACCOUNT_EMAIL_STATUS, get(email::status))
         .route(links::ACCOUNT_EMAIL_EVENTS, get(email::events))
         .route(links::EMAIL_CONFIRM, get(email_confirm::form).post(email_confirm::submit))
@@ -132,7 +134,7 @@ fn api() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(me_account::restore))
         .routes(routes!(me_account::export))
         .routes(routes!(me_account::prove))
-        .routes(routes!(me_email::change))
+        .routes(routes!(me_email::change, me_email::withdraw))
         .routes(routes!(me_email::confirm))
         .routes(routes!(me_email::undo))
         .routes(routes!(me::activity))

@@ -25,6 +25,8 @@ pub enum Notice {
     PasswordChanged,
     /// The account has another address.
     EmailChanged,
+    /// A change of the address that waited was called off.
+    EmailWithdrawn,
     /// The account has its former address again.
     EmailUndone,
     /// The deletion of the account was called off.
@@ -44,7 +46,7 @@ pub enum Notice {
 }
 
 impl Notice {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::PasswordReset,
         Self::PasswordChanged,
         Self::ProfileChanged,
@@ -54,6 +56,7 @@ impl Notice {
         Self::AddressCorrected,
         Self::Confirmed,
         Self::EmailChanged,
+        Self::EmailWithdrawn,
         Self::EmailUndone,
         Self::Restored,
     ];
@@ -64,6 +67,7 @@ impl Notice {
             Self::PasswordReset => "password-reset",
             Self::PasswordChanged => "password-changed",
             Self::EmailChanged => "email-changed",
+            Self::EmailWithdrawn => "email-withdrawn",
             Self::EmailUndone => "email-undone",
             Self::Restored => "restored",
             Self::ProfileChanged => "profile-changed",
@@ -82,6 +86,7 @@ impl Notice {
             Self::PasswordReset => t.get("notice-password-reset"),
             Self::PasswordChanged => t.get("notice-password-changed"),
             Self::EmailChanged => t.get("notice-email-changed"),
+            Self::EmailWithdrawn => t.get("notice-email-withdrawn"),
             Self::EmailUndone => t.get("notice-email-undone"),
             Self::Restored => t.get("notice-restored"),
             Self::ProfileChanged => t.get("notice-profile-changed"),

@@ -10,7 +10,7 @@ use axum::http::HeaderValue;
 use url::Url;
 
 use crate::http::cookies::Cookie;
-use crate::http::extract::redirect::Target;
+use crate::http::redirect::Target;
 use crate::links;
 use crate::net::is_within;
 

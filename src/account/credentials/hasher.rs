@@ -107,6 +107,14 @@ impl Hasher {
         })
     }
 
+    /// A hash that no password has, at today's cost.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn of_nothing(&self) -> anyhow::Result<String> {
+        Ok(PhcString { cost: self.cost, salt: random()?, hash: random()? }.to_string())
+    }
+
     /// Says in one line of the log which kernel serves, and why.
     pub fn log_kernel(&self) {
         self.choice.log();

@@ -312,6 +312,27 @@ pub(in crate::account) async fn end_in(
     Ok(ended == 1)
 }
 
+/// Ends a session and what has begun since then, in a transaction, and has every node forget it; these are returned.
+pub(in crate::account) async fn end_since(
+    tx: &mut Tx,
+    accounts: &Accounts,
+    user: Uuid,
+    (first, since): (Uuid, Timestamp),
+) -> anyhow::Result<Vec<Uuid>> {
+    let ended: Vec<(Uuid,)> = tx
+        .query("delete from sessions where user_id = $1 and (id = $2 or created_at >= $3) returning id")
+        .bind(user)
+        .bind(first)
+        .bind(since)
+        .all()
+        .await
+        .context("cannot end the sessions")?;
+    for (session,) in &ended {
+        outbox::append(tx, &accounts.clock, &Event::SessionRevoked { user, session: *session }).await?;
+    }
+    Ok(ended.into_iter().map(|(session,)| session).collect())
+}
+
 /// Ends every session of this user but one; these are returned.
 ///
 /// # Errors

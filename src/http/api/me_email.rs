@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::account::change_email::{self, LinkRefused};
+use crate::account::waiting_email;
 use crate::http::api::me::signed_in;
 use crate::http::api::schema::{LIMITED, MailedToken, invalid_token};
 use crate::http::extract::json::Json;
@@ -68,6 +69,21 @@ pub async fn change(
             Err(fields.fold(problem, |problem, (field, text)| problem.with_field(field, text)))
         }
     }
+}
+
+/// Calls off a move to another address that waits for its confirmation
+///
+/// # Errors
+/// 401, 503.
+#[utoipa::path(delete, path = "/api/v1/me/email",
+    security(("session" = [])),
+    responses(
+        (status = 204, description = "Called off, or nothing waited"),
+        (status = 401, description = "Nobody is signed in")))]
+pub async fn withdraw(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<StatusCode, Problem> {
+    let signed_in = signed_in(&state, &visitor).await?;
+    waiting_email::withdraw(&state.accounts, signed_in.user.id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Confirms the new address

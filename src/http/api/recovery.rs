@@ -66,8 +66,11 @@ pub async fn forgot(
 ) -> Result<Response, Problem> {
     state.rate_limits.register.check(visitor.client.network)?;
     let (locale, origin) = (visitor.locale.tag(), visitor.origin.clone());
-    match account_reset::request(&state.accounts, ResetRequest { email: &given.email, locale, form: None, origin })
-        .await
+    match account_reset::request(
+        &state.accounts,
+        ResetRequest { email: &given.email, locale, form: None, in_any_case: false, origin },
+    )
+    .await
     {
         Ok(browser) => {
             let answer = (StatusCode::ACCEPTED, Answer(MailPending { status: "mail_pending" }));
@@ -132,8 +135,8 @@ pub async fn disown(
 ) -> Result<Response, Problem> {
     state.rate_limits.confirm.check(visitor.client.network)?;
     match account_disown::disown(&state.accounts, &given.token, visitor.locale.tag(), visitor.origin.clone()).await {
-        Ok(Disowned { session, browser }) => {
-            state.sessions.forget(session);
+        Ok(Disowned { ended, browser }) => {
+            state.sessions.forget_all(&ended);
             Ok(with_cookies(StatusCode::NO_CONTENT.into_response(), [state.reset_cookie(&browser)?]))
         }
         Err(error) => {

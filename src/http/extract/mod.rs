@@ -4,6 +4,5 @@ pub mod form;
 pub mod json;
 pub mod own_form;
 pub mod query;
-pub mod redirect;
 pub mod reject;
 pub mod visitor;

@@ -25,6 +25,9 @@ use crate::locale::{Locale, Text};
 /// What is looked at twice: as much as the clocks of nodes may differ, and a transaction may take. The page knows what it shows.
 const OVERLAP: Duration = Duration::from_mins(1);
 
+/// A page is not open for longer.
+const OLDEST: Duration = Duration::from_hours(400 * 24);
+
 /// Where a page is told what happened since it was made.
 pub(super) struct Live {
     since: Timestamp,
@@ -74,6 +77,8 @@ pub async fn events(State(state): State<Arc<AppState>>, visitor: Visitor, query:
     };
     let now = state.accounts.clock.now();
     let since = query.get("since").and_then(|since| since.parse::<Timestamp>().ok()).unwrap_or(now);
+    // nothing to be told is older, and no time of a stranger's choice is reckoned with
+    let since = since.clamp(now - OLDEST, now);
     let own = Locale::from_tag(&signed_in.user.locale);
     let mut told = Told {
         accounts: state.accounts.clone(),

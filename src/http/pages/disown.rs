@@ -43,8 +43,8 @@ pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields
     state.rate_limits.confirm.check(visitor.client.network)?;
     let [token] = fields.take(["token"])?;
     match disown::disown(&state.accounts, &token, visitor.locale.tag(), visitor.origin.clone()).await {
-        Ok(Disowned { session, browser }) => {
-            state.sessions.forget(session);
+        Ok(Disowned { ended, browser }) => {
+            state.sessions.forget_all(&ended);
             let cookies = [state.reset_cookie(&browser)?, Notice::SessionEnded.cookie(state.https)?];
             Ok(see_other(links::FORGOT_SENT, cookies))
         }

@@ -7,12 +7,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::account::change_email::{self, EmailErrors, Waiting};
-use crate::account::session::SignedIn;
+use crate::account::change_email::{self, EmailErrors};
+use crate::account::session::{self, SignedIn};
+use crate::account::waiting_email::{self, Waiting};
 use crate::http::extract::form::FormState;
 use crate::http::extract::own_form::OwnFields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::field_errors;
+use crate::http::notice::Notice;
 use crate::http::pages::delivery::{self, Delivery, Words};
 use crate::http::pages::language;
 use crate::http::pages::layout::Page;
@@ -44,7 +46,7 @@ impl EmailPage {
     ) -> Result<EmailPage, Problem> {
         let page = Page::of(state, visitor, links::ACCOUNT, Some(&signed_in));
         let page = Page { form: Some(links::ACCOUNT_EMAIL), ..page };
-        let waiting = change_email::waiting(&state.accounts, signed_in.user.id).await?;
+        let waiting = waiting_email::of_user(&state.accounts, signed_in.user.id).await?;
         let words = Words::new(state, visitor, page.t);
         let waiting = waiting.map(|Waiting { email, delivery }| {
             let (url, events) = (links::ACCOUNT_EMAIL_STATUS, links::ACCOUNT_EMAIL_EVENTS);
@@ -81,16 +83,33 @@ pub async fn status(State(state): State<Arc<AppState>>, visitor: Visitor) -> Res
 /// # Errors
 /// When the database is away.
 pub async fn events(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
-    let user = visitor.signed_in(&state).await?.map(|signed_in| signed_in.user.id);
-    let accounts = state.accounts.clone();
+    let (accounts, token) = (state.accounts.clone(), visitor.session);
     let read = move || {
         let accounts = accounts.clone();
         async move {
-            let Some(user) = user else { return Ok(None) };
+            let Some(token) = token else { return Ok(None) };
+            // each time: the session may have ended meanwhile
+            let Some(signed_in) = session::peek(&accounts, token).await? else { return Ok(None) };
+            let user = signed_in.user.id;
             Ok(change_email::progress(&accounts, user).await?.map(|progress| (user, progress)))
         }
     };
     delivery::events(&state, &visitor, read).await
+}
+
+/// POST /account/email/withdraw: 303 back; what waited for its confirmation is called off. Safe to repeat.
+///
+/// # Errors
+/// When the database is away.
+pub async fn withdraw(
+    State(state): State<Arc<AppState>>,
+    visitor: Visitor,
+    OwnFields(fields): OwnFields,
+) -> Result<Response, Problem> {
+    let [] = fields.take([])?;
+    let Some(signed_in) = visitor.signed_in(&state).await? else { return Ok(see_other(&visitor.login(), [])) };
+    waiting_email::withdraw(&state.accounts, signed_in.user.id).await?;
+    Ok(see_other(links::ACCOUNT_EMAIL, [Notice::EmailWithdrawn.cookie(state.https)?]))
 }
 
 /// POST /account/email: 303 back, where the mail is waited for; or 422 with the form as typed. With a `locale`, the form as typed in

@@ -65,6 +65,7 @@ pub async fn submit(
         locale: visitor.locale.tag(),
         // what is no word of ours is random enough for nothing
         form: Token::parse(&once).map(|_| once.as_str()),
+        in_any_case: false,
         origin: visitor.origin.clone(),
     };
     match reset::request(&state.accounts, request).await {

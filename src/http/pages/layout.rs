@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use crate::account::session::SignedIn;
 use crate::http::extract::own_form;
-use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
+use crate::http::redirect::Target;
 use crate::http::state::AppState;
 use crate::locale::{Locale, Text};
 

@@ -5,10 +5,10 @@ use axum::http::StatusCode;
 use axum::http::header::REFERRER_POLICY;
 use axum::response::Response;
 
-use crate::http::extract::redirect::Target;
 use crate::http::extract::visitor::Visitor;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
+use crate::http::redirect::Target;
 use crate::http::response::{NO_REFERRER, html};
 use crate::http::state::AppState;
 use crate::links;

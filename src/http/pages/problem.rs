@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use askama::Template;
 
-use crate::http::extract::redirect::Target;
 use crate::http::middleware::render_problem::PageRequest;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
+use crate::http::redirect::Target;
 
 #[derive(Template)]
 #[template(path = "pages/problem.html")]

@@ -25,7 +25,7 @@ use crate::account::delivery::{Delivery as Progress, DeliveryStatus};
 use crate::clock::Timestamp;
 use crate::device::words;
 use crate::http::extract::form::FormState;
-use crate::http::extract::redirect::Target;
+use crate::http::redirect::Target;
 use crate::locale::{Locale, Text};
 
 mod changes;

@@ -14,6 +14,8 @@ on_both_stacks!(
     item_48_an_address_changes_by_the_link_in_its_mail_and_the_former_one_is_told,
     item_48_of_two_changes_at_once_only_the_address_whose_link_was_pressed_wins,
     the_former_address_undoes_it_whatever_came_after,
+    a_change_that_waits_ends_with_a_new_password_and_when_it_is_called_off,
+    whoever_moved_an_account_cannot_take_it_back_when_its_owner_has_moved_it_on,
     nothing_tells_whether_the_new_address_is_taken,
     a_link_ends_with_its_time_with_a_later_wish_and_with_its_use,
     an_account_is_deleted_after_its_grace_with_all_that_is_known_of_its_person,
@@ -142,7 +144,9 @@ async fn the_former_address_undoes_it_whatever_came_after(app: TestApp) {
     let next = mail_with(&app, "thief@example.com", "/email/confirm").await.token().unwrap();
     assert_eq!(thief.post("/email/confirm", &[("token", &next)]).await.status, 303);
     within("this session to know", async || email_of(&thief).await.as_deref() == Some("thief@example.com")).await;
-    let undo_of_thief = mail_with(&app, NEW, "/email/undo").await.token().unwrap();
+    app.settle().await;
+    let told = app.mails_to(NEW).await;
+    assert!(!told.iter().any(|mail| mail.text.contains("/email/undo")), "one that came by a change that can be undone");
     ask(&thief, "third@example.com").await;
     let third = mail_with(&app, "third@example.com", "/email/confirm").await.token().unwrap();
 
@@ -156,13 +160,9 @@ async fn the_former_address_undoes_it_whatever_came_after(app: TestApp) {
     let page = owner.get(&reset).await;
     assert!(page.status == 200 && page.body.contains("this address again"), "{}", page.body);
     within("every session to end", async || email_of(&thief).await.is_none()).await;
-    for (path, token) in [
-        ("/email/undo", &undo_of_thief),
-        ("/email/confirm", &third),
-        ("/email/confirm", &next),
-        ("/email/confirm", &token),
-        ("/email/undo", &undo),
-    ] {
+    for (path, token) in
+        [("/email/confirm", &third), ("/email/confirm", &next), ("/email/confirm", &token), ("/email/undo", &undo)]
+    {
         let status = app.client().post(path, &[("token", token)]).await.status;
         assert_eq!(status, 422, "whoever took it is left with no link: {path}");
     }
@@ -173,8 +173,107 @@ async fn the_former_address_undoes_it_whatever_came_after(app: TestApp) {
     assert_eq!(app.client().login(ANN, PASSWORD).await.status, 422);
     assert_eq!(app.client().login("thief@example.com", OTHER_PASSWORD).await.status, 422);
     app.settle().await;
-    let mails = app.mails_to(NEW).await;
-    assert_eq!(mails.iter().filter(|mail| mail.text.contains("/email/undo")).count(), 1, "an undoing is no change");
+    let mails = app.mails_to("thief@example.com").await;
+    assert!(!mails.iter().any(|mail| mail.text.contains("/email/undo")), "an undoing is no change");
+}
+
+/// Somebody who knew the password has asked for another address; the link in the mail to it opens nothing after each of these.
+async fn a_change_that_waits_ends_with_a_new_password_and_when_it_is_called_off(app: TestApp) {
+    let ann = app.signed_in_client(ANN).await;
+    // so that what is new can be told from what is not
+    assert_eq!(ann.login(ANN, PASSWORD).await.status, 303);
+    for (nth, act) in ["not me", "withdrawn", "withdrawn by a program", "forgotten", "changed"].into_iter().enumerate()
+    {
+        let thief = app.client();
+        let form = [("email", ANN), ("password", PASSWORD)];
+        let login = thief.posting("/login").header("user-agent", format!("thief/{nth}")).form(&form);
+        assert_eq!(thief.send(login).await.status, 303, "{act}");
+        let new = format!("thief{nth}@example.net");
+        assert_eq!(ask(&thief, &new).await.status, 303, "{act}");
+        let link = mail_with(&app, &new, "/email/confirm").await.token().unwrap();
+        let owner = app.client();
+        match act {
+            "not me" => {
+                // one device may have two sessions, and be told of once
+                let twice = app.client();
+                let form = [("email", ANN), ("password", PASSWORD)];
+                let login = twice.posting("/login").header("user-agent", format!("thief/{nth}")).form(&form);
+                assert_eq!(twice.send(login).await.status, 303);
+                let token = mail_with(&app, ANN, "/login/not-me").await.token().unwrap();
+                assert_eq!(owner.post("/login/not-me", &[("token", &token)]).await.status, 303);
+                within("both sessions to end", async || {
+                    email_of(&thief).await.is_none() && email_of(&twice).await.is_none()
+                })
+                .await;
+                // once more when the link to a new password has expired
+                let resets = async || {
+                    app.settle().await;
+                    let mails = app.mails_to(ANN).await;
+                    mails.iter().filter(|mail| mail.text.contains("/reset?token=")).count()
+                };
+                assert_eq!(resets().await, 1);
+                app.clock().advance(Duration::from_mins(31));
+                assert_eq!(owner.post("/login/not-me", &[("token", &token)]).await.status, 303);
+                assert_eq!(resets().await, 2);
+            }
+            "withdrawn" => {
+                assert_eq!(owner.login(ANN, PASSWORD).await.status, 303);
+                let page = owner.get("/account/email").await.body;
+                assert!(page.contains(&new) && page.contains("/account/email/withdraw"), "{page}");
+                let withdrawn = owner.post("/account/email/withdraw", &[]).await;
+                assert_eq!((withdrawn.status, withdrawn.header("location")), (303, "/account/email"));
+                let page = owner.get("/account/email").await.body;
+                assert!(!page.contains(&new) && page.contains("called off"), "{page}");
+            }
+            "withdrawn by a program" => {
+                assert_eq!(owner.login(ANN, PASSWORD).await.status, 303);
+                let withdraw = owner.http.delete(format!("{}/api/v1/me/email", app.url));
+                let withdraw = withdraw.header("sec-fetch-site", "same-origin");
+                assert_eq!(owner.send(withdraw).await.status, 204);
+            }
+            "forgotten" => {
+                owner.post("/forgot", &[("email", ANN)]).await;
+                let token = mail_with(&app, ANN, "/reset?token=").await.token().unwrap();
+                assert_eq!(owner.post("/reset", &[("token", &token), ("password", PASSWORD)]).await.status, 303);
+            }
+            _ => {
+                assert_eq!(owner.login(ANN, PASSWORD).await.status, 303);
+                let fields = [("current_password", PASSWORD), ("password", OTHER_PASSWORD)];
+                assert_eq!(owner.post("/account/password", &fields).await.status, 303);
+            }
+        }
+        assert_eq!(app.client().get(&format!("/email/confirm?token={link}")).await.status, 404, "{act}");
+        assert_eq!(app.client().post("/email/confirm", &[("token", &link)]).await.status, 422, "{act}");
+        assert_eq!(app.client().login(&new, PASSWORD).await.status, 422, "{act}");
+    }
+    app.settle().await;
+}
+
+async fn whoever_moved_an_account_cannot_take_it_back_when_its_owner_has_moved_it_on(app: TestApp) {
+    let owner = app.signed_in_client(ANN).await;
+    let thief = app.client();
+    assert_eq!(thief.login(ANN, PASSWORD).await.status, 303);
+    ask(&thief, NEW).await;
+    let token = mail_with(&app, NEW, "/email/confirm").await.token().unwrap();
+    assert_eq!(thief.post("/email/confirm", &[("token", &token)]).await.status, 303);
+    let undo = mail_with(&app, ANN, "/email/undo").await.token().unwrap();
+    // the owner's session lives on, so the owner moves it back instead of undoing it
+    within("this session to know", async || email_of(&owner).await.as_deref() == Some(NEW)).await;
+    ask(&owner, ANN).await;
+    let token = mail_with(&app, ANN, "/email/confirm").await.token().unwrap();
+    assert_eq!(owner.post("/email/confirm", &[("token", &token)]).await.status, 303);
+    app.settle().await;
+    let told = app.mails_to(NEW).await;
+    assert!(!told.iter().any(|mail| mail.text.contains("/email/undo")), "{told:?}");
+    assert_eq!(delete(&thief).await.status, 303);
+    // what came first can still be undone, with all that whoever knew the password has done
+    assert_eq!(app.client().post("/email/undo", &[("token", &undo)]).await.status, 303);
+    assert_eq!(app.client().login(ANN, PASSWORD).await.status, 422, "whoever moved it knew this password");
+    assert!(!app.dump("users").await.contains(NEW));
+    let (scheduled,): (i64,) =
+        app.db().query("select count(*) from users where deletes_at is not null").one().await.unwrap();
+    assert_eq!(scheduled, 0);
+    app.settle().await;
 }
 
 async fn nothing_tells_whether_the_new_address_is_taken(app: TestApp) {
@@ -489,6 +588,11 @@ async fn a_program_does_all_of_it_too(app: TestApp) {
     let undo = mail_with(&app, ANN, "/email/undo").await.token().unwrap();
     assert_eq!(anybody.post_json("/api/v1/email/undo", &json!({ "token": undo })).await.status, 204);
     within("every session to end", async || email_of(&ann).await.is_none()).await;
+    assert_eq!(ann.login(ANN, PASSWORD).await.status, 422, "whoever moved it knew this one");
+    anybody.post_json("/api/v1/forgot", &json!({ "email": ANN })).await;
+    let reset = mail_with(&app, ANN, "/reset?token=").await.token().unwrap();
+    let set = anybody.post_json("/api/v1/reset", &json!({ "token": reset, "password": PASSWORD })).await;
+    assert_eq!(set.status, 204, "{}", set.body);
     assert_eq!(ann.login(ANN, PASSWORD).await.status, 303);
     assert_eq!(ann.post_json("/api/v1/me/proof", &json!({ "current_password": OTHER_PASSWORD })).await.status, 422);
     assert_eq!(ann.post_json("/api/v1/me/proof", &json!({ "current_password": PASSWORD })).await.status, 204);

@@ -12,7 +12,7 @@ use super::ports;
 pub struct ReverseProxy {
     // before the folder goes
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
     /// Where it takes HTTPS.
     pub port: u16,
 }
@@ -88,10 +88,10 @@ impl ReverseProxy {
         let log = std::fs::File::create(folder.path().join("output")).expect("the folder is ours");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
         let child = command.spawn().expect("scripts/install brings it");
-        let mut proxy = ReverseProxy { child, _folder: folder, port };
+        let mut proxy = ReverseProxy { child, folder, port };
         within("the proxy to listen", async || {
             let ended = proxy.child.try_wait().expect("a child of ours");
-            let said = || std::fs::read_to_string(proxy._folder.path().join("output")).unwrap_or_default();
+            let said = || std::fs::read_to_string(proxy.folder.path().join("output")).unwrap_or_default();
             assert_eq!(ended, None, "{}", said());
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })

@@ -97,7 +97,17 @@ impl World {
                       where u.email_canonical = $1 and c.confirmed_at is null";
         let id = self.newest(newest, self.model.users[owner].address).await;
         self.model.asks_to_move(id, owner, to, now);
-        Ok(())
+        if self.pick(6) > 0 {
+            return Ok(());
+        }
+        self.note("withdrawn");
+        let withdrawn = if self.coin() {
+            self.press("/account/email/withdraw", browser, &NOTHING).await.status
+        } else {
+            self.send(self.request(Method::DELETE, "/api/v1/me/email", browser)).await.status
+        };
+        self.model.drops_what_waits(owner);
+        same("calling a move off", [303, 204].contains(&withdrawn), true)
     }
 
     /// Takes the account along, where the password was shown a short time ago.

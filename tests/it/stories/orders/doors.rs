@@ -83,12 +83,16 @@ impl World {
     pub async fn account(&mut self, browser: Browser) -> Checked {
         let answer = self.get("/account", browser).await;
         let activity = self.get("/api/v1/me/activity", browser).await;
+        let verified = self.get("/auth/verify", browser).await;
         let Some(owner) = self.is_live(browser) else {
+            same("what a proxy is told of nobody", verified.status, 401)?;
             same("the log of nobody", activity.status, 401)?;
             return same("the account of nobody", (answer.status, answer.header("location")), (303, "/login"));
         };
         same("the account", (answer.status, activity.status), (200, 200))?;
         let theirs = self.model.users[owner].address;
+        let told = (verified.status, verified.header("remote-email").to_owned());
+        same("what a proxy is told", told, (200, self.addresses[theirs].clone()))?;
         let shown = self.addresses.each_ref().map(|email| answer.body.contains(email));
         same("whose account", shown, std::array::from_fn(|at| at == theirs))
     }

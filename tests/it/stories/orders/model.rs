@@ -47,6 +47,7 @@ pub struct Registration {
 
 pub struct User {
     pub address: usize,
+    /// None of ours once a move was undone.
     pub password: usize,
     /// How often the password was set: a link to set it knows the one before.
     set: u32,
@@ -86,6 +87,8 @@ pub struct Reset {
     address: usize,
     ends: Timestamp,
     link_until: Timestamp,
+    /// Whether its mail went, from when on the link works.
+    is_open: bool,
     /// Whose password the link sets, and which of them.
     replaces: Option<(usize, u32)>,
     gone: bool,
@@ -99,6 +102,8 @@ pub struct Change {
     made: Timestamp,
     ends: Timestamp,
     link_until: Option<Timestamp>,
+    confirmed: bool,
+    /// None where it is not confirmed, or the address before it was another's to give.
     undo_until: Option<Timestamp>,
     gone: bool,
 }
@@ -365,9 +370,15 @@ impl Model {
     pub fn sets_password(&mut self, user: usize, password: usize, browser: usize, now: Timestamp) {
         self.users[user].password = password;
         self.users[user].set += 1;
+        self.drops_what_waits(user);
         self.starts_anew(user);
         self.row(user, "password.changed", browser, now);
         self.intents.push(Intent::PasswordChanged(user));
+    }
+
+    /// A move that was asked for and is not confirmed comes to nothing.
+    pub fn drops_what_waits(&mut self, user: usize) {
+        self.changes.iter_mut().filter(|row| row.user == user && !row.confirmed).for_each(|row| row.gone = true);
     }
 
     fn starts_anew(&mut self, user: usize) {

@@ -40,7 +40,7 @@ pub const STEPS: [(Step, u64, &[&str]); 24] = [
     (Step::Look, 3, &LINKS),
     (Step::WrongLink, 2, &LINKS),
     (Step::Logout, 2, &["POST /logout", "POST /api/v1/logout"]),
-    (Step::Account, 2, &["GET /account", "GET /api/v1/me", "GET /api/v1/me/activity"]),
+    (Step::Account, 2, &["GET /account", "GET /api/v1/me", "GET /api/v1/me/activity", "GET /auth/verify"]),
     (Step::StolenCookie, 4, &["GET /api/v1/me"]),
     (Step::GarbledCookie, 1, &["GET /api/v1/me"]),
     (Step::Waiting, 2, &WAITING),
@@ -97,9 +97,11 @@ const AGAIN: [&str; 4] = [
 const FORGOT: [&str; 5] =
     ["POST /forgot", "POST /api/v1/forgot", "GET /forgot/sent", "GET /forgot/status", "GET /forgot/sent/events"];
 
-const MOVE: [&str; 5] = [
+const MOVE: [&str; 7] = [
     "GET /account/email",
     "POST /account/email",
+    "POST /account/email/withdraw",
+    "DELETE /api/v1/me/email",
     "POST /api/v1/me/email",
     "GET /account/email/status",
     "GET /account/email/events",

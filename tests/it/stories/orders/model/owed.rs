@@ -42,6 +42,7 @@ impl Model {
                 let owner = self.owner(address);
                 let until = now + self.lifetimes.reset;
                 self.resets[reset].link_until = until;
+                self.resets[reset].is_open = true;
                 self.resets[reset].ends = self.resets[reset].ends.max(until);
                 self.resets[reset].replaces = owner.map(|user| (user, self.users[user].set));
                 if owner.is_some() {
@@ -59,7 +60,7 @@ impl Model {
             Intent::PasswordChanged(user) => self.told(user, "password_changed", None),
             Intent::Change(change) => {
                 let row = &self.changes[change];
-                if row.gone || row.undo_until.is_some() {
+                if row.gone || row.confirmed {
                     return None;
                 }
                 let (to, until) = (row.to, now + self.lifetimes.confirm);
@@ -74,7 +75,8 @@ impl Model {
             Intent::Moved(change) => {
                 let row = &self.changes[change];
                 let link = Some((Link::Undo(change), Some(row.id)));
-                (!row.gone).then_some(Owed { template: "email_changed", to: row.from, link })
+                let is_told = !row.gone && row.undo_until.is_some();
+                is_told.then_some(Owed { template: "email_changed", to: row.from, link })
             }
             Intent::Deletion(user, at) => {
                 let still = self.restores_for(user, at);
