@@ -56,6 +56,7 @@ mistake-name-long = This name is too long. Please shorten it to 100 characters.
 mistake-name-characters = This name has characters in it that cannot be shown. Please type it again.
 mistake-email-missing = Please enter your email address.
 mistake-email-invalid = This does not look like an email address. It should look like name@example.org.
+mistake-email-letters = Before the @ only letters from a to z, digits and common signs are possible here: many mail servers understand no others.
 mistake-email-long = This address is longer than an email address can be.
 mistake-email-same = This is your address already.
 mistake-language = Please choose one of the languages.

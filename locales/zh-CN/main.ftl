@@ -44,6 +44,7 @@ mistake-name-long = 姓名太长，请控制在 100 个字符以内。
 mistake-name-characters = 姓名里有无法显示的字符，请重新输入。
 mistake-email-missing = 请填写邮箱地址。
 mistake-email-invalid = 这不像是邮箱地址，正确的格式如 name@example.org。
+mistake-email-letters = @ 之前只能使用英文字母、数字和常用符号：许多邮件服务器不支持其他字符。
 mistake-email-long = 这个地址超出了邮箱地址允许的长度。
 mistake-email-same = 这已经是您现在的邮箱。
 mistake-language = 请从列出的语言中选择。

@@ -48,10 +48,16 @@ pub async fn change_password(
     let user = &signed_in.user;
     let wrong = PasswordErrors { current_is_wrong: true, password: None };
     let (address, name) = (Address::parse(&user.email).ok(), DisplayName::parse(&user.name).ok());
-    let stored = proof::verified(accounts, user.id, browser.origin.ip, current).await?.ok_or(wrong)?;
+    let stored = proof::verified(accounts, user.id, browser.origin.ip, current).await?;
     let client = Client::at(browser.origin.ip).known_to(Some(user.id.to_string()));
     let chosen = accounts.password_check.choose(&client, password, address.as_ref(), name.as_ref()).await?;
-    let chosen = chosen.map_err(|weakness| PasswordErrors { current_is_wrong: false, password: Some(weakness) })?;
+    let (stored, chosen) = match (stored, chosen) {
+        (Some(stored), Ok(chosen)) => (stored, chosen),
+        // both at once, so that nobody sends the form twice
+        (stored, chosen) => {
+            return Err(PasswordErrors { current_is_wrong: stored.is_none(), password: chosen.err() }.into());
+        }
+    };
     let hash = accounts.hasher.hash(&client, chosen).await?;
     let mut tx = accounts.db.begin().await.context("cannot change the password")?;
     let changed = tx

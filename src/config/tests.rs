@@ -149,6 +149,7 @@ fn an_error_in_the_settings_file_says_in_which_line() {
     let file = folder.path().join("bellhop.toml");
     for (text, said) in [
         ("# ours\nlisten = \"8080\"\n", "line 2: BELLHOP_LISTEN: \"8080\" is not an address and a port"),
+        ("trusted_proxies = [\"10.0.0.0/8\", 3]\n", "line 1: BELLHOP_TRUSTED_PROXIES: must be a text"),
         (
             "limits = \"on\"\n\nlitsen = \"x\"\n",
             "line 3: BELLHOP_LITSEN: there is no such setting (did you mean BELLHOP_LISTEN?)",

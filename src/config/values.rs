@@ -80,8 +80,8 @@ impl Values {
             let place = Place { file: path.to_owned(), line: lines.get(&key).copied().unwrap_or(1) };
             let text = match value {
                 toml::Value::String(text) => text,
-                toml::Value::Array(items) => {
-                    items.iter().map(|item| item.as_str().unwrap_or_default()).collect::<Vec<_>>().join(",")
+                toml::Value::Array(items) if items.iter().all(toml::Value::is_str) => {
+                    items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
                 }
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(yes) => yes.to_string(),

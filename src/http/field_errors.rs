@@ -52,7 +52,8 @@ pub fn of_address(error: AddressError) -> &'static str {
     match error {
         AddressError::Empty => "mistake-email-missing",
         AddressError::TooLong => "mistake-email-long",
-        AddressError::Malformed | AddressError::LocalNotAscii | AddressError::Domain => "mistake-email-invalid",
+        AddressError::LocalNotAscii => "mistake-email-letters",
+        AddressError::Malformed | AddressError::Domain => "mistake-email-invalid",
     }
 }
 

@@ -88,6 +88,14 @@ impl Visitor {
         Browser { origin, replaces: self.session, device, keep }
     }
 
+    /// The language of what is written for the visitor: that which was chosen in this browser, or else that of the account that is
+    /// signed in.
+    #[must_use]
+    pub fn reads(&self, signed_in: Option<&SignedIn>) -> Locale {
+        let own = signed_in.and_then(|signed_in| Locale::from_tag(&signed_in.user.locale));
+        self.chosen_locale.or(own).unwrap_or(self.locale)
+    }
+
     /// Who is signed in, if anybody is.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::http::live::{self, Look, Source};
 use crate::http::problem::Problem;
 use crate::http::state::AppState;
 use crate::links;
-use crate::locale::{Locale, Text};
+use crate::locale::Text;
 
 /// What is looked at twice: as much as the clocks of nodes may differ, and a transaction may take. The page knows what it shows.
 const OVERLAP: Duration = Duration::from_mins(1);
@@ -79,10 +79,9 @@ pub async fn events(State(state): State<Arc<AppState>>, visitor: Visitor, query:
     let since = query.get("since").and_then(|since| since.parse::<Timestamp>().ok()).unwrap_or(now);
     // nothing to be told is older, and no time of a stranger's choice is reckoned with
     let since = since.clamp(now - OLDEST, now);
-    let own = Locale::from_tag(&signed_in.user.locale);
     let mut told = Told {
         accounts: state.accounts.clone(),
-        t: visitor.chosen_locale.or(own).unwrap_or(visitor.locale).text(),
+        t: visitor.reads(Some(&signed_in)).text(),
         user: signed_in.user.id,
         session: signed_in.session,
         since,

@@ -71,7 +71,7 @@ pub async fn submit(State(state): State<Arc<AppState>>, visitor: Visitor, fields
             Ok(see_other(to, [session, Cookie::Registration.delete(state.https)].into_iter().chain(device)))
         }
         Err(error) => {
-            let t = visitor.locale.text();
+            let t = visitor.reads(visitor.signed_in(&state).await?.as_ref()).text();
             let refused = error.downcast()?;
             let Link { next, .. } = confirm::look(&state.accounts, &token, visitor.registration).await?;
             let form = FormState::of([("token", token), ("keep", keep)]);

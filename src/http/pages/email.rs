@@ -70,8 +70,11 @@ pub async fn form(State(state): State<Arc<AppState>>, visitor: Visitor) -> Resul
 ///
 /// # Errors
 /// When the database is away.
-pub async fn status(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
-    let progress = match visitor.signed_in(&state).await? {
+pub async fn status(State(state): State<Arc<AppState>>, mut visitor: Visitor) -> Result<Response, Problem> {
+    let signed_in = visitor.signed_in(&state).await?;
+    // as the page that asks
+    visitor.locale = visitor.reads(signed_in.as_ref());
+    let progress = match signed_in {
         Some(signed_in) => change_email::progress(&state.accounts, signed_in.user.id).await?,
         None => None,
     };
@@ -82,7 +85,8 @@ pub async fn status(State(state): State<Arc<AppState>>, visitor: Visitor) -> Res
 ///
 /// # Errors
 /// When the database is away.
-pub async fn events(State(state): State<Arc<AppState>>, visitor: Visitor) -> Result<Response, Problem> {
+pub async fn events(State(state): State<Arc<AppState>>, mut visitor: Visitor) -> Result<Response, Problem> {
+    visitor.locale = visitor.reads(visitor.signed_in(&state).await?.as_ref());
     let (accounts, token) = (state.accounts.clone(), visitor.session);
     let read = move || {
         let accounts = accounts.clone();

@@ -61,5 +61,10 @@ async fn remember(state: &AppState, visitor: &Visitor, locale: Locale) -> Result
         profile::change(&state.accounts, &signed_in.user, change).await?;
         state.sessions.forget(signed_in.session);
     }
-    Ok(Cookie::Language.set(locale.tag(), REMEMBERED, state.https)?)
+    Ok(cookie(state, locale)?)
+}
+
+/// The cookie by which a browser remembers the language.
+pub(super) fn cookie(state: &AppState, locale: Locale) -> anyhow::Result<HeaderValue> {
+    Cookie::Language.set(locale.tag(), REMEMBERED, state.https)
 }

@@ -60,12 +60,10 @@ impl Page {
         Some(if here.split('?').next() == Some(form) { here } else { form })
     }
 
-    /// The frame of a page for a visitor, in the language that was chosen in this browser, or else in that of
-    /// the account that is signed in.
+    /// The frame of a page for a visitor, in the visitor's language.
     #[must_use]
     pub fn of(state: &AppState, visitor: &Visitor, path: &'static str, signed_in: Option<&SignedIn>) -> Self {
-        let own = signed_in.and_then(|signed_in| Locale::from_tag(&signed_in.user.locale));
-        let locale = visitor.chosen_locale.or(own).unwrap_or(visitor.locale);
+        let locale = visitor.reads(signed_in);
         Page {
             signed_in: signed_in.map(|signed_in| signed_in.user.name.clone()),
             account: signed_in.map(|signed_in| signed_in.user.id),

@@ -13,11 +13,13 @@ use crate::http::extract::own_form::OwnFields;
 use crate::http::extract::visitor::Visitor;
 use crate::http::field_errors;
 use crate::http::notice::Notice;
+use crate::http::pages::language;
 use crate::http::pages::layout::Page;
 use crate::http::problem::Problem;
 use crate::http::response::{html, see_other};
 use crate::http::state::AppState;
 use crate::links;
+use crate::locale::Locale;
 
 #[derive(Template)]
 #[template(path = "pages/profile.html")]
@@ -55,7 +57,10 @@ pub async fn submit(
     match profile::change(&state.accounts, &signed_in.user, change).await {
         Ok(_) => {
             state.sessions.forget(signed_in.session);
-            Ok(see_other(links::ACCOUNT, [Notice::ProfileChanged.cookie(state.https)?]))
+            // in this browser too, where another one may have been chosen before
+            let chosen = Locale::from_tag(&locale).map(|locale| language::cookie(&state, locale)).transpose()?;
+            let notice = Notice::ProfileChanged.cookie(state.https)?;
+            Ok(see_other(links::ACCOUNT, [notice].into_iter().chain(chosen)))
         }
         Err(error) => {
             let errors: ProfileErrors = error.downcast()?;
