@@ -51,8 +51,7 @@ async fn of(name: &str, [few, many]: [&[(&str, &str)]; 2]) -> anyhow::Result<Row
         what: format!("due → listener, p99, a hundred a second due of a million timers, {name}"),
         value: percentile(&mut among, 0.99),
         unit: " ms",
-        // what becomes due right after a batch waits for the relay's next look, a second later
-        limit: Limit::AtMost(1_500.0),
+        limit: Limit::AtMost(250.0),
         detail: format!(
             "p50 {:.1} ms, the longest {:.1} ms of {DUE}; without the million p50 {:.1} ms, p99 {alone_p99:.1} ms",
             median(&mut among),

@@ -104,6 +104,8 @@ impl Relay {
                         batch_began = began;
                         linger = next_linger(linger, published);
                     }
+                    // what is due by and by is signalled by nobody
+                    let until_next = if published > 0 { self.until_next().await } else { until_next };
                     let gather = async {
                         subscription.wait(until_next.map_or(POLL_INTERVAL, |next| next.min(POLL_INTERVAL))).await;
                         tokio::time::sleep_until(batch_began + linger).await;
@@ -148,6 +150,12 @@ impl Relay {
             more: one.more || other.more,
             until_next: one.until_next.or(other.until_next),
         })
+    }
+
+    /// How long until something is due, if anything waits and the database says so.
+    async fn until_next(&self) -> Option<Duration> {
+        let due = outbox::next_due(&self.db, &self.clock).await.ok().flatten()?;
+        Some((due - self.clock.now()).to_std().unwrap_or_default())
     }
 
     /// Publishes one batch of what is due.
