@@ -11,8 +11,9 @@ const NOTHING: [(&str, &str); 0] = [];
 
 impl World {
     pub async fn change_password(&mut self, at: usize, password: usize) -> Checked {
-        let (browser, current, now) = (self.browsers[at], self.pick(2), self.now());
+        let (browser, now) = (self.browsers[at], self.now());
         let owner = self.is_live(browser);
+        let current = self.likely_password(owner);
         if self.looks() {
             let form = self.get("/account/password", browser).await;
             same("the form", form.status, if owner.is_some() { 200 } else { 303 })?;
@@ -72,7 +73,8 @@ impl World {
 
     /// Asks to move the account to an address that somebody may have.
     pub async fn move_to(&mut self, browser: Browser, to: usize) -> Checked {
-        let (owner, current, now) = (self.is_live(browser), self.pick(2), self.now());
+        let (owner, now) = (self.is_live(browser), self.now());
+        let current = self.likely_password(owner);
         if self.looks() {
             let form = self.get("/account/email", browser).await;
             same("the form", form.status, if owner.is_some() { 200 } else { 303 })?;
@@ -112,7 +114,8 @@ impl World {
 
     /// Takes the account along, where the password was shown a short time ago.
     pub async fn export(&mut self, browser: Browser) -> Checked {
-        let (owner, current, now) = (self.is_live(browser), self.pick(2), self.now());
+        let (owner, now) = (self.is_live(browser), self.now());
+        let current = self.likely_password(owner);
         let statuses = |live: u16, nobody: u16| if owner.is_some() { live } else { nobody };
         let form = self.get("/account/export", browser).await;
         same("the form", form.status, statuses(200, 303))?;
@@ -144,7 +147,8 @@ impl World {
 
     /// Asks for the deletion.
     pub async fn delete(&mut self, browser: Browser) -> Checked {
-        let (owner, current, page, now) = (self.is_live(browser), self.pick(2), self.coin(), self.now());
+        let (owner, page, now) = (self.is_live(browser), self.coin(), self.now());
+        let current = self.likely_password(owner);
         let is_due = owner.is_some_and(|owner| self.model.users[owner].deletes_at.is_some());
         if self.looks() {
             let form = self.get("/account/delete", browser).await;

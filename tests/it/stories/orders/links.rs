@@ -134,7 +134,8 @@ impl World {
         token: &str,
         now: Timestamp,
     ) -> Checked {
-        let typed = [None, Some(0), Some(1)][self.pick(3)];
+        let right = self.model.registrations[registration].password;
+        let typed = [None, Some(right), Some(right), Some(1 - right)][self.pick(4)];
         self.note(&format!(" typed {typed:?}"));
         let mut fields = vec![("token", token)];
         fields.extend(typed.map(|typed| ("password", PASSWORDS[typed])));

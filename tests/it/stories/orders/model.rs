@@ -54,6 +54,8 @@ pub struct User {
     since: Timestamp,
     /// By which browsers the person has signed in, and when last.
     devices: BTreeMap<usize, Timestamp>,
+    /// When, however often: each time with another device cookie, for nobody here keeps one.
+    sign_ins: Vec<Timestamp>,
     pub deletes_at: Option<Timestamp>,
     pub disabled: bool,
     gone: bool,
@@ -312,6 +314,7 @@ impl Model {
             set: 0,
             since: now,
             devices: [(browser, now)].into(),
+            sign_ins: vec![now],
             deletes_at: None,
             disabled: false,
             gone: false,
@@ -332,7 +335,7 @@ impl Model {
         let row = &self.users[user];
         let latest = row.rows.iter().rev().take(MANY_FAILURES);
         let failures = latest.filter(|row| row.reason.is_some() && now < row.at + FAILURES_WITHIN).count();
-        let warned = if row.devices.contains_key(&browser) || row.devices.is_empty() {
+        let warned = if row.devices.contains_key(&browser) || row.sign_ins.is_empty() {
             (failures == MANY_FAILURES).then_some("after_failures")
         } else {
             Some("new_device")
@@ -342,6 +345,7 @@ impl Model {
             self.intents.push(Intent::Warning(self.warnings.len() - 1, template));
         }
         self.users[user].devices.insert(browser, now);
+        self.users[user].sign_ins.push(now);
         self.restores(user, browser, now);
         self.row(user, "login.succeeded", browser, now);
         warned.is_some()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{Checked, World};
+use super::world::{ADDRESSES, BROWSERS, Checked, World};
 
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
@@ -36,12 +36,12 @@ pub const STEPS: [(Step, u64, &[&str]); 24] = [
     (Step::Register, 5, &["POST /register", "POST /api/v1/register"]),
     (Step::Login, 9, &["POST /login", "POST /api/v1/login"]),
     (Step::LoginWithPlantedCookie, 2, &["POST /login", "POST /api/v1/login"]),
-    (Step::Press, 22, &LINKS),
+    (Step::Press, 28, &LINKS),
     (Step::Look, 3, &LINKS),
     (Step::WrongLink, 2, &LINKS),
     (Step::Logout, 2, &["POST /logout", "POST /api/v1/logout"]),
     (Step::Account, 2, &["GET /account", "GET /api/v1/me", "GET /api/v1/me/activity", "GET /auth/verify"]),
-    (Step::StolenCookie, 4, &["GET /api/v1/me"]),
+    (Step::StolenCookie, 5, &["GET /api/v1/me"]),
     (Step::GarbledCookie, 1, &["GET /api/v1/me"]),
     (Step::Waiting, 2, &WAITING),
     (Step::AskAgain, 4, &AGAIN),
@@ -49,11 +49,11 @@ pub const STEPS: [(Step, u64, &[&str]); 24] = [
     (Step::ChangePassword, 3, &["GET /account/password", "POST /account/password", "POST /api/v1/me/password"]),
     (Step::Sessions, 2, &SESSIONS),
     (Step::Profile, 1, &["GET /account/profile", "POST /account/profile", "PATCH /api/v1/me", "GET /account/activity"]),
-    (Step::Move, 6, &MOVE),
+    (Step::Move, 8, &MOVE),
     (Step::Export, 2, &EXPORT),
     (Step::Delete, 4, &["GET /account/delete", "POST /account/delete", "DELETE /api/v1/me"]),
     (Step::Keep, 1, &["POST /account/delete/undo", "POST /api/v1/me/restore"]),
-    (Step::Disable, 3, &[]),
+    (Step::Disable, 2, &[]),
     (Step::Open, 2, &OPEN),
     (Step::Language, 1, &["POST /language"]),
     (Step::Admin, 1, &ADMIN),
@@ -162,8 +162,21 @@ impl World {
         });
         // most orders begin with a registration
         let step = if is_first && self.pick(4) > 0 { Step::Register } else { chosen.unwrap().0 };
-        let at = self.pick(super::world::BROWSERS);
-        let (address, password) = (self.pick(super::world::ADDRESSES), self.pick(2));
+        // most of what leads nowhere is soon said: most steps could lead on
+        let at = match step {
+            Step::Account | Step::ChangePassword | Step::Move | Step::Delete | Step::Export | Step::Keep => {
+                self.likely_browser()
+            }
+            _ => self.pick(BROWSERS),
+        };
+        let (address, password) = match step {
+            Step::Login => {
+                let address = self.likely_address();
+                (address, self.likely_password(self.model.owner(address)))
+            }
+            Step::Forgot | Step::Disable => (self.likely_address(), 0),
+            _ => (self.pick(ADDRESSES), self.pick(2)),
+        };
         let browser = self.browsers[at];
         self.note(&format!("\n  {step:?} browser {at} address {address} password {password}: "));
         match step {

@@ -30,9 +30,10 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
 /// How much time may pass: past each limit of ours, and short of it.
-const SPANS: [Duration; 8] = [
+const SPANS: [Duration; 9] = [
     Duration::from_mins(13),
     Duration::from_mins(47),
+    Duration::from_hours(2),
     Duration::from_hours(5),
     Duration::from_hours(13),
     Duration::from_hours(25),
@@ -42,7 +43,7 @@ const SPANS: [Duration; 8] = [
 ];
 
 /// What of it may pass while mails wait: a mail is given up after two days.
-const SHORT_SPANS: usize = 3;
+const SHORT_SPANS: usize = 4;
 const LONGEST_OUTAGE: Duration = DAY;
 
 /// How long a program stays away that was killed: past the leases of what it had in hand.
@@ -88,10 +89,11 @@ impl Town {
                 self.kill(worlds).await;
             }
             self.settle(worlds, seed).await;
-            if self.chance.below(4) == 0 {
+            if self.chance.below(5) == 0 {
                 let many = if self.outage.is_some() { SHORT_SPANS } else { SPANS.len() };
                 let span = SPANS[usize::try_from(self.chance.below(many as u64)).unwrap()];
-                self.pass(worlds, span, seed).await;
+                let purges = self.chance.below(3) == 0;
+                self.pass(worlds, span, purges, seed).await;
             }
         }
         self.end(worlds, seed).await;
@@ -132,14 +134,24 @@ impl Town {
         note(worlds, "the program is killed");
         self.app.kill(|clock| clock.advance(AWAY)).await;
         self.was_killed = true;
+        // as a program does that starts
+        self.purge(worlds).await;
         let site = self.site();
         for world in worlds {
             world.site = site.clone();
         }
     }
 
+    async fn purge(&self, worlds: &mut [World]) {
+        self.app.purge().await;
+        let now = self.app.clock().now();
+        for world in worlds {
+            world.model.is_purged(now);
+        }
+    }
+
     /// So much time passes, or a little more: nothing changes by itself just about then.
-    async fn pass(&mut self, worlds: &mut [World], span: Duration, seed: u64) {
+    async fn pass(&mut self, worlds: &mut [World], span: Duration, purges: bool, seed: u64) {
         let now = self.app.clock().now();
         let mut to = now + span;
         let moments: Vec<Timestamp> = worlds.iter().flat_map(|world| world.model.moments()).collect();
@@ -154,7 +166,10 @@ impl Town {
         let span = (to - now).to_std().unwrap();
         note(worlds, &format!("{span:.0?} pass"));
         self.app.clock().advance(span);
-        self.app.purge().await;
+        // what has expired opens nothing, whether it is still there or not
+        if purges {
+            self.purge(worlds).await;
+        }
         self.app.app.accounts.notifier.signal_outbox();
         self.app.app.accounts.notifier.signal_queues();
         let now = self.app.clock().now();
@@ -236,7 +251,7 @@ impl Town {
         }
         self.log_holds(worlds, seed).await;
         for span in [25 * HOUR, 8 * DAY, 15 * DAY, 31 * DAY] {
-            self.pass(worlds, span, seed).await;
+            self.pass(worlds, span, true, seed).await;
         }
         self.log_holds(worlds, seed).await;
         let left = "select (select count(*) from registrations) + (select count(*) from resets)

@@ -110,6 +110,28 @@ impl World {
         self.pick(4) == 0
     }
 
+    /// The password of an account, or now and then the other one.
+    pub fn likely_password(&mut self, owner: Option<usize>) -> usize {
+        match owner {
+            Some(owner) if self.model.users[owner].password < PASSWORDS.len() && self.pick(5) > 0 => {
+                self.model.users[owner].password
+            }
+            _ => self.pick(2),
+        }
+    }
+
+    /// An address, of somebody who has an account as a rule, if anybody has one.
+    pub fn likely_address(&mut self) -> usize {
+        let owned: Vec<usize> = (0..ADDRESSES).filter(|at| self.model.owner(*at).is_some()).collect();
+        if owned.is_empty() || self.pick(4) == 0 { self.pick(ADDRESSES) } else { owned[self.pick(owned.len())] }
+    }
+
+    /// A browser, as a rule one that is signed in, if one is.
+    pub fn likely_browser(&mut self) -> usize {
+        let live: Vec<usize> = (0..BROWSERS).filter(|at| self.is_live(self.browsers[*at]).is_some()).collect();
+        if live.is_empty() || self.pick(4) == 0 { self.pick(BROWSERS) } else { live[self.pick(live.len())] }
+    }
+
     pub fn note(&mut self, what: &str) {
         let _ = write!(self.log, "{what}");
     }

@@ -38,19 +38,15 @@ impl Model {
         self.intents.push(Intent::Change(self.changes.len() - 1));
     }
 
-    fn is_there(&self, change: usize, now: Timestamp) -> bool {
-        !self.changes[change].gone && now < self.changes[change].ends
-    }
-
     /// What the link to a new address does: nothing more, for it was pressed (false); moves the account (true).
     pub fn moves(&self, change: usize, now: Timestamp) -> Option<bool> {
         let row = &self.changes[change];
         let owner = self.owner(row.to);
         if row.confirmed {
-            return (self.is_there(change, now) && owner == Some(row.user)).then_some(false);
+            return (!row.gone && owner == Some(row.user)).then_some(false);
         }
         let waits = self.users[row.user].address == row.from && row.link_until.is_some_and(|until| now < until);
-        (self.is_there(change, now) && waits && owner.is_none()).then_some(true)
+        (!row.gone && waits && owner.is_none()).then_some(true)
     }
 
     pub fn moved(&mut self, change: usize, browser: usize, now: Timestamp) {
@@ -72,7 +68,7 @@ impl Model {
     /// Whether the page of the link that undoes a change has its button, and whether the button does it.
     pub fn undoes(&self, change: usize, now: Timestamp) -> (bool, bool) {
         let row = &self.changes[change];
-        let works = self.is_there(change, now) && row.undo_until.is_some_and(|until| now < until);
+        let works = !row.gone && row.undo_until.is_some_and(|until| now < until);
         (works, works && self.owner(row.from).is_none_or(|owner| owner == row.user))
     }
 
@@ -116,6 +112,7 @@ impl Model {
         sessions.filter(|(nth, one)| *nth == session || one.begun >= at).for_each(|(_, one)| one.ended = true);
         self.drops_what_waits(user);
         self.users[user].devices.retain(|_, seen| *seen < at);
+        self.users[user].sign_ins.retain(|seen| *seen < at);
         if !is_asked {
             let reset = self.forgets(None, address, now);
             self.warnings[warning].asked.insert(address, reset);

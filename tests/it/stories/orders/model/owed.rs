@@ -121,7 +121,7 @@ impl Model {
         (!row.gone).then_some(Owed { template, to: row.address, link: link.map(|link| (link, None)) })
     }
 
-    /// It is so late now: accounts are deleted, reminders are due, and what has expired is gone.
+    /// It is so late now: accounts are deleted, and reminders are due.
     pub fn passes(&mut self, now: Timestamp) {
         for user in 0..self.users.len() {
             if !self.users[user].gone && self.users[user].deletes_at.is_some_and(|at| at <= now) {
@@ -135,9 +135,6 @@ impl Model {
                 self.users[user].rows.clear();
             }
         }
-        self.registrations.iter_mut().for_each(|row| row.gone |= row.ends <= now);
-        self.resets.iter_mut().for_each(|row| row.gone |= row.ends <= now);
-        self.changes.iter_mut().for_each(|row| row.gone |= row.ends <= now);
         for registration in 0..self.registrations.len() {
             let row = &mut self.registrations[registration];
             if !row.reminded && row.reminder.is_some_and(|due| due <= now) {
@@ -145,6 +142,13 @@ impl Model {
                 self.intents.push(Intent::Reminder(registration));
             }
         }
+    }
+
+    /// What has expired is gone.
+    pub fn is_purged(&mut self, now: Timestamp) {
+        self.registrations.iter_mut().for_each(|row| row.gone |= row.ends <= now);
+        self.resets.iter_mut().for_each(|row| row.gone |= row.ends <= now);
+        self.changes.iter_mut().for_each(|row| row.gone |= row.ends <= now);
     }
 
     /// Whether something happens by itself until then.
