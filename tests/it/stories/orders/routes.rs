@@ -23,6 +23,7 @@ pub enum Step {
     Sessions,
     Profile,
     Move,
+    Withdraw,
     Export,
     Delete,
     Keep,
@@ -32,7 +33,7 @@ pub enum Step {
     Admin,
 }
 
-pub const STEPS: [(Step, u64, &[&str]); 24] = [
+pub const STEPS: [(Step, u64, &[&str]); 25] = [
     (Step::Register, 5, &["POST /register", "POST /api/v1/register"]),
     (Step::Login, 9, &["POST /login", "POST /api/v1/login"]),
     (Step::LoginWithPlantedCookie, 2, &["POST /login", "POST /api/v1/login"]),
@@ -50,6 +51,7 @@ pub const STEPS: [(Step, u64, &[&str]); 24] = [
     (Step::Sessions, 2, &SESSIONS),
     (Step::Profile, 1, &["GET /account/profile", "POST /account/profile", "PATCH /api/v1/me", "GET /account/activity"]),
     (Step::Move, 8, &MOVE),
+    (Step::Withdraw, 1, &["POST /account/email/withdraw", "DELETE /api/v1/me/email"]),
     (Step::Export, 2, &EXPORT),
     (Step::Delete, 4, &["GET /account/delete", "POST /account/delete", "DELETE /api/v1/me"]),
     (Step::Keep, 1, &["POST /account/delete/undo", "POST /api/v1/me/restore"]),
@@ -97,11 +99,9 @@ const AGAIN: [&str; 4] = [
 const FORGOT: [&str; 5] =
     ["POST /forgot", "POST /api/v1/forgot", "GET /forgot/sent", "GET /forgot/status", "GET /forgot/sent/events"];
 
-const MOVE: [&str; 7] = [
+const MOVE: [&str; 5] = [
     "GET /account/email",
     "POST /account/email",
-    "POST /account/email/withdraw",
-    "DELETE /api/v1/me/email",
     "POST /api/v1/me/email",
     "GET /account/email/status",
     "GET /account/email/events",
@@ -197,6 +197,7 @@ impl World {
             Step::Sessions => self.sessions(browser).await,
             Step::Profile => self.profile(browser).await,
             Step::Move => self.move_to(browser, address).await,
+            Step::Withdraw => self.withdraw(browser).await,
             Step::Export => self.export(browser).await,
             Step::Delete => self.delete(browser).await,
             Step::Keep => self.keep(browser).await,
