@@ -1,4 +1,4 @@
-//! RabbitMQ and the mail server out of reach for a minute, under registrations and logins: nobody who asks notices.
+//! RabbitMQ and the mail server out of reach for a while, under registrations and logins: nobody who asks notices.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::support::proxy::{Mode, Proxy};
 use crate::support::smtp::Sink;
 use crate::support::{postgres, rabbit};
 
-const AWAY: Duration = Duration::from_mins(1);
+const AWAY: Duration = Duration::from_secs(20);
 
 /// How often each client comes at the most.
 const PACE: Duration = Duration::from_millis(50);
