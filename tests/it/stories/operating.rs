@@ -127,7 +127,8 @@ async fn a_queue_is_counted_while_nobody_works_and_when_all_is_done(app: TestApp
         assert_eq!(app.client().login("root@example.org", PASSWORD).await.status, 303);
     }
     app.settle().await;
-    within("the rate to show them", async || of("login-log").await["rate"] == json!(3)).await;
+    // and whatever else was done within the minute
+    within("the rate to show them", async || of("login-log").await["rate"].as_u64() >= Some(3)).await;
 
     // one that cannot be done now waits, and is counted as such
     if let Some(sink) = &app.sink {
