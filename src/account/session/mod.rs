@@ -327,10 +327,7 @@ pub(in crate::account) async fn end_since(
         .all()
         .await
         .context("cannot end the sessions")?;
-    for (session,) in &ended {
-        outbox::append(tx, &accounts.clock, &Event::SessionRevoked { user, session: *session }).await?;
-    }
-    Ok(ended.into_iter().map(|(session,)| session).collect())
+    revoked(tx, accounts, user, ended).await
 }
 
 /// Ends every session of this user but one; these are returned.
@@ -370,10 +367,16 @@ pub(in crate::account) async fn end_all(
         .all()
         .await
         .context("cannot end the sessions")?;
-    for (session,) in &ended {
+    revoked(tx, accounts, user, ended).await
+}
+
+/// Has every node forget sessions that have ended; these are returned.
+async fn revoked(tx: &mut Tx, accounts: &Accounts, user: Uuid, ended: Vec<(Uuid,)>) -> anyhow::Result<Vec<Uuid>> {
+    let ended: Vec<Uuid> = ended.into_iter().map(|(session,)| session).collect();
+    for session in &ended {
         outbox::append(tx, &accounts.clock, &Event::SessionRevoked { user, session: *session }).await?;
     }
-    Ok(ended.into_iter().map(|(session,)| session).collect())
+    Ok(ended)
 }
 
 /// Ends a session, if it still exists, and has every node forget it.

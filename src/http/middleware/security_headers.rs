@@ -14,8 +14,6 @@ use crate::http::middleware::site::Site;
 use crate::http::response::NO_REFERRER;
 use crate::links;
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; manifest-src 'self'; connect-src 'self'; \
-    base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
@@ -28,12 +26,6 @@ const NO_PERMISSIONS: HeaderValue = HeaderValue::from_static(
      usb=(), window-management=(), xr-spatial-tracking=()",
 );
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
-
-/// Browsers hold `form-action` against where a form's answer leads, too: a login may lead to who shares it.
-fn content_policy(site: &Site) -> HeaderValue {
-    let shared = site.sign_on().form_targets().and_then(|to| HeaderValue::try_from(format!("{POLICY} {to}")).ok());
-    shared.unwrap_or(HeaderValue::from_static(POLICY))
-}
 
 /// The layer that sets them. A handler's own `Referrer-Policy` and `Cache-Control` stay; nothing else of these does.
 ///
@@ -50,7 +42,7 @@ pub async fn set_security_headers(State(site): State<Arc<Site>>, request: Reques
         (false, _) => "no-store",
     };
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, content_policy(&site));
+    headers.insert(CONTENT_SECURITY_POLICY, site.content_policy().clone());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(OPENER_POLICY, SAME_ORIGIN);
     headers.insert(RESOURCE_POLICY, SAME_ORIGIN);

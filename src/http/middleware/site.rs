@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Context, ensure};
+use axum::http::HeaderValue;
 use url::Url;
 
 use crate::http::middleware::hints::Hints;
@@ -15,6 +16,8 @@ use crate::net::is_loopback_host;
 /// Our names on the loopback.
 pub(in crate::http) const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; manifest-src 'self'; connect-src 'self'; \
+    base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self'";
 const HSTS: &str = "max-age=31536000";
 /// The names below may be other people's, and without https: only who asks for it gets this.
 const HSTS_SUBDOMAINS: &str = "max-age=31536000; includeSubDomains";
@@ -30,6 +33,7 @@ pub struct Site {
     hsts: &'static str,
     hints: Hints,
     sign_on: SignOn,
+    content_policy: HeaderValue,
 }
 
 impl Site {
@@ -58,6 +62,7 @@ impl Site {
             hosts.push(host);
         }
         let (trustworthy, sign_on) = (https || on_loopback, SignOn::new(public_url.clone(), None));
+        let content_policy = HeaderValue::from_static(POLICY);
         Ok(Self {
             https,
             trustworthy,
@@ -67,6 +72,7 @@ impl Site {
             hsts: HSTS,
             hints: Hints::default(),
             sign_on,
+            content_policy,
         })
     }
 
@@ -83,10 +89,19 @@ impl Site {
         Self { hsts: if subdomains { HSTS_SUBDOMAINS } else { HSTS }, ..self }
     }
 
-    /// The same where others share the sign-in.
+    /// The same where others share the sign-in. Browsers hold `form-action` against where a form's answer leads, too: a login may
+    /// lead to them.
     #[must_use]
     pub fn with_sign_on(self, sign_on: SignOn) -> Self {
-        Self { sign_on, ..self }
+        let shared = sign_on.form_targets().and_then(|to| HeaderValue::try_from(format!("{POLICY} {to}")).ok());
+        let content_policy = shared.unwrap_or(HeaderValue::from_static(POLICY));
+        Self { sign_on, content_policy, ..self }
+    }
+
+    /// `Content-Security-Policy` of every answer.
+    #[must_use]
+    pub fn content_policy(&self) -> &HeaderValue {
+        &self.content_policy
     }
 
     /// Who shares the sign-in.

@@ -104,10 +104,10 @@ impl Relay {
                         batch_began = began;
                         linger = next_linger(linger, published);
                     }
-                    // what is due by and by is signalled by nobody
-                    let until_next = if published > 0 { self.until_next().await } else { until_next };
+                    // nobody signals what is due by and by: only a look that finds nothing knows when that is
+                    let wait = if published > 0 { Duration::ZERO } else { until_next.unwrap_or(POLL_INTERVAL) };
                     let gather = async {
-                        subscription.wait(until_next.map_or(POLL_INTERVAL, |next| next.min(POLL_INTERVAL))).await;
+                        subscription.wait(wait.min(POLL_INTERVAL)).await;
                         tokio::time::sleep_until(batch_began + linger).await;
                     };
                     stop.run_until_cancelled(gather).await;
@@ -150,12 +150,6 @@ impl Relay {
             more: one.more || other.more,
             until_next: one.until_next.or(other.until_next),
         })
-    }
-
-    /// How long until something is due, if anything waits and the database says so.
-    async fn until_next(&self) -> Option<Duration> {
-        let due = outbox::next_due(&self.db, &self.clock).await.ok().flatten()?;
-        Some((due - self.clock.now()).to_std().unwrap_or_default())
     }
 
     /// Publishes one batch of what is due.

@@ -19,6 +19,8 @@ on_both_stacks!(
     a_page_that_was_cut_off_comes_back_to_what_is,
     a_page_on_another_node_is_told,
     a_page_of_the_account_is_told_of_sign_ins_and_of_its_end,
+    what_is_said_live_is_in_the_language_of_the_page,
+    a_stream_may_be_asked_for_from_any_time,
     an_open_page_is_no_use_of_the_session,
     a_stranger_is_told_nothing,
     a_stop_ends_the_streams_at_once,
@@ -440,5 +442,33 @@ async fn a_link_that_is_pressed_while_the_address_is_corrected_proves_nothing_ab
         }
         println!("{corrected} of 40 were corrected first, on {stack:?}");
         app.settle().await;
+    }
+}
+
+/// The account's, in a browser that asks for another one and in which none was chosen.
+async fn what_is_said_live_is_in_the_language_of_the_page(app: TestApp) {
+    let ann = app.signed_in_client(ANN).await;
+    let chosen = ann.post("/account/profile", &[("name", "Ann"), ("locale", "zh-CN")]).await;
+    assert_eq!(chosen.status, 303);
+    assert!(chosen.cookie("bellhop-lang").contains("zh-CN"), "in this browser too");
+    let elsewhere = app.client();
+    let form = [("email", ANN), ("password", PASSWORD)];
+    let login = elsewhere.posting("/login").header("accept-language", "en").form(&form);
+    assert_eq!(elsewhere.send(login).await.status, 303);
+    let move_to = [("email", "ann@example.net"), ("current_password", PASSWORD)];
+    assert_eq!(elsewhere.post("/account/email", &move_to).await.status, 303);
+    app.settle().await;
+    let get = |path: &str| elsewhere.http.get(format!("{}{path}", app.url)).header("accept-language", "en");
+    let page = elsewhere.send(get("/account/email")).await.body;
+    let text = elsewhere.send(get("/account/email/status")).await.json()["text"].as_str().unwrap().to_owned();
+    assert!(page.contains("zh-CN") && text.contains("邮件"), "{text}");
+}
+
+async fn a_stream_may_be_asked_for_from_any_time(app: TestApp) {
+    let ann = app.signed_in_client(ANN).await;
+    for since in ["-262143-01-01T00:00:00Z", "+262142-12-31T23:59:59Z", "x", ""] {
+        let since: String = form_urlencoded::byte_serialize(since.as_bytes()).collect();
+        let head = ann.http.head(format!("{}/account/events?since={since}", app.url));
+        assert_eq!(ann.send(head).await.status, 200, "{since}");
     }
 }

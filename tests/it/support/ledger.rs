@@ -363,18 +363,22 @@ struct Turns {
     turn: usize,
 }
 
+/// A client that follows nothing, keeps no connection, and does not wait for ever.
+fn http_client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .timeout(Duration::from_secs(30))
+        .build()
+        .expect("a client")
+}
+
 impl Turns {
     fn new(client: &Client) -> Self {
         let mut pace = tokio::time::interval(client.pace);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let enough = client.enough.clone();
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            .timeout(Duration::from_secs(30))
-            .build()
-            .expect("a client");
-        Self { enough, pace, client, turn: 0 }
+        Self { enough, pace, client: http_client(), turn: 0 }
     }
 
     async fn next(&mut self) -> Option<usize> {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::time::{Interval, interval};
+
 /// When to look: often at first, then more and more seldom, for looking costs those who are waited for.
 #[derive(Debug)]
 pub struct Poll {
     pause: Duration,
+    interval: Interval,
 }
 
 const FIRST: Duration = Duration::from_millis(4);
@@ -13,13 +16,14 @@ const LAST: Duration = Duration::from_millis(100);
 
 impl Poll {
     pub fn new() -> Self {
-        Poll { pause: Duration::ZERO }
+        Poll { pause: FIRST, interval: interval(FIRST) }
     }
 
     /// Ends when it is time to look, the first time at once.
     pub async fn tick(&mut self) {
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 3 / 2).clamp(FIRST, LAST);
+        self.interval.tick().await;
+        self.interval.reset_after(self.pause);
+        self.pause = (self.pause * 3 / 2).min(LAST);
     }
 }
 

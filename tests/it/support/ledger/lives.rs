@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::super::app::{Letter, OTHER_PASSWORD, PASSWORD};
+use super::super::poll::Poll;
 use super::super::smtp::Sink;
 use super::tally;
 
@@ -73,12 +74,7 @@ impl Lives {
         let mut tasks = JoinSet::new();
         tasks.spawn(post.clone().fetch(enough.clone()));
         for number in 0..people {
-            let client = reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .pool_max_idle_per_host(0)
-                .timeout(Duration::from_secs(30))
-                .build()
-                .expect("a client");
+            let client = super::http_client();
             let (url, entries) = (url.to_owned(), entries.clone());
             let person = Person { url, client, entries, post: post.clone(), enough: enough.clone(), number };
             tasks.spawn(person.live());
@@ -242,13 +238,14 @@ impl Person {
         (to, template): (&str, &'static str),
     ) -> Option<bool> {
         self.owes(to, template, (0, 1));
+        let mut poll = Poll::new();
         let told = loop {
+            self.enough.run_until_cancelled(poll.tick()).await?;
             match self.post(path, session, fields).await {
                 // it never was there
                 Err(error) if error.is_connect() => {}
                 told => break told,
             }
-            self.enough.run_until_cancelled(tokio::time::sleep(PACE)).await?;
         };
         let is_accepted = told.is_ok_and(|told| told.status == 303);
         if is_accepted {
@@ -260,8 +257,9 @@ impl Person {
 
     /// Presses a button until it is known that it was pressed: done now or, where nobody knew of the time before, then.
     async fn presses(&self, path: &str, session: Option<&str>, fields: &[(&str, &str)]) -> Option<Told> {
-        let mut doubt = false;
+        let (mut doubt, mut poll) = (false, Poll::new());
         loop {
+            self.enough.run_until_cancelled(poll.tick()).await?;
             match self.post(path, session, fields).await {
                 Ok(told) if told.status < 500 => {
                     let done = told.status == 303 || doubt;
@@ -270,7 +268,6 @@ impl Person {
                 }
                 _ => doubt = true,
             }
-            self.enough.run_until_cancelled(tokio::time::sleep(PACE)).await?;
         }
     }
 
